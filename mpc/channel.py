@@ -1,0 +1,368 @@
+"""Channel: typed messages between two parties, the only thing a protocol knows of the outside.
+
+A message is a protobuf header followed by raw arrays (``proto/unseen/wire/v1/message.proto`` gives the layout).
+The header's type says which arrays follow, their types, shapes and byte limits, so decoding is the one place where a
+peer's message is checked; what ``recv`` returns has the stated shape. How the bytes travel is the business of a
+``Lane``, which transports implement: an ordered, reliable flow of chunks with message boundaries.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from google.protobuf.message import DecodeError, Message
+from numpy.typing import NDArray
+
+from mpc.errors import ChannelError, CheatingDetected, PeerError, UsageError
+from mpc.wire.wire.v1 import message_pb2
+
+CHUNK_BYTES = 1 << 20
+"""Largest chunk that a lane is asked to carry, bytes."""
+
+Buffer = bytes | bytearray | memoryview
+Array = NDArray[Any]
+M = TypeVar("M", bound=Message)
+
+_LENGTH = struct.Struct("<I")
+_DTYPES = {code: np.dtype("<" + code) for code in ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8")}
+
+
+class Lane(Protocol):
+    """What a transport offers: ordered chunks, cut into messages, to and from one peer.
+
+    ``write`` copies what it is given before it returns and may block while the peer is slow. ``read`` gives the next
+    chunk and whether it ends its message. Both raise ``ChannelClosed`` or ``ChannelTimeout``. One thread at a time may
+    write and one may read; the two may be different.
+    """
+
+    @property
+    def me(self) -> str: ...
+
+    @property
+    def peer(self) -> str: ...
+
+    def write(self, buffers: Sequence[Buffer], *, last: bool) -> None:
+        """Send the concatenation of `buffers`, at most ``CHUNK_BYTES`` together, as one chunk."""
+
+    def read(self, *, timeout_s: float | None) -> tuple[Buffer, bool]:
+        """Return the next chunk and whether it is the last of its message."""
+
+    def fork(self, label: str) -> Lane:
+        """Open the lane that the peer's `fork` of the same label opens."""
+
+    def close(self, reason: str = "") -> None:
+        """End this lane and its forks. The peer's next read or write fails with `reason`, which must hold no secret."""
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What went through a channel and its forks: message bytes (envelope included, frames excluded) and counts.
+
+    ``rounds`` counts how often this party, having sent, went on to wait for the peer.
+    """
+
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    messages_sent: int = 0
+    messages_received: int = 0
+    rounds: int = 0
+
+
+@dataclass
+class _Meter:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    traffic: Traffic = field(default_factory=Traffic)
+    sent_since_recv: bool = False
+
+    def sent(self, size: int) -> None:
+        with self.lock:
+            t = self.traffic
+            self.traffic = Traffic(t.bytes_sent + size, t.bytes_received, t.messages_sent + 1, t.messages_received, t.rounds)
+            self.sent_since_recv = True
+
+    def received(self, size: int) -> None:
+        with self.lock:
+            t = self.traffic
+            rounds = t.rounds + self.sent_since_recv
+            self.traffic = Traffic(t.bytes_sent, t.bytes_received + size, t.messages_sent, t.messages_received + 1, rounds)
+            self.sent_since_recv = False
+
+
+class Channel:
+    """Messages to and from one peer.
+
+    Args:
+        lane: the transport's end.
+        protocol: operator name, for error messages.
+        timeout_s: how long ``recv`` waits for the next chunk, seconds; None waits for as long as the connection lives.
+    """
+
+    def __init__(self, lane: Lane, *, protocol: str, timeout_s: float | None = 60.0) -> None:
+        self._lane = lane
+        self._protocol = protocol
+        self._timeout_s = timeout_s
+        self._meter = _Meter()
+        self._step = "start"
+
+    @property
+    def me(self) -> str:
+        """This party's name."""
+        return self._lane.me
+
+    @property
+    def peer(self) -> str:
+        """The peer's name, as the transport has established it."""
+        return self._lane.peer
+
+    @property
+    def traffic(self) -> Traffic:
+        """What has gone through this channel and its forks so far."""
+        return self._meter.traffic
+
+    def send(self, header: Message, *arrays: Array | Buffer) -> None:
+        """Send `header` and its arrays.
+
+        Args:
+            header: a message whose type declares its arrays by the option ``unseen.wire.v1.array``.
+            arrays: as many as declared, of the declared dtypes and shapes; a bytes-like object stands for ``(n,) uint8``.
+
+        Raises:
+            UsageError: arrays that do not match the declaration, or a header too large for one chunk.
+            ChannelError: the connection failed.
+        """
+        chunks, size = _encode(header, arrays)
+        for buffers, last in chunks:
+            self._lane.write(buffers, last=last)
+        self._meter.sent(size)
+
+    def recv(self, *types: type[M]) -> tuple[M, *tuple[Array, ...]]:
+        """Wait for the next message and check it against what its type declares.
+
+        Args:
+            types: the header types allowed at this point of the protocol.
+
+        Returns:
+            The header, then its arrays in the declared order; they own their memory and are writable.
+
+        Raises:
+            PeerError: another type, or bytes that do not decode to what the type declares.
+            ChannelError: the connection failed, or nothing came in time.
+        """
+        expected = {t.DESCRIPTOR.full_name: t for t in types}
+        self._step = " or ".join(t.DESCRIPTOR.name for t in types)
+        chunk, last = self._lane.read(timeout_s=self._timeout_s)
+        view = memoryview(chunk)
+        try:
+            header, arrays, start = _decode_head(view, expected)
+            size = _fill(self._chunks(view, start, last), arrays) + start
+        except (_Malformed, DecodeError) as error:
+            self._lane.close(f"malformed {self._step}")
+            raise PeerError(str(error), party=self.peer, protocol=self._protocol, step=self._step) from None
+        self._step = header.DESCRIPTOR.name
+        self._meter.received(size)
+        return (header, *arrays)
+
+    def exchange(self, header: M, *arrays: Array | Buffer) -> tuple[M, *tuple[Array, ...]]:
+        """Send a message while receiving the peer's message of the same type.
+
+        Both parties call it at the same point, so neither blocks on the other however large the messages are.
+        Raises what ``send`` and ``recv`` raise.
+        """
+        failure: list[Exception] = []
+
+        def send() -> None:
+            try:
+                self.send(header, *arrays)
+            except Exception as error:
+                failure.append(error)
+
+        sender = threading.Thread(target=send, name=f"exchange with {self.peer}", daemon=True)
+        sender.start()
+        try:
+            received = self.recv(type(header))
+        finally:
+            if failure:  # a lane that cannot send will not receive either: the first cause is the useful one
+                raise failure[0]
+        sender.join()
+        if failure:
+            raise failure[0]
+        return received
+
+    def fork(self, label: str) -> Channel:
+        """A second channel to the same peer over the same connection; both parties fork with the same `label`.
+
+        Sub-protocols on different forks may run in different threads. Traffic is counted together.
+        """
+        child = Channel(self._lane.fork(label), protocol=self._protocol, timeout_s=self._timeout_s)
+        child._meter = self._meter
+        return child
+
+    def require(self, condition: bool, what: str, *, cheating: bool = False) -> None:
+        """Check something that the peer's last message has to satisfy.
+
+        Args:
+            condition: whether it does.
+            what: the requirement, as a phrase: "one point per queried item". Must not depend on a secret.
+            cheating: whether an honest but faulty peer cannot have caused the failure.
+
+        Raises:
+            PeerError: naming peer, protocol and step (``CheatingDetected`` if `cheating`); the channel is closed first.
+        """
+        if condition:
+            return
+        self._lane.close(f"requirement failed at {self._step}")
+        kind = CheatingDetected if cheating else PeerError
+        raise kind(f"required: {what}", party=self.peer, protocol=self._protocol, step=self._step)
+
+    def close(self, reason: str = "") -> None:
+        """End the conversation. The peer's next operation raises ``ChannelClosed`` with `reason`, which holds no secret."""
+        self._lane.close(reason)
+
+    def _chunks(self, view: memoryview, start: int, last: bool) -> Iterator[memoryview]:
+        yield view[start:]
+        while not last:
+            chunk, last = self._lane.read(timeout_s=self._timeout_s)
+            yield memoryview(chunk)
+
+
+class _Malformed(Exception):
+    """What is wrong with a received message; becomes a PeerError."""
+
+
+@dataclass(frozen=True)
+class _Spec:
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int | str, ...]
+    max_bytes: int
+
+
+@lru_cache(maxsize=None)
+def _specs(header_type: type[Message]) -> tuple[_Spec, ...]:
+    """What `header_type` declares of its arrays; a wrong declaration is the library author's error."""
+    specs = []
+    for a in header_type.DESCRIPTOR.GetOptions().Extensions[message_pb2.array]:
+        shape = tuple(int(d) if d.isdigit() else d for d in a.shape.split())
+        if a.dtype not in _DTYPES or not shape or not a.max_bytes:
+            raise UsageError(f"{header_type.DESCRIPTOR.full_name}.{a.name}: declare a known dtype, a shape and max_bytes.")
+        specs.append(_Spec(a.name, _DTYPES[a.dtype], shape, a.max_bytes))
+    return tuple(specs)
+
+
+def _encode(header: Message, arrays: Sequence[Array | Buffer]) -> tuple[Iterator[tuple[list[Buffer], bool]], int]:
+    """Lay the message out as chunks, without copying the arrays; also return its size in bytes."""
+    specs = _specs(type(header))
+    name = header.DESCRIPTOR.full_name
+    if len(arrays) != len(specs):
+        raise UsageError(f"{name} declares {len(specs)} arrays, {len(arrays)} given: pass one per declared array.")
+    plain = [_own_array(name, spec, array) for spec, array in zip(specs, arrays, strict=True)]
+    try:
+        _check_free_dimensions(specs, plain)
+    except _Malformed as error:
+        raise UsageError(f"{name}: {error}: pass arrays of the declared shapes.") from None
+    envelope = message_pb2.Envelope(type=name, header=header.SerializeToString())
+    for spec, a in zip(specs, plain, strict=True):
+        envelope.arrays.append(message_pb2.ArrayHeader(dtype=spec.dtype.str[1:], shape=a.shape))
+    head = envelope.SerializeToString()
+    head = _LENGTH.pack(len(head)) + head
+    if len(head) > CHUNK_BYTES:
+        raise UsageError(f"{name}: header of {len(head)} bytes; split it, or carry the bulk in arrays.")
+    bodies = [memoryview(a.reshape(-1)).cast("B") for a in plain if a.size]
+    return _cut(head, bodies), len(head) + sum(len(b) for b in bodies)
+
+
+def _own_array(name: str, spec: _Spec, array: Array | Buffer) -> Array:
+    a = array if isinstance(array, np.ndarray) else np.frombuffer(array, dtype=np.uint8)
+    if a.dtype.newbyteorder("<") != spec.dtype or a.ndim != len(spec.shape):
+        raise UsageError(f"{name}.{spec.name} is declared {spec.dtype.str} {spec.shape}; got {a.dtype.str} {a.shape}.")
+    if a.nbytes > spec.max_bytes:
+        raise UsageError(f"{name}.{spec.name} holds {a.nbytes} bytes, at most {spec.max_bytes} go in one message: split it.")
+    return np.ascontiguousarray(a, dtype=spec.dtype)
+
+
+def _cut(head: bytes, bodies: Sequence[memoryview]) -> Iterator[tuple[list[Buffer], bool]]:
+    """Cut head and bodies into chunks of at most CHUNK_BYTES, each a list of slices."""
+    chunk: list[Buffer] = [head]
+    room = CHUNK_BYTES - len(head)
+    for body in bodies:
+        at = 0
+        while at < len(body):
+            if room == 0:
+                yield chunk, False
+                chunk, room = [], CHUNK_BYTES
+            piece = body[at : at + room]
+            chunk.append(piece)
+            at += len(piece)
+            room -= len(piece)
+    yield chunk, True
+
+
+def _decode_head(
+    view: memoryview, expected: dict[str, type[M]]
+) -> tuple[M, list[Array], int]:
+    """Parse length, envelope and header; reserve the arrays. Returns header, arrays and where the array bytes begin."""
+    if len(view) < _LENGTH.size:
+        raise _Malformed("message shorter than its length field")
+    (length,) = _LENGTH.unpack_from(view)
+    start = _LENGTH.size + length
+    if start > len(view):
+        raise _Malformed("envelope does not lie within the first chunk")
+    envelope = message_pb2.Envelope.FromString(view[_LENGTH.size : start].tobytes())
+    if envelope.type not in expected:
+        raise _Malformed(f"got a {envelope.type[:80]!r}")
+    header_type = expected[envelope.type]
+    header = header_type.FromString(envelope.header)
+    specs = _specs(header_type)
+    if len(envelope.arrays) != len(specs):
+        raise _Malformed(f"{len(envelope.arrays)} arrays where {len(specs)} belong")
+    arrays = [_reserve(s, a) for s, a in zip(specs, envelope.arrays, strict=True)]
+    _check_free_dimensions(specs, arrays)
+    return header, arrays, start
+
+
+def _reserve(spec: _Spec, array: message_pb2.ArrayHeader) -> Array:
+    if array.dtype != spec.dtype.str[1:] or len(array.shape) != len(spec.shape):
+        raise _Malformed(f"{spec.name} is not a {spec.dtype.str[1:]} array of {len(spec.shape)} dimensions")
+    if math.prod(array.shape) * spec.dtype.itemsize > spec.max_bytes or max(array.shape) > spec.max_bytes:
+        raise _Malformed(f"{spec.name} claims more than {spec.max_bytes} bytes")
+    return np.empty(tuple(array.shape), dtype=spec.dtype)
+
+
+def _fill(chunks: Iterator[memoryview], arrays: Sequence[Array]) -> int:
+    """Read chunk bytes straight into the reserved arrays; returns how many."""
+    bodies = [memoryview(a.reshape(-1)).cast("B") for a in arrays if a.size]
+    total = sum(len(b) for b in bodies)
+    target, at, done = 0, 0, 0
+    for number, chunk in enumerate(chunks):
+        if done + len(chunk) > total or (number and not chunk):
+            raise _Malformed("more bytes, or more chunks, than its arrays need")
+        taken = 0
+        while taken < len(chunk):
+            body = bodies[target]
+            step = min(len(body) - at, len(chunk) - taken)
+            body[at : at + step] = chunk[taken : taken + step]
+            taken += step
+            at += step
+            if at == len(body):
+                target, at = target + 1, 0
+        done += len(chunk)
+    if done != total:
+        raise _Malformed("fewer bytes than its arrays hold")
+    return done
+
+
+def _check_free_dimensions(specs: Sequence[_Spec], arrays: Sequence[Array]) -> None:
+    """Fixed dimensions have their number, and free dimensions of one name have one length."""
+    free: dict[str, int] = {}
+    for spec, array in zip(specs, arrays, strict=True):
+        for dimension, length in zip(spec.shape, array.shape, strict=True):
+            wanted = dimension if isinstance(dimension, int) else free.setdefault(dimension, length)
+            if wanted != length:
+                raise _Malformed(f"{spec.name} has {length} where {dimension} is {wanted}")

@@ -1,0 +1,79 @@
+"""Randomness: the operating system's generator, stretched by AES-256 in counter mode.
+
+A protocol takes an ``Rng`` as an argument and never makes one, so that a test can replay it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpc import _native
+from mpc.errors import UsageError
+
+SEED_BYTES = 32
+
+
+class Rng:
+    """A stream of random bytes. Safe to share between threads; forks are independent streams.
+
+    Use ``Rng()`` everywhere but in tests; ``Rng.from_seed`` repeats itself and protects nothing.
+    """
+
+    def __init__(self) -> None:
+        self._start(os.urandom(SEED_BYTES))
+
+    @classmethod
+    def from_seed(cls, seed: bytes) -> Rng:
+        """A reproducible stream, for tests and vectors only. `seed` may have any length."""
+        rng = cls.__new__(cls)
+        rng._start(hashlib.sha256(b"unseen rng seed\x00" + seed).digest())
+        return rng
+
+    def _start(self, key: bytes) -> None:
+        self._key = np.frombuffer(key, dtype=np.uint8).copy()
+        self._block = 0
+        self._forks = 0
+        self._lock = threading.Lock()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_key"):
+            _native.wipe(self._key)
+
+    def __reduce__(self) -> str:
+        raise UsageError("An Rng cannot be copied or pickled: a repeated stream would repeat masks. Use fork().")
+
+    def fork(self) -> Rng:
+        """An independent stream, determined by this one's key and the number of forks before."""
+        with self._lock:
+            self._forks += 1
+            number = self._forks
+        child = Rng.__new__(Rng)
+        child._start(hashlib.sha256(b"unseen rng fork\x00" + number.to_bytes(8, "little") + self._key.tobytes()).digest())
+        return child
+
+    def uint8(self, *shape: int) -> NDArray[np.uint8]:
+        """Uniform bytes of the given shape."""
+        out = np.empty(shape, dtype=np.uint8)
+        blocks = -(-out.size // 16)
+        with self._lock:
+            first, self._block = self._block, self._block + blocks
+        if out.size:
+            _native.prg_fill(self._key, first, out.reshape(-1))
+        return out
+
+    def bytes(self, size: int) -> bytes:
+        """`size` uniform bytes."""
+        return self.uint8(size).tobytes()
+
+    def uint64(self, *shape: int) -> NDArray[np.uint64]:
+        """Uniform elements of Z_2^64 of the given shape."""
+        return self.uint8(*shape, 8).view("<u8").reshape(shape)
+
+    def permutation(self, n: int) -> NDArray[np.int64]:
+        """A uniform permutation of 0 … n-1: the order of n random 128-bit keys, which are distinct but with odds below n²/2^129."""
+        return np.lexsort(self.uint64(2, n)).astype(np.int64, copy=False)
