@@ -1,0 +1,1 @@
+"""Generated from proto/unseen/lookup by proto/generate.py."""

@@ -1,0 +1,1 @@
+"""Generated from proto/unseen/wire by proto/generate.py."""
