@@ -1,0 +1,1 @@
+"""The tests. Long runs live in benchmarks/; each test here ends within its timeout."""
