@@ -1,0 +1,259 @@
+"""Messages: what is declared arrives, and whatever else a peer may send is named and refused."""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mpc.channel import CHUNK_BYTES, Buffer, Channel, Traffic
+from mpc.errors import ChannelClosed, ChannelTimeout, CheatingDetected, PeerError, UsageError
+from mpc.session import Session
+from mpc.testing import Tamper, run_parties
+from mpc.transport import local
+from mpc.wire.lookup.v1 import table_pb2
+from mpc.wire.wire.v1 import message_pb2
+
+
+class ScriptedLane:
+    """A lane whose peer has said everything already."""
+
+    me = "bank"
+    peer = "registry"
+
+    def __init__(self, *chunks: tuple[bytes, bool]) -> None:
+        self.chunks = deque(chunks)
+        self.closed: str | None = None
+
+    def write(self, buffers: Sequence[Buffer], *, last: bool) -> None:
+        raise AssertionError("nothing is sent here")
+
+    def read(self, *, timeout_s: float | None) -> tuple[Buffer, bool]:
+        return self.chunks.popleft()
+
+    def fork(self, label: str) -> ScriptedLane:
+        raise AssertionError("nothing is forked here")
+
+    def close(self, reason: str = "") -> None:
+        self.closed = reason
+
+
+def laid_out(header: bytes, arrays: Sequence[tuple[str, tuple[int, ...]]], body: bytes, name: str) -> bytes:
+    envelope = message_pb2.Envelope(type=name, header=header)
+    for dtype, shape in arrays:
+        envelope.arrays.append(message_pb2.ArrayHeader(dtype=dtype, shape=shape))
+    head = envelope.SerializeToString()
+    return struct.pack("<I", len(head)) + head + body
+
+
+def hear(*chunks: tuple[bytes, bool], of: type = table_pb2.Query) -> tuple[object, ...]:
+    return Channel(ScriptedLane(*chunks), protocol="lookup.table").recv(of)
+
+
+QUERY = "unseen.lookup.v1.Query"
+EVALUATION = "unseen.lookup.v1.Evaluation"
+
+
+@pytest.mark.parametrize("rows", [0, 1, 7, CHUNK_BYTES // 16 - 3, CHUNK_BYTES // 16, 3 * CHUNK_BYTES // 16 + 1])
+def test_arrays_of_any_size_arrive_as_they_were_sent(rows: int) -> None:
+    table = np.random.default_rng(rows).integers(0, 256, (rows, 16), dtype=np.uint8)
+
+    def bank(session: Session) -> np.ndarray:
+        header, received = session.channel("registry").recv(table_pb2.Table)
+        assert header.epoch == 9
+        assert received.flags.writeable
+        return received
+
+    got = run_parties({"bank": bank, "registry": lambda s: s.channel("bank").send(table_pb2.Table(epoch=9), table)})
+    np.testing.assert_array_equal(got["bank"], table)
+
+
+@given(st.lists(st.integers(0, 255), min_size=0, max_size=64))
+@settings(max_examples=25, deadline=None)
+def test_bytes_stand_for_an_array(values: list[int]) -> None:
+    a, b = local.pair("a", "b")
+    Channel(a, protocol="t").send(table_pb2.Evaluation(), np.zeros((2, 32), np.uint8), bytes(values))
+    _, evaluated, proof = Channel(b, protocol="t").recv(table_pb2.Evaluation)
+    assert evaluated.shape == (2, 32)
+    assert proof.tolist() == values
+
+
+def test_either_of_two_types_may_come() -> None:
+    a, b = local.pair("a", "b")
+    Channel(a, protocol="t").send(table_pb2.TableRequest(epoch=4))
+    header, *arrays = Channel(b, protocol="t").recv(table_pb2.ManifestRequest, table_pb2.TableRequest)
+    assert isinstance(header, table_pb2.TableRequest)
+    assert arrays == []
+
+
+def test_parties_that_send_much_to_each_other_at_once_do_not_block() -> None:
+    block = np.ones((local.QUEUE_BYTES // 16 + CHUNK_BYTES, 16), np.uint8)
+
+    def party(session: Session) -> int:
+        (peer,) = session.channels
+        _, received = session.channel(peer).exchange(table_pb2.Table(), block)
+        return int(received.sum())
+
+    assert run_parties({"a": party, "b": party}) == {"a": block.size, "b": block.size}
+
+
+def test_forks_do_not_mix_and_are_counted_together() -> None:
+    def sender(session: Session) -> Traffic:
+        channel = session.channel("b")
+        left, right = channel.fork("left"), channel.fork("right")
+        right.send(table_pb2.TableRequest(epoch=2))
+        left.send(table_pb2.TableRequest(epoch=1))
+        return channel.traffic
+
+    def receiver(session: Session) -> tuple[int, int, Traffic]:
+        channel = session.channel("a")
+        left, right = channel.fork("left"), channel.fork("right")
+        epochs = left.recv(table_pb2.TableRequest)[0].epoch, right.recv(table_pb2.TableRequest)[0].epoch
+        return *epochs, channel.traffic
+
+    got = run_parties({"a": sender, "b": receiver})
+    assert got["b"][:2] == (1, 2)
+    assert got["b"][2].bytes_received == got["a"].bytes_sent > 0
+    assert got["b"][2].messages_received == got["a"].messages_sent == 2
+
+
+def test_rounds_count_the_times_one_waits_after_having_sent() -> None:
+    def ping(session: Session) -> int:
+        channel = session.channel("pong")
+        for _ in range(3):
+            channel.send(table_pb2.TableRequest())
+            channel.send(table_pb2.TableRequest())
+            channel.recv(table_pb2.TableRequest)
+        return channel.traffic.rounds
+
+    def pong(session: Session) -> int:
+        channel = session.channel("ping")
+        for _ in range(3):
+            channel.recv(table_pb2.TableRequest)
+            channel.recv(table_pb2.TableRequest)
+            channel.send(table_pb2.TableRequest())
+        return channel.traffic.rounds
+
+    assert run_parties({"ping": ping, "pong": pong}) == {"ping": 3, "pong": 2}
+
+
+ZEROS = bytes(64)
+GOOD = laid_out(b"", [("u1", (2, 32))], ZEROS, QUERY)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "says"),
+    [
+        ([(b"\x01", True)], "shorter than its length field"),
+        ([(b"\xff\xff\xff\xff" + ZEROS, True)], "envelope does not lie within the first chunk"),
+        ([(struct.pack("<I", 3) + b"\xff\xff\xff", True)], "Error parsing message"),
+        ([(laid_out(b"", [("u1", (2, 32))], ZEROS, "unseen.lookup.v1.Tabel"), True)], "got a 'unseen.lookup.v1.Tabel'"),
+        ([(laid_out(b"\xff", [("u1", (2, 32))], ZEROS, QUERY), True)], "Error parsing message"),
+        ([(laid_out(b"", [], b"", QUERY), True)], "0 arrays where 1 belong"),
+        ([(laid_out(b"", [("u2", (1, 32))], ZEROS, QUERY), True)], "blinded is not a u1 array of 2 dimensions"),
+        ([(laid_out(b"", [("u1", (64,))], ZEROS, QUERY), True)], "blinded is not a u1 array of 2 dimensions"),
+        ([(laid_out(b"", [("u1", (2, 31))], ZEROS[:62], QUERY), True)], "blinded has 31 where 32 is 32"),
+        ([(laid_out(b"", [("u1", (1 << 40, 32))], ZEROS, QUERY), True)], "blinded claims more than 32768 bytes"),
+        ([(laid_out(b"", [("u1", (1 << 63, 0))], b"", QUERY), True)], "blinded claims more than 32768 bytes"),
+        ([(GOOD[:-1], True)], "fewer bytes than its arrays hold"),
+        ([(GOOD + b"\x00", True)], "more bytes"),
+        ([(GOOD, False), (b"", True)], "more bytes, or more chunks"),
+        ([(GOOD[:-1], False), (b"\x00\x00", True)], "more bytes"),
+        ([(b"", True)], "shorter than its length field"),
+    ],
+)
+def test_a_malformed_message_is_named_and_ends_the_conversation(chunks: list[tuple[bytes, bool]], says: str) -> None:
+    lane = ScriptedLane(*chunks)
+    with pytest.raises(PeerError, match="registry broke lookup.table at Query") as caught:
+        Channel(lane, protocol="lookup.table").recv(table_pb2.Query)
+    assert says in str(caught.value)
+    assert caught.value.party == "registry"
+    assert lane.closed == "malformed Query"
+
+
+def test_equal_words_in_a_shape_are_equal_lengths() -> None:
+    assert hear((GOOD, True))[1].shape == (2, 32)  # type: ignore[attr-defined]
+    two = laid_out(b"", [("u1", (2, 32)), ("u1", (64,))], ZEROS + ZEROS, EVALUATION)
+    assert len(hear((two, True), of=table_pb2.Evaluation)) == 3
+
+
+@given(st.binary(max_size=200), st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_no_bytes_from_a_peer_do_more_than_raise_peer_error(junk: bytes, prefix: bool) -> None:
+    data = struct.pack("<I", max(len(junk) - 4, 0)) + junk if prefix else junk
+    with pytest.raises(PeerError):
+        hear((data, True))
+
+
+def test_misuse_is_told_before_anything_is_sent() -> None:
+    channel = Channel(ScriptedLane(), protocol="t")
+    with pytest.raises(UsageError, match="declares 1 arrays, 0 given"):
+        channel.send(table_pb2.Query())
+    with pytest.raises(UsageError, match="blinded is declared"):
+        channel.send(table_pb2.Query(), np.zeros((2, 32), np.uint16))
+    with pytest.raises(UsageError, match="blinded has 31 where 32"):
+        channel.send(table_pb2.Query(), np.zeros((2, 31), np.uint8))
+    with pytest.raises(UsageError, match="at most 32768 go in one message"):
+        channel.send(table_pb2.Query(), np.zeros((1025, 32), np.uint8))
+    with pytest.raises(UsageError, match="carry the bulk in arrays"):
+        channel.send(table_pb2.SignedDocument(document=bytes(CHUNK_BYTES)))
+
+
+def test_require_tells_peer_protocol_and_step() -> None:
+    lane = ScriptedLane((GOOD, True))
+    channel = Channel(lane, protocol="lookup.table")
+    channel.recv(table_pb2.Query)
+    channel.require(True, "one permit per element")
+    with pytest.raises(PeerError, match="registry broke lookup.table at Query: required: one permit per element"):
+        channel.require(False, "one permit per element")
+    assert lane.closed is not None
+    with pytest.raises(CheatingDetected):
+        channel.require(False, "a proof that verifies", cheating=True)
+
+
+def test_when_one_party_fails_the_others_hear_of_it_and_the_cause_is_raised() -> None:
+    def careless(session: Session) -> None:
+        raise ValueError("my own mistake")
+
+    def waiting(session: Session) -> None:
+        with pytest.raises(ChannelClosed, match="careless ended the conversation: ValueError"):
+            session.channel("careless").recv(table_pb2.TableRequest)
+        raise ChannelClosed("only a consequence")
+
+    with pytest.raises(ValueError, match="my own mistake") as caught:
+        run_parties({"waiting": waiting, "careless": careless})
+    assert caught.value.__notes__ == ["raised by party careless"]
+
+
+def test_silence_is_a_timeout() -> None:
+    a, _ = local.pair("a", "b")
+    with pytest.raises(ChannelTimeout, match="nothing arrived for 0.05 s"):
+        Channel(a, protocol="t", timeout_s=0.05).recv(table_pb2.TableRequest)
+
+
+def test_a_flipped_bit_reaches_the_receiver() -> None:
+    block = np.zeros((3, 16), np.uint8)
+    got = run_parties(
+        {
+            "a": lambda s: s.channel("b").send(table_pb2.Table(), block),
+            "b": lambda s: s.channel("a").recv(table_pb2.Table)[1],
+        },
+        tamper={("a", "b"): Tamper(message=0, byte=-1, bit=3)},
+    )
+    assert got["b"][2, 15] == 8
+    assert got["b"].sum() == 8
+
+
+def test_a_session_names_its_channels() -> None:
+    def one(session: Session) -> tuple[str, ...]:
+        with pytest.raises(UsageError, match="a has no channel to 'nobody'"):
+            session.channel("nobody")
+        return session.parties
+
+    got = run_parties({"a": one, "b": lambda s: s.parties, "c": lambda s: s.parties})
+    assert got == {name: ("a", "b", "c") for name in "abc"}
