@@ -1,0 +1,67 @@
+# Every target first names what this machine lacks, then makes .venv ready (scripts/setup), then does its job.
+# No target needs another one first.
+
+BIN := .venv/bin
+CARGO := PYO3_PYTHON=$(CURDIR)/$(BIN)/python cargo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-all test bench lint format wheel proto lock setup clean
+
+help: ## this list
+	@echo "make TARGET   (PYTHON=… chooses the interpreter, SUITE=… the suite of the demo)"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: setup ## marriage verification over real nodes: two minutes, ends with a table and build/demo/report.json
+	@$(BIN)/python examples/marriage_verification.py $(if $(SUITE),--suite $(SUITE))
+
+demo-all: setup ## every example, one after the other
+	@set -e; for example in examples/*.py; do echo "== $$example"; $(BIN)/python $$example $(if $(SUITE),--suite $(SUITE)); done
+
+test: setup ## the whole test-suite: Rust, then Python; under ten minutes on two cores
+	@cd native && $(CARGO) test --quiet --locked --no-default-features
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+bench: setup ## kernel benchmarks; `.venv/bin/python -m benchmarks` has the two-process ones
+	@$(BIN)/python -m pytest benchmarks --benchmark-only $(PYTEST_ARGS)
+
+lint: ## ruff, mypy, layers, clippy, rustfmt: everything that must be clean before a commit
+	@scripts/setup clippy fmt
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@cd native && cargo fmt --check
+	@cd native && $(CARGO) clippy --quiet --locked --all-targets -- -D warnings
+	@cd native && $(CARGO) clippy --quiet --locked --all-targets --no-default-features -- -D warnings
+
+format: ## rewrite Python and Rust into the one layout
+	@scripts/setup fmt
+	@$(BIN)/ruff check --fix-only --quiet
+	@$(BIN)/ruff format
+	@cd native && cargo fmt
+
+wheel: setup ## dist/*.whl, which installs and runs without Rust
+	@rm -rf dist
+	@$(BIN)/maturin build --release --locked --quiet --out dist
+	@ls dist/*.whl
+
+proto: setup ## regenerate mpc/wire/ from proto/
+	@$(BIN)/python proto/generate.py
+
+# uv resolves for all supported Pythons at once, which pip cannot. It lives outside .venv: nothing but this target needs it.
+# It does not read pip's configuration, so the user's index is handed to it; none is written to the locks.
+UV_COMPILE = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$(build/uv/bin/pip config get global.index-url 2>/dev/null || echo "$$PIP_INDEX_URL")}" \
+	build/uv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest \
+	--generate-hashes --only-binary :all: --no-emit-index-url --custom-compile-command "make lock" pyproject.toml
+
+lock: ## newest dependencies into requirements*.lock
+	@$(or $(PYTHON),python3) -m venv build/uv && build/uv/bin/python -m pip --quiet install uv
+	@$(UV_COMPILE) --output-file requirements.lock
+	@$(UV_COMPILE) --extra dev --extra examples --constraints requirements.lock --output-file requirements-dev.lock
+
+setup:
+	@scripts/setup
+
+clean: ## remove .venv and everything built
+	@rm -rf .venv build dist native/target mpc/_native*.so .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@find mpc protocols unseen tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
