@@ -1,0 +1,1 @@
+"""Generated from proto/unseen/coordinator by proto/generate.py."""

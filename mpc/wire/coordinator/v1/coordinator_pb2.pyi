@@ -1,0 +1,133 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ProductState(_message.Message):
+    __slots__ = ("name", "operator", "operator_version", "suite", "key_form", "epoch", "serving", "problem")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_VERSION_FIELD_NUMBER: _ClassVar[int]
+    SUITE_FIELD_NUMBER: _ClassVar[int]
+    KEY_FORM_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    SERVING_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    operator: str
+    operator_version: int
+    suite: str
+    key_form: str
+    epoch: int
+    serving: bool
+    problem: str
+    def __init__(self, name: _Optional[str] = ..., operator: _Optional[str] = ..., operator_version: _Optional[int] = ..., suite: _Optional[str] = ..., key_form: _Optional[str] = ..., epoch: _Optional[int] = ..., serving: _Optional[bool] = ..., problem: _Optional[str] = ...) -> None: ...
+
+class Announcement(_message.Message):
+    __slots__ = ("address", "version", "products")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PRODUCTS_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    version: str
+    products: _containers.RepeatedCompositeFieldContainer[ProductState]
+    def __init__(self, address: _Optional[str] = ..., version: _Optional[str] = ..., products: _Optional[_Iterable[_Union[ProductState, _Mapping]]] = ...) -> None: ...
+
+class Announced(_message.Message):
+    __slots__ = ("time_ms", "heartbeat_s", "crl_number")
+    TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_S_FIELD_NUMBER: _ClassVar[int]
+    CRL_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    time_ms: int
+    heartbeat_s: int
+    crl_number: int
+    def __init__(self, time_ms: _Optional[int] = ..., heartbeat_s: _Optional[int] = ..., crl_number: _Optional[int] = ...) -> None: ...
+
+class ListRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Party(_message.Message):
+    __slots__ = ("name", "address", "version", "products", "seen_ms", "alive")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PRODUCTS_FIELD_NUMBER: _ClassVar[int]
+    SEEN_MS_FIELD_NUMBER: _ClassVar[int]
+    ALIVE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    address: str
+    version: str
+    products: _containers.RepeatedCompositeFieldContainer[ProductState]
+    seen_ms: int
+    alive: bool
+    def __init__(self, name: _Optional[str] = ..., address: _Optional[str] = ..., version: _Optional[str] = ..., products: _Optional[_Iterable[_Union[ProductState, _Mapping]]] = ..., seen_ms: _Optional[int] = ..., alive: _Optional[bool] = ...) -> None: ...
+
+class Directory(_message.Message):
+    __slots__ = ("time_ms", "parties")
+    TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    PARTIES_FIELD_NUMBER: _ClassVar[int]
+    time_ms: int
+    parties: _containers.RepeatedCompositeFieldContainer[Party]
+    def __init__(self, time_ms: _Optional[int] = ..., parties: _Optional[_Iterable[_Union[Party, _Mapping]]] = ...) -> None: ...
+
+class GetCrlRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Crl(_message.Message):
+    __slots__ = ("pem",)
+    PEM_FIELD_NUMBER: _ClassVar[int]
+    pem: bytes
+    def __init__(self, pem: _Optional[bytes] = ...) -> None: ...
+
+class Manifest(_message.Message):
+    __slots__ = ("document", "signature", "certificate", "signer")
+    DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    SIGNER_FIELD_NUMBER: _ClassVar[int]
+    document: bytes
+    signature: bytes
+    certificate: bytes
+    signer: str
+    def __init__(self, document: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., certificate: _Optional[bytes] = ..., signer: _Optional[str] = ...) -> None: ...
+
+class FirstManifest(_message.Message):
+    __slots__ = ("same", "first")
+    SAME_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    same: bool
+    first: Manifest
+    def __init__(self, same: _Optional[bool] = ..., first: _Optional[_Union[Manifest, _Mapping]] = ...) -> None: ...
+
+class ListEvidenceRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Contradiction(_message.Message):
+    __slots__ = ("node", "product", "epoch", "first", "other", "shown_by", "shown_ms")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    PRODUCT_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    OTHER_FIELD_NUMBER: _ClassVar[int]
+    SHOWN_BY_FIELD_NUMBER: _ClassVar[int]
+    SHOWN_MS_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    product: str
+    epoch: int
+    first: Manifest
+    other: Manifest
+    shown_by: str
+    shown_ms: int
+    def __init__(self, node: _Optional[str] = ..., product: _Optional[str] = ..., epoch: _Optional[int] = ..., first: _Optional[_Union[Manifest, _Mapping]] = ..., other: _Optional[_Union[Manifest, _Mapping]] = ..., shown_by: _Optional[str] = ..., shown_ms: _Optional[int] = ...) -> None: ...
+
+class Evidence(_message.Message):
+    __slots__ = ("contradictions",)
+    CONTRADICTIONS_FIELD_NUMBER: _ClassVar[int]
+    contradictions: _containers.RepeatedCompositeFieldContainer[Contradiction]
+    def __init__(self, contradictions: _Optional[_Iterable[_Union[Contradiction, _Mapping]]] = ...) -> None: ...

@@ -1,0 +1,1 @@
+"""Generated from proto/unseen/node by proto/generate.py."""
