@@ -1,0 +1,293 @@
+//! Oblivious pseudorandom functions, plain and verifiable (RFC 9497, modes 0 and 1), over any [`Suite`].
+//!
+//! The names are the RFC's. Everything is a batch: row `i` of the output belongs to row `i` of the input.
+//! Randomness is always an argument, so that whoever calls decides where it comes from and tests can repeat it.
+
+use sha2::digest::Digest;
+use sha2::digest::common::BlockSizeUser;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use crate::Error;
+use crate::group::{self, Group, decode_elements, decode_scalar, decode_scalars};
+use crate::hash::ExpandMessageXmd;
+use crate::packed::Packed;
+use crate::parallel::{self, GROUP};
+use crate::ristretto255::Ristretto255;
+
+/// A ciphersuite: a group, a hash, and the name that separates it from all others (RFC 9497, section 4).
+pub trait Suite: 'static {
+    /// The prime-order group.
+    type Group: Group;
+    /// The hash, also inside `expand_message_xmd`.
+    type Hash: Digest + BlockSizeUser + Clone + Send + Sync;
+    /// The identifier that enters the context string.
+    const IDENTIFIER: &'static [u8];
+}
+
+/// `ristretto255-SHA512` (RFC 9497, section 4.1).
+pub struct Ristretto255Sha512;
+
+impl Suite for Ristretto255Sha512 {
+    type Group = Ristretto255;
+    type Hash = sha2::Sha512;
+    const IDENTIFIER: &'static [u8] = b"ristretto255-SHA512";
+}
+
+/// Which protocol of RFC 9497 a context belongs to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Mode 0: no proof.
+    Oprf = 0,
+    /// Mode 1: the server proves that it used the key it is known by.
+    Voprf = 1,
+}
+
+/// The most elements one proof can speak of.
+pub const MAX_BATCH: usize = 65535;
+
+type Scalar<S> = <<S as Suite>::Group as Group>::Scalar;
+type Element<S> = <<S as Suite>::Group as Group>::Element;
+
+/// A suite in a mode: the domain separation tags, ready to hash with.
+pub struct Context<S: Suite> {
+    hash_to_group: ExpandMessageXmd<S::Hash>,
+    hash_to_scalar: ExpandMessageXmd<S::Hash>,
+    derive_key_pair: ExpandMessageXmd<S::Hash>,
+    seed_dst: Vec<u8>,
+}
+
+impl<S: Suite> Context<S> {
+    /// Bytes of one output.
+    pub fn output_length() -> usize {
+        <S::Hash as Digest>::output_size()
+    }
+
+    /// Bytes of a proof.
+    pub fn proof_length() -> usize {
+        2 * S::Group::SCALAR_LENGTH
+    }
+
+    /// `CreateContextString`, and the tags made of it.
+    pub fn new(mode: Mode) -> Self {
+        let context = [b"OPRFV1-", &[mode as u8][..], b"-", S::IDENTIFIER].concat();
+        let tag = |name: &[u8]| [name, &context].concat();
+        let expand = |name: &[u8]| ExpandMessageXmd::new(&tag(name)).expect("the tag is not empty");
+        Self {
+            hash_to_group: expand(b"HashToGroup-"),
+            hash_to_scalar: expand(b"HashToScalar-"),
+            derive_key_pair: expand(b"DeriveKeyPair"),
+            seed_dst: tag(b"Seed-"),
+        }
+    }
+
+    /// `DeriveKeyPair`: the private key made of a secret seed (32 bytes in the RFC) and public `info`.
+    pub fn derive_key(&self, seed: &[u8], info: &[u8], private: &mut [u8]) -> Result<(), Error> {
+        let length = u16::try_from(info.len()).map_err(|_| Error::Misuse("info must be at most 65535 bytes"))?;
+        for counter in 0..=255u8 {
+            let message = [seed, &length.to_be_bytes(), info, &[counter]];
+            let key = Zeroizing::new(scalar_of::<S>(&self.derive_key_pair, &message));
+            S::Group::encode_scalar(&key, private);
+            if S::Group::decode_scalar(private).is_some() {
+                return Ok(());
+            }
+        }
+        Err(Error::Misuse("no key follows from this seed; take another"))
+    }
+
+    /// `Blind`: each input hashed to the group, times its blind.
+    pub fn blind(&self, inputs: Packed<'_>, blinds: &[u8], out: &mut [u8]) -> Result<(), Error> {
+        parallel::fill_rows(out, S::Group::ELEMENT_LENGTH, GROUP, |first, rows| {
+            let count = rows.len() / S::Group::ELEMENT_LENGTH;
+            let blinds = decode_scalars::<S::Group>(blinds, first, count)?;
+            let mut elements = self.input_elements(inputs, first, count)?;
+            S::Group::mul_each_encode(&blinds, &mut elements, rows);
+            Ok(())
+        })
+    }
+
+    /// `Finalize`, without the proof: unblinds each element and hashes it with its input.
+    pub fn finalize(&self, inputs: Packed<'_>, blinds: &[u8], evaluated: &[u8], out: &mut [u8]) -> Result<(), Error> {
+        parallel::fill_rows(out, Self::output_length(), GROUP, |first, rows| {
+            let count = rows.len() / Self::output_length();
+            let mut blinds = decode_scalars::<S::Group>(blinds, first, count)?;
+            let mut elements = Zeroizing::new(decode_elements::<S::Group>(evaluated, first, count)?);
+            let mut unblinded = Zeroizing::new(vec![0; count * S::Group::ELEMENT_LENGTH]);
+            S::Group::invert_each(&mut blinds);
+            S::Group::mul_each_encode(&blinds, &mut elements, &mut unblinded);
+            self.outputs(inputs, first, &unblinded, rows)
+        })
+    }
+
+    /// `Evaluate`: what a client would get for each input, made by the holder of the key alone.
+    pub fn evaluate(&self, private: &[u8], inputs: Packed<'_>, out: &mut [u8]) -> Result<(), Error> {
+        let private = decode_scalar::<S::Group>(private)?;
+        parallel::fill_rows(out, Self::output_length(), GROUP, |first, rows| {
+            let count = rows.len() / Self::output_length();
+            let mut elements = self.input_elements(inputs, first, count)?;
+            let mut evaluated = Zeroizing::new(vec![0; count * S::Group::ELEMENT_LENGTH]);
+            S::Group::mul_encode(&private, &mut elements, &mut evaluated);
+            self.outputs(inputs, first, &evaluated, rows)
+        })
+    }
+
+    /// `GenerateProof`: that one key turned the generator into `public` and each `blinded` into its `evaluated`.
+    ///
+    /// `nonce` is the RFC's random scalar `r`. Two proofs of different statements with one nonce give the key away.
+    pub fn prove(
+        &self,
+        private: &[u8],
+        public: &[u8],
+        blinded: &[u8],
+        evaluated: &[u8],
+        nonce: &[u8],
+        proof: &mut [u8],
+    ) -> Result<(), Error> {
+        let k = decode_scalar::<S::Group>(private)?;
+        let r = decode_scalar::<S::Group>(nonce)?;
+        let mut own = vec![0; S::Group::ELEMENT_LENGTH];
+        S::Group::mul_base_encode(&[*k], &mut own);
+        if !bool::from(own.ct_eq(public)) {
+            // The same nonce under two public keys would also give the private key away.
+            return Err(Error::Misuse("the public key does not belong to the private key"));
+        }
+        let d = self.composite_scalars(public, blinded, evaluated)?;
+        let c_i = decode_elements::<S::Group>(blinded, 0, d.len())?;
+        let m = S::Group::combine_vartime(&d, &c_i);
+        let z = S::Group::mul(&k, &m);
+        let mut t2 = vec![0; S::Group::ELEMENT_LENGTH];
+        S::Group::mul_base_encode(&[*r], &mut t2);
+        let t3 = S::Group::mul(&r, &m);
+        let [m, z, t3] = [m, z, t3].map(|element| encode::<S>(&element));
+        let c = self.challenge(&[public, &m, &z, &t2, &t3]);
+        let s = Zeroizing::new(S::Group::sub_mul(&r, &c, &k));
+        let (c_out, s_out) = proof.split_at_mut(S::Group::SCALAR_LENGTH);
+        S::Group::encode_scalar(&c, c_out);
+        S::Group::encode_scalar(&s, s_out);
+        Ok(())
+    }
+
+    /// `VerifyProof`. Errors with [`Error::InvalidProof`] where the proof is wrong or malformed, and names the row
+    /// where an element is.
+    pub fn verify(&self, public: &[u8], blinded: &[u8], evaluated: &[u8], proof: &[u8]) -> Result<(), Error> {
+        let b = S::Group::decode_element(public).ok_or(Error::InvalidProof)?;
+        let d = self.composite_scalars(public, blinded, evaluated)?;
+        let (c, s) = proof.split_at(S::Group::SCALAR_LENGTH);
+        let c = S::Group::decode_scalar(c).ok_or(Error::InvalidProof)?;
+        let s = S::Group::decode_scalar(s).ok_or(Error::InvalidProof)?;
+        let m = S::Group::combine_vartime(&d, &decode_elements::<S::Group>(blinded, 0, d.len())?);
+        let z = S::Group::combine_vartime(&d, &decode_elements::<S::Group>(evaluated, 0, d.len())?);
+        let t2 = S::Group::mul_add_base_vartime(&c, &b, &s);
+        let t3 = S::Group::combine_vartime(&[s, c], &[m, z]);
+        let [m, z, t2, t3] = [m, z, t2, t3].map(|element| encode::<S>(&element));
+        let expected = encode_scalar::<S>(&self.challenge(&[public, &m, &z, &t2, &t3]));
+        if bool::from(expected.ct_eq(&encode_scalar::<S>(&c))) { Ok(()) } else { Err(Error::InvalidProof) }
+    }
+
+    /// The input elements of a chunk, before anything secret is done to them.
+    fn input_elements(
+        &self,
+        inputs: Packed<'_>,
+        first: usize,
+        count: usize,
+    ) -> Result<Zeroizing<Vec<Element<S>>>, Error> {
+        let mut uniform = Zeroizing::new(vec![0; S::Group::UNIFORM_ELEMENT_LENGTH]);
+        let mut elements = Zeroizing::new(Vec::with_capacity(count));
+        for index in first..first + count {
+            let input = inputs.get(index);
+            if input.len() > usize::from(u16::MAX) {
+                return Err(Error::InputTooLong { index });
+            }
+            self.hash_to_group.expand(&[input], &mut uniform);
+            let element = S::Group::element_from_uniform(&uniform);
+            if S::Group::is_identity(&element) {
+                return Err(Error::IdentityInput { index });
+            }
+            elements.push(element);
+        }
+        Ok(elements)
+    }
+
+    /// The last step of `Finalize` and `Evaluate` for a chunk.
+    fn outputs(&self, inputs: Packed<'_>, first: usize, elements: &[u8], out: &mut [u8]) -> Result<(), Error> {
+        let width = S::Group::ELEMENT_LENGTH;
+        let rows = elements.chunks_exact(width).zip(out.chunks_exact_mut(Self::output_length()));
+        for (i, (element, row)) in rows.enumerate() {
+            let input = inputs.get(first + i);
+            let length = u16::try_from(input.len()).map_err(|_| Error::InputTooLong { index: first + i })?;
+            let hash = S::Hash::new()
+                .chain_update(length.to_be_bytes())
+                .chain_update(input)
+                .chain_update((width as u16).to_be_bytes())
+                .chain_update(element)
+                .chain_update(b"Finalize");
+            row.copy_from_slice(&hash.finalize());
+        }
+        Ok(())
+    }
+
+    /// The weights `d_i` of `ComputeComposites`.
+    fn composite_scalars(&self, public: &[u8], blinded: &[u8], evaluated: &[u8]) -> Result<Vec<Scalar<S>>, Error> {
+        let width = S::Group::ELEMENT_LENGTH;
+        let count = blinded.len() / width;
+        if blinded.len() != evaluated.len() || count == 0 || count > MAX_BATCH {
+            return Err(Error::Misuse("a proof needs 1 to 65535 blinded elements, and as many evaluated ones"));
+        }
+        let prefix = (width as u16).to_be_bytes();
+        let seed = S::Hash::new()
+            .chain_update(prefix)
+            .chain_update(public)
+            .chain_update((self.seed_dst.len() as u16).to_be_bytes())
+            .chain_update(&self.seed_dst)
+            .finalize();
+        let weight = |(i, (c, d)): (usize, (&[u8], &[u8]))| {
+            let i = (i as u16).to_be_bytes();
+            let message = [&(seed.len() as u16).to_be_bytes()[..], &seed, &i, &prefix, c, &prefix, d, b"Composite"];
+            scalar_of::<S>(&self.hash_to_scalar, &message)
+        };
+        let pairs = blinded.chunks_exact(width).zip(evaluated.chunks_exact(width));
+        Ok(pairs.enumerate().map(weight).collect())
+    }
+
+    /// The challenge `c` over the transcript of these elements.
+    fn challenge(&self, elements: &[&[u8]]) -> Scalar<S> {
+        let prefix = (S::Group::ELEMENT_LENGTH as u16).to_be_bytes();
+        let mut message: Vec<&[u8]> = Vec::with_capacity(2 * elements.len() + 1);
+        for element in elements {
+            message.extend([&prefix[..], element]);
+        }
+        message.push(b"Challenge");
+        scalar_of::<S>(&self.hash_to_scalar, &message)
+    }
+}
+
+/// `HashToScalar` under the tag of `expand`.
+fn scalar_of<S: Suite>(expand: &ExpandMessageXmd<S::Hash>, message: &[&[u8]]) -> Scalar<S> {
+    let mut uniform = Zeroizing::new(vec![0; S::Group::UNIFORM_SCALAR_LENGTH]);
+    expand.expand(message, &mut uniform);
+    S::Group::scalar_from_uniform(&uniform)
+}
+
+fn encode<S: Suite>(element: &Element<S>) -> Vec<u8> {
+    let mut out = vec![0; S::Group::ELEMENT_LENGTH];
+    S::Group::encode_element(element, &mut out);
+    out
+}
+
+fn encode_scalar<S: Suite>(scalar: &Scalar<S>) -> Vec<u8> {
+    let mut out = vec![0; S::Group::SCALAR_LENGTH];
+    S::Group::encode_scalar(scalar, &mut out);
+    out
+}
+
+/// The public key of a private key.
+pub fn public_key<S: Suite>(private: &[u8], public: &mut [u8]) -> Result<(), Error> {
+    let private = decode_scalar::<S::Group>(private)?;
+    S::Group::mul_base_encode(&[*private], public);
+    Ok(())
+}
+
+/// `BlindEvaluate`, without the proof: the key times each blinded element, which is checked first.
+pub fn blind_evaluate<S: Suite>(private: &[u8], blinded: &[u8], out: &mut [u8]) -> Result<(), Error> {
+    group::mul::<S::Group>(private, blinded, out)
+}
