@@ -1,0 +1,82 @@
+"""Files that must be either the old ones or the new ones, never half of each, whatever happens to the machine in
+between.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mpc.errors import UsageError
+
+PRIVATE = 0o600
+PUBLIC = 0o644
+
+
+def sync_directory(path: Path) -> None:
+    """Makes renames and creations in the directory `path` durable."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _written(path: Path, data: bytes, mode: int) -> Iterator[Path]:
+    """A durable temporary file beside `path` that holds `data`; gone afterwards if the caller did not rename it."""
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(6)}.tmp"
+    try:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+        with os.fdopen(handle, "wb") as file:
+            # The mode given to open() is cut by the umask; what others must be able to read has to be set again.
+            os.fchmod(file.fileno(), mode)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def replace(path: Path, data: bytes, *, mode: int = PUBLIC) -> None:
+    """Writes `data` to `path` atomically and durably, over what was there. `mode`: permission bits of the file."""
+    with _written(path, data, mode) as temporary:
+        temporary.rename(path)
+    sync_directory(path.parent)
+
+
+def create(path: Path, data: bytes, *, mode: int = PUBLIC) -> None:
+    """Writes `data` to the new file `path` atomically and durably. Raises UsageError, and changes nothing, if it
+    exists.
+    """
+    with _written(path, data, mode) as temporary:
+        try:
+            # A hard link fails where a rename would overwrite.
+            os.link(temporary, path)
+        except FileExistsError:
+            raise UsageError(f"{path} exists and is not overwritten. Choose another place, or move it away.") from None
+    sync_directory(path.parent)
+
+
+def private_directory(path: Path) -> None:
+    """Makes the directory `path` (and its parents) if missing, and readable by its owner only."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.chmod(0o700)
+
+
+def read(path: Path, *, what: str, limit: int = 1 << 24) -> bytes:
+    """Content of `path`, at most `limit` bytes. Raises UsageError that says `what` was expected there."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {what} at {path}: {error.strerror}. Check the path and its permissions."
+        ) from None
+    if len(data) > limit:
+        raise UsageError(f"{path} is larger than {limit} bytes; this is not {what}. Check the path.")
+    return data

@@ -1,0 +1,710 @@
+"""The node's ledger: which consents were used, and the hash-chained audit log of everything that was evaluated or
+refused.
+
+Both live in one database, because both must be durable before a reply leaves: one transaction burns the nonces and
+appends the entries. Concurrent callers share a transaction (group commit): whoever holds the turn commits for everyone
+who is waiting, so that a disk's synchronisation is paid once for all of them, and a single caller pays for no thread
+switch.
+
+    audit entry i:  canonical JSON (RFC 8785), no keys, no identifiers, no answers
+    hash_i        = SHA-256(hash_{i-1} ‖ entry_i),  hash_{-1} = 32 zero bytes
+    entry 0       : kind "genesis", names the node and this ledger
+
+Several processes of a node may write to the same file; the chain's head is read inside the transaction. SQLite by
+default; any database that SQLAlchemy speaks to, PostgreSQL foremost, by URL.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, TypeAlias
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Engine,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    bindparam,
+    create_engine,
+    delete,
+    event,
+    func,
+    insert,
+    inspect,
+    select,
+    update,
+)
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.pool import StaticPool
+
+from mpc.errors import PolicyError, UsageError
+from unseen.governance.consent import CheckedConsent
+from unseen.governance.documents import CLOCK_TOLERANCE, canonical, format_time, to_base64, utc_now
+
+LEDGER_FILE = Path("state") / "ledger.db"
+"""Where a node keeps its ledger, inside its home directory."""
+
+SCHEMA = 1
+"""Version of the tables below."""
+
+GROUP_LIMIT = 4096
+"""Most entries that one transaction takes (unless a single call brings more)."""
+
+_metadata = MetaData()
+_ledger = Table(
+    "ledger",
+    _metadata,
+    Column("id", String(32), primary_key=True),
+    Column("schema_version", Integer, nullable=False),
+    Column("node", String(63), nullable=False),
+)
+_nonces = Table(
+    "nonces",
+    _metadata,
+    Column("nonce", LargeBinary(16), primary_key=True),
+    # Two platforms draw nonces independently, so that one's can never be burnt by the other's.
+    Column("issuer", String(63), primary_key=True),
+    Column("binding", LargeBinary(32), nullable=False),
+    Column("expires", BigInteger, nullable=False, index=True),
+)
+_audit = Table(
+    "audit",
+    _metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("entry", Text, nullable=False),
+    Column("hash", LargeBinary(32), nullable=False),
+)
+_calls = Table(
+    "calls",
+    _metadata,
+    Column("rule", String(300), primary_key=True),
+    Column("day", String(10), primary_key=True),
+    Column("count", BigInteger, nullable=False),
+)
+
+Kind: TypeAlias = Literal["genesis", "evaluation", "refusal", "epoch", "start", "policy"]
+Status: TypeAlias = Literal["fresh", "repeat", "reused", "over-quota", "noted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """A limit that the ledger counts: at most `limit` billed evaluations under the rule named `rule` per UTC day."""
+
+    rule: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One element that was evaluated and waits to be answered.
+
+    Attributes:
+        consent: as `unseen.governance.consent.check` returned it.
+        evaluated: the evaluated element. Only its hash is kept.
+        operator, operator_version: what evaluated it, such as ``lookup.table``, 1.
+        quota: the limit to count it against, if the policy sets one.
+    """
+
+    consent: CheckedConsent
+    evaluated: bytes
+    operator: str
+    operator_version: int
+    quota: Quota | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something else that belongs into the log: a refusal, a new epoch, a start, a change of policy.
+
+    Attributes:
+        result: a code such as ``consent-expired`` or ``ok``. Never an identifier or an answer.
+        consents: SHA-256 of each consent that came with it.
+        input, output: SHA-256 of what came in and what was made of it, such as a blinded element or a manifest; 32
+        bytes each.
+    """
+
+    kind: Literal["refusal", "epoch", "start", "policy"]
+    result: str
+    requester: str | None = None
+    scenario: str | None = None
+    product: str | None = None
+    operator: str | None = None
+    operator_version: int | None = None
+    suite: str | None = None
+    epoch: int | None = None
+    issuers: tuple[str, ...] = ()
+    consents: tuple[bytes, ...] = ()
+    input: bytes | None = None
+    output: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one evaluation or note, once it is durable.
+
+    Attributes:
+        status: ``fresh``: answer it. ``repeat``: the same consent for the same element again: answer it, it costs
+        nothing.
+            ``reused``: a nonce was used for another element: refuse. ``over-quota``: the day's calls are spent: refuse.
+            ``noted``: a `Note` was written.
+        entry: its place in the audit chain.
+        head: hash of the chain up to and including this entry, 32 bytes.
+        billed: whether it counts as a call.
+    """
+
+    status: Status
+    entry: int
+    head: bytes
+    billed: bool
+
+    @property
+    def answered(self) -> bool:
+        """Whether the evaluated element may leave the node."""
+        return self.status in ("fresh", "repeat")
+
+
+class _Request:
+    """One caller's items, waiting for a turn."""
+
+    __slots__ = ("cause", "done", "items", "outcomes")
+
+    def __init__(self, items: Sequence[Evaluation | Note]) -> None:
+        self.items = items
+        self.outcomes: list[Outcome] = []
+        self.cause: Exception | None = None
+        self.done = False
+
+
+def binding_of(consent: CheckedConsent) -> bytes:
+    """What a nonce is burnt for: SHA-256(product ‖ 0 ‖ epoch ‖ B). Epoch: 8 bytes, big-endian.
+
+    Each product has its own key in an epoch, so that the same binding means the same evaluation.
+    """
+    return hashlib.sha256(
+        consent.product.encode("ascii") + b"\0" + consent.epoch.to_bytes(8, "big") + consent.blinded
+    ).digest()
+
+
+class Ledger:
+    """An open ledger. Made by `open_ledger`; close it, or use it in a ``with`` statement. Safe to use from many
+    threads.
+    """
+
+    def __init__(self, engine: Engine, *, node: str, ledger_id: str, clock: Callable[[], datetime]) -> None:
+        """Use `open_ledger`."""
+        self._engine = engine
+        self._node = node
+        self._id = ledger_id
+        self._clock = clock
+        self._waiting: deque[_Request] = deque()
+        self._turn = threading.Lock()
+
+    def __enter__(self) -> Ledger:
+        """Returns itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Closes the ledger."""
+        self.close()
+
+    @property
+    def ledger_id(self) -> str:
+        """Random name of this ledger, stated in its first entry."""
+        return self._id
+
+    def close(self) -> None:
+        """Closes the database after the transaction under way."""
+        with self._turn:
+            self._engine.dispose()
+
+    def commit(self, items: Sequence[Evaluation | Note]) -> list[Outcome]:
+        """Makes all items durable, in order and next to each other in the chain, and says what became of each.
+
+        Blocks until they are on disk. Raises PolicyError ``ledger-unavailable`` if they could not be written: then
+        nothing of them was recorded and nothing of them may be answered. The next call tries afresh.
+        """
+        if not items:
+            return []
+        request = _Request(items)
+        self._waiting.append(request)
+        with self._turn:
+            # While this caller waited for its turn, another one may have committed for it.
+            while not request.done:
+                self._commit_waiting()
+        if request.cause is not None:
+            raise PolicyError(
+                f"the ledger cannot be written ({_reason(request.cause)}), so nothing is answered",
+                code="ledger-unavailable",
+                remedy="Free space on its disk or repair the database; evaluation resumes by itself.",
+            ) from request.cause
+        return request.outcomes
+
+    def purge(self, now: datetime | None = None) -> int:
+        """Forgets the nonces of consents that expired. Returns how many. The audit log stays as it is.
+
+        An expired consent is refused before its nonce is looked up, so nothing becomes usable again.
+        """
+        limit = int((now or self._clock()).timestamp() - 2 * CLOCK_TOLERANCE.total_seconds())
+        with self._turn, _durable(self._engine), self._engine.begin() as connection:
+            return connection.execute(delete(_nonces).where(_nonces.c.expires < limit)).rowcount
+
+    def head(self) -> tuple[int, bytes]:
+        """The last entry's number and the chain's hash after it."""
+        with self._turn, _durable(self._engine), self._engine.begin() as connection:
+            return _head(connection)
+
+    # The transaction ------------------------------------------------------------------------------------------------
+
+    def _commit_waiting(self) -> None:
+        group: list[_Request] = []
+        size = 0
+        while self._waiting and (not group or size + len(self._waiting[0].items) <= GROUP_LIMIT):
+            request = self._waiting.popleft()
+            group.append(request)
+            size += len(request.items)
+        try:
+            with self._engine.begin() as connection:
+                results = self._write(connection, [item for request in group for item in request.items])
+        except (SQLAlchemyError, OSError) as error:
+            # A connection that failed half-way through a write is not used again.
+            self._engine.dispose()
+            for request in group:
+                request.cause, request.done = error, True
+            return
+        except BaseException as error:
+            self._engine.dispose()
+            for request in group:
+                request.cause, request.done = RuntimeError(type(error).__name__), True
+            raise
+        start = 0
+        for request in group:
+            request.outcomes = results[start : start + len(request.items)]
+            start += len(request.items)
+            request.done = True
+
+    def _write(self, connection: Connection, items: Sequence[Evaluation | Note]) -> list[Outcome]:
+        _take_lock(connection, self._id)
+        seq, head = _head(connection)
+        moment = self._clock()
+        stamp = format_time(moment)
+        burnt = _burnt(connection, items)
+        calls = _Calls(connection, day=stamp[:10])
+        nonces: list[dict[str, object]] = []
+        entries: list[dict[str, object]] = []
+        outcomes: list[Outcome] = []
+        for item in items:
+            seq += 1
+            if isinstance(item, Evaluation):
+                status = _judge(item, burnt, calls)
+                if status in ("fresh", "repeat"):
+                    nonces.extend(_burn(item, burnt))
+                fields = _evaluation_fields(item, status)
+            else:
+                status = "noted"
+                fields = _note_fields(item)
+            fields["seq"], fields["time"], fields["node"] = seq, stamp, self._node
+            entry = canonical(fields)
+            head = hashlib.sha256(head + entry).digest()
+            entries.append({"seq": seq, "entry": entry.decode("utf-8"), "hash": head})
+            outcomes.append(Outcome(status=status, entry=seq, head=head, billed=status == "fresh"))
+        if nonces:
+            connection.execute(insert(_nonces), nonces)
+        calls.save(connection)
+        connection.execute(insert(_audit), entries)
+        return outcomes
+
+
+def _judge(item: Evaluation, burnt: Mapping[tuple[bytes, str], bytes], calls: _Calls) -> Status:
+    """What to do with an evaluation, given the nonces burnt so far."""
+    binding = binding_of(item.consent)
+    used = [burnt.get(nonce) for nonce in zip(item.consent.nonces, item.consent.issuers, strict=True)]
+    if any(other is not None and other != binding for other in used):
+        return "reused"
+    if any(other is not None for other in used):
+        # The same element in the same epoch: the asker learns nothing new, so a lost reply wastes no consent.
+        return "repeat"
+    if item.quota is not None and not calls.take(item.quota):
+        return "over-quota"
+    return "fresh"
+
+
+def _burn(item: Evaluation, burnt: dict[tuple[bytes, str], bytes]) -> Iterator[dict[str, object]]:
+    """Rows for the nonces of an answered evaluation that are not burnt yet; marks them in `burnt`."""
+    consent = item.consent
+    binding = binding_of(consent)
+    for nonce, issuer in zip(consent.nonces, consent.issuers, strict=True):
+        if (nonce, issuer) not in burnt:
+            burnt[nonce, issuer] = binding
+            yield {"nonce": nonce, "issuer": issuer, "binding": binding, "expires": int(consent.expires.timestamp())}
+
+
+def _burnt(connection: Connection, items: Sequence[Evaluation | Note]) -> dict[tuple[bytes, str], bytes]:
+    """The bindings of those nonces of `items` that are burnt already, by nonce and issuer."""
+    wanted = list({nonce for item in items if isinstance(item, Evaluation) for nonce in item.consent.nonces})
+    found: dict[tuple[bytes, str], bytes] = {}
+    for start in range(0, len(wanted), _IN_LIMIT):
+        rows = connection.execute(_find_nonces, {"wanted": wanted[start : start + _IN_LIMIT]})
+        found.update({(nonce, issuer): binding for nonce, issuer, binding in rows})
+    return found
+
+
+_IN_LIMIT = 500
+_find_nonces = select(_nonces.c.nonce, _nonces.c.issuer, _nonces.c.binding).where(
+    _nonces.c.nonce.in_(bindparam("wanted", expanding=True))
+)
+_find_head = select(_audit.c.seq, _audit.c.hash).order_by(_audit.c.seq.desc()).limit(1)
+
+
+def _head(connection: Connection) -> tuple[int, bytes]:
+    row = connection.execute(_find_head).one()
+    return row.seq, bytes(row.hash)
+
+
+class _Calls:
+    """The day's billed calls per rule, inside one transaction."""
+
+    def __init__(self, connection: Connection, *, day: str) -> None:
+        self._connection = connection
+        self._day = day
+        self._before: dict[str, int | None] = {}  # None: no row yet
+        self._taken: dict[str, int] = {}
+
+    def take(self, quota: Quota) -> bool:
+        if quota.rule not in self._before:
+            self._before[quota.rule] = self._connection.execute(
+                select(_calls.c.count).where(_calls.c.rule == quota.rule, _calls.c.day == self._day)
+            ).scalar()
+        taken = self._taken.get(quota.rule, 0)
+        if (self._before[quota.rule] or 0) + taken >= quota.limit:
+            return False
+        self._taken[quota.rule] = taken + 1
+        return True
+
+    def save(self, connection: Connection) -> None:
+        for rule, taken in self._taken.items():
+            before = self._before[rule]
+            if before is None:
+                connection.execute(insert(_calls), {"rule": rule, "day": self._day, "count": taken})
+            else:
+                connection.execute(
+                    update(_calls).where(_calls.c.rule == rule, _calls.c.day == self._day).values(count=before + taken)
+                )
+
+
+# Entries ------------------------------------------------------------------------------------------------------------
+
+
+def _evaluation_fields(item: Evaluation, status: Status) -> dict[str, object]:
+    consent = item.consent
+    answered = status in ("fresh", "repeat")
+    return {
+        "kind": "evaluation" if answered else "refusal",
+        "requester": consent.requester,
+        "scenario": consent.scenario,
+        "product": consent.product,
+        "operator": item.operator,
+        "operator_version": item.operator_version,
+        "suite": consent.suite,
+        "epoch": consent.epoch,
+        "issuers": consent.issuers,
+        "consents": [to_base64(sha256) for sha256 in consent.digests],
+        "input": to_base64(hashlib.sha256(consent.blinded).digest()),
+        "output": to_base64(hashlib.sha256(item.evaluated).digest()) if answered else None,
+        "billed": status == "fresh",
+        "result": _RESULTS[status],
+    }
+
+
+_RESULTS: Mapping[Status, str] = {
+    "fresh": "ok",
+    "repeat": "repeat",
+    "reused": "consent-reused",
+    "over-quota": "quota-exceeded",
+}
+
+
+def _note_fields(note: Note) -> dict[str, object]:
+    return {
+        "kind": note.kind,
+        "requester": note.requester,
+        "scenario": note.scenario,
+        "product": note.product,
+        "operator": note.operator,
+        "operator_version": note.operator_version,
+        "suite": note.suite,
+        "epoch": note.epoch,
+        "issuers": note.issuers,
+        "consents": [to_base64(sha256) for sha256 in note.consents],
+        "input": to_base64(note.input) if note.input is not None else None,
+        "output": to_base64(note.output) if note.output is not None else None,
+        "billed": False,
+        "result": note.result,
+    }
+
+
+def _genesis(node: str, ledger_id: str, stamp: str) -> bytes:
+    return canonical({"seq": 0, "kind": "genesis", "node": node, "ledger": ledger_id, "time": stamp})
+
+
+# Opening ------------------------------------------------------------------------------------------------------------
+
+
+def open_ledger(place: Path | str, *, node: str, clock: Callable[[], datetime] = utc_now) -> Ledger:
+    """Opens the ledger at `place`, and makes it on first use.
+
+    Args:
+        place: path of an SQLite file, or a database URL such as ``postgresql+psycopg://…``.
+        node: this node's party name. A ledger belongs to one node.
+        clock: gives the present in UTC.
+
+    Raises:
+        UsageError: the ledger belongs to another node, or was made by another version of this library.
+        PolicyError: ``ledger-unavailable``.
+    """
+    engine = _engine(place, read_only=False)
+    with _durable(engine):
+        if engine.dialect.name == "sqlite":
+            _prepare_sqlite(engine)
+        with engine.begin() as connection:
+            # Two processes may open a new ledger at the same moment: one makes it, the other finds it made.
+            if not inspect(connection).has_table(_ledger.name):
+                _metadata.create_all(connection)
+            row = connection.execute(select(_ledger)).one_or_none()
+            if row is None:
+                ledger_id = secrets.token_hex(16)
+                entry = _genesis(node, ledger_id, format_time(clock()))
+                connection.execute(insert(_ledger), {"id": ledger_id, "schema_version": SCHEMA, "node": node})
+                connection.execute(
+                    insert(_audit),
+                    {"seq": 0, "entry": entry.decode(), "hash": hashlib.sha256(bytes(32) + entry).digest()},
+                )
+            else:
+                ledger_id = row.id
+                _check_meta(row.schema_version, row.node, node)
+    return Ledger(engine, node=node, ledger_id=ledger_id, clock=clock)
+
+
+def _check_meta(schema: int, owner: str, node: str) -> None:
+    if schema != SCHEMA:
+        raise UsageError(
+            f"the ledger has schema version {schema}, this library writes {SCHEMA}. Use the matching version."
+        )
+    if owner != node:
+        raise UsageError(f"the ledger belongs to {owner}, not to {node}. Give each node a ledger of its own.")
+
+
+def _engine(place: Path | str, *, read_only: bool) -> Engine:
+    """The one place that knows about databases' differences: how to begin a transaction that owns the chain's end."""
+    if isinstance(place, str) and "://" in place:
+        if not place.startswith("sqlite"):
+            return create_engine(place)
+        raise UsageError("give the path of an SQLite ledger, not a URL.")
+    path = Path(place)
+    if not path.parent.is_dir():
+        raise UsageError(f"{path.parent} is not a directory. Make it first.")
+    mode = "ro" if read_only else "rwc"
+
+    def connect() -> sqlite3.Connection:
+        # Transactions are begun below, explicitly; the driver must not begin any of its own.
+        uri = f"{path.absolute().as_uri()}?mode={mode}"
+        return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30, check_same_thread=False)
+
+    # One connection, because callers take turns.
+    engine = create_engine("sqlite://", creator=connect, poolclass=StaticPool)
+
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    def pragmas(driver: sqlite3.Connection, _record: object) -> None:
+        driver.execute("PRAGMA foreign_keys = ON")
+        driver.execute("PRAGMA synchronous = FULL")
+
+    event.listen(engine, "begin", begin)
+    event.listen(engine, "connect", pragmas)
+    return engine
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    """Write-ahead logging: one synchronisation per commit, and readers never wait. The setting stays in the file."""
+    driver = engine.raw_connection()
+    try:
+        for attempt in range(100):
+            try:
+                driver.cursor().execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                # SQLite does not wait for a lock here, even with a timeout.
+                if "locked" not in str(error) or attempt == 99:
+                    raise
+                time.sleep(0.05)
+    finally:
+        driver.close()
+
+
+def _take_lock(connection: Connection, ledger_id: str) -> None:
+    """Makes this transaction the only one that extends the chain. On SQLite, BEGIN IMMEDIATE has done so already."""
+    if connection.dialect.name != "sqlite":
+        connection.execute(select(_ledger.c.id).where(_ledger.c.id == ledger_id).with_for_update())
+
+
+@contextmanager
+def _durable(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+        engine.dispose()
+        raise PolicyError(
+            f"the ledger cannot be used ({_reason(error)})",
+            code="ledger-unavailable",
+            remedy="Free space on its disk or repair the database; evaluation resumes by itself.",
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The database's own short reason, without the statement and its parameters."""
+    return str(error.orig) if isinstance(error, DBAPIError) else type(error).__name__
+
+
+# Verifying ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """What somebody else holds about the chain: that its hash after entry `entry` was `head`. Comes from a receipt."""
+
+    entry: int
+    head: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A log found in order: entries 0 to `last_entry`, and how many of them were billed. `witnesses`: how many
+    agreed.
+    """
+
+    node: str
+    ledger_id: str
+    last_entry: int
+    head: bytes
+    billed: int
+    refusals: int
+    witnesses: int
+
+
+def verify(place: Path | str, *, witnesses: Iterable[Witness] = ()) -> Verified:
+    """Walks the whole chain, in constant memory, while the node may go on writing.
+
+    Args:
+        place: as for `open_ledger`; opened read-only.
+        witnesses: from receipts. Without them, a log that was cut at its end, or rewritten from some entry on, is
+            consistent in itself; with them it is not.
+
+    Raises PolicyError naming the first entry at fault: ``audit-changed``, ``audit-removed``, ``audit-reordered``, or
+    ``audit-truncated``; UsageError if there is no ledger.
+    """
+    held: dict[int, list[bytes]] = {}
+    for witness in witnesses:
+        held.setdefault(witness.entry, []).append(witness.head)
+    seq, head, billed, refusals, agreed = -1, bytes(32), 0, 0, 0
+    node = ledger_id = ""
+    for place_in_log, entry, stored in _rows(place):
+        seq += 1
+        fields = _fields(entry, seq)
+        stated = fields.get("seq")
+        if place_in_log != seq:
+            raise _broken("removed", seq, f"is missing; the next one there is {place_in_log}")
+        if stated != seq:
+            raise _broken("reordered", seq, f"is not in its place; entry {stated!s:.20} stands there")
+        head = hashlib.sha256(head + entry.encode("utf-8", "surrogatepass")).digest()
+        if head != stored:
+            raise _broken("changed", seq, "was changed: it does not follow from the one before")
+        for expected in held.pop(seq, ()):
+            if expected != head:
+                raise _broken("changed", seq, "or one before it was changed after a receipt was given for it")
+            agreed += 1
+        if seq == 0:
+            node, ledger_id = str(fields.get("node")), str(fields.get("ledger"))
+            if fields.get("kind") != "genesis":
+                raise _broken("changed", 0, "is not the first entry of a ledger")
+        billed += fields.get("billed") is True
+        refusals += fields.get("kind") == "refusal"
+    if seq < 0:
+        raise _broken("removed", 0, "is missing; the log is empty")
+    if held:
+        raise _broken("truncated", seq + 1, f"to {max(held)} are missing at the end; a receipt was given for them")
+    return Verified(
+        node=node, ledger_id=ledger_id, last_entry=seq, head=head, billed=billed, refusals=refusals, witnesses=agreed
+    )
+
+
+def entries(place: Path | str, *, first: int = 0) -> Iterator[dict[str, object]]:
+    """The audit entries from number `first` on, as they were written. Nothing is verified here."""
+    for seq, entry, _ in _rows(place, first=first):
+        yield _fields(entry, seq)
+
+
+def last_entry(place: Path | str) -> int:
+    """Number of the last audit entry."""
+    engine = _existing(place)
+    with _durable(engine), engine.begin() as connection:
+        found = connection.execute(select(func.max(_audit.c.seq))).scalar()
+    engine.dispose()
+    return -1 if found is None else int(found)
+
+
+def _existing(place: Path | str) -> Engine:
+    if isinstance(place, Path) and not place.is_file():
+        raise UsageError(f"no ledger at {place}. Give the node's home, or the ledger's path.")
+    return _engine(place, read_only=True)
+
+
+def _rows(place: Path | str, *, first: int = 0) -> Iterator[tuple[int, str, bytes]]:
+    engine = _existing(place)
+    with _durable(engine):
+        try:
+            with engine.begin() as connection:
+                rows = connection.execution_options(yield_per=1000).execute(
+                    select(_audit).where(_audit.c.seq >= first).order_by(_audit.c.seq)
+                )
+                for row in rows:
+                    yield int(row.seq), str(row.entry), bytes(row.hash)
+        finally:
+            engine.dispose()
+
+
+def _fields(entry: str, seq: int) -> dict[str, object]:
+    try:
+        fields = json.loads(entry)
+    except ValueError:
+        fields = None
+    if not isinstance(fields, dict):
+        raise _broken("changed", seq, "was changed: it is no longer an entry")
+    return fields
+
+
+def _broken(code: str, seq: int, what: str) -> PolicyError:
+    return PolicyError(
+        f"entry {seq} {what}",
+        code=f"audit-{code}",
+        remedy="Keep a copy of the file as evidence and compare it with back-ups and with the askers' receipts.",
+    )
