@@ -1,11 +1,11 @@
 """Generates mpc/wire/ from the .proto files beside this script.
 
     python proto/generate.py            writes the code
-    python proto/generate.py --check    writes nothing; exits 1 and names each file that differs from what the .proto files say
+    python proto/generate.py --check    writes nothing; exits 1 and names each file that differs from the .proto files
 
-`proto/unseen/<area>/v1/<name>.proto` becomes `mpc/wire/<area>/v1/<name>_pb2.py` with its `.pyi`, and also `<name>_pb2_grpc.py`
-where the file defines a service. On the wire and in reflection the names stay `unseen.<area>.v1.…`; in Python the package is
-`mpc.wire.<area>.v1`, because the engine may not import the application. Imports are rewritten accordingly.
+`proto/unseen/<area>/v1/<name>.proto` becomes `mpc/wire/<area>/v1/<name>_pb2.py` with its `.pyi`, and where the file
+defines a service also `<name>_pb2_grpc.py`. On the wire and in reflection the names stay `unseen.<area>.v1.…`.
+In Python the package is `mpc.wire.<area>.v1`, since the engine may not import the application; imports are rewritten.
 The compiler is the one inside the locked grpcio-tools, so that the same input gives the same bytes everywhere.
 """
 
@@ -28,7 +28,7 @@ WIRE_DIR = PROTO_DIR.parent / "mpc" / "wire"
 SERVICE = re.compile(r"^service\s+\w+", re.MULTILINE)
 # What protoc and its gRPC plugin write for an import of another file of ours.
 IMPORT = re.compile(r"^from unseen\.(?=\w+\.v\d+)", re.MULTILINE)
-ROOT_DOC = '"""Code generated from the .proto files by proto/generate.py. Do not edit: `make proto` writes it, a test compares it."""\n'
+ROOT_DOC = '"""Generated from the .proto files. Do not edit: `make proto` writes it, and a test compares."""\n'
 AREA_DOC = '"""Generated from proto/unseen/{area} by proto/generate.py."""\n'
 
 
@@ -38,7 +38,7 @@ def sources() -> list[Path]:
 
 
 def compile_into(out: Path, protos: Sequence[Path]) -> None:
-    """Runs protoc into the existing directory `out`. Raises SystemExit when a .proto file is wrong; protoc has printed why."""
+    """Runs protoc into the existing directory `out`; SystemExit when it refuses a file, and it has printed why."""
     well_known = Path(grpc_tools.__file__).parent / "_proto"
     options = [f"--proto_path={PROTO_DIR}", f"--proto_path={well_known}", f"--python_out={out}", f"--pyi_out={out}"]
     with_service = [path for path in protos if SERVICE.search((PROTO_DIR / path).read_text(encoding="utf-8"))]

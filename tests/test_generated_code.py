@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 def generator() -> ModuleType:
     """proto/generate.py as a module; proto/ is no package, so that nothing can shadow it."""
     spec = importlib.util.spec_from_file_location("unseen_proto_generate", ROOT / "proto" / "generate.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

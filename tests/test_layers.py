@@ -1,4 +1,4 @@
-"""Walls that import-linter cannot see: the native core is no Python module to it, and a wheel has no tests to import."""
+"""Walls that import-linter cannot see: the native core is no Python module to it, and a wheel has no tests."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Code generated from the .proto files by proto/generate.py. Do not edit: `make proto` writes it, a test compares it."""
+"""Generated from the .proto files. Do not edit: `make proto` writes it, and a test compares."""

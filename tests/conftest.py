@@ -1,0 +1,22 @@
+"""Fixtures that several folders of tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+CREDIT_CARD_CSV = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "uci_credit_card.csv"
+
+
+@pytest.fixture(scope="session")
+def credit_card_csv() -> Path:
+    """Path of *Default of Credit Card Clients* (Yeh and Lien 2009; CC BY 4.0): 30,000 rows, 23 attributes, a label.
+
+    The file is not part of the project. Without it beside the checkout the test is skipped.
+    """
+    if not CREDIT_CARD_CSV.is_file():
+        pytest.skip(
+            "needs ../shared/data/uci_credit_card.csv beside the checkout (UCI, Default of Credit Card Clients)"
+        )
+    return CREDIT_CARD_CSV
