@@ -1,1 +1,1 @@
-"""The engine that a protocol stands on: channels, sessions, randomness, suites, kernels and data. It knows no protocol."""
+"""The engine that a protocol stands on: channels, sessions, randomness, suites, kernels, data. It knows no protocol."""

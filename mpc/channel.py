@@ -12,15 +12,16 @@ import math
 import struct
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
 
-from mpc.errors import ChannelError, CheatingDetected, PeerError, UsageError
+from mpc.errors import CheatingDetected, PeerError, UsageError
 from mpc.wire.wire.v1 import message_pb2
 
 CHUNK_BYTES = 1 << 20
@@ -43,10 +44,12 @@ class Lane(Protocol):
     """
 
     @property
-    def me(self) -> str: ...
+    def me(self) -> str:
+        """This party's name."""
 
     @property
-    def peer(self) -> str: ...
+    def peer(self) -> str:
+        """The peer's name, established by the transport."""
 
     def write(self, buffers: Sequence[Buffer], *, last: bool) -> None:
         """Send the concatenation of `buffers`, at most ``CHUNK_BYTES`` together, as one chunk."""
@@ -84,14 +87,18 @@ class _Meter:
     def sent(self, size: int) -> None:
         with self.lock:
             t = self.traffic
-            self.traffic = Traffic(t.bytes_sent + size, t.bytes_received, t.messages_sent + 1, t.messages_received, t.rounds)
+            self.traffic = replace(t, bytes_sent=t.bytes_sent + size, messages_sent=t.messages_sent + 1)
             self.sent_since_recv = True
 
     def received(self, size: int) -> None:
         with self.lock:
             t = self.traffic
-            rounds = t.rounds + self.sent_since_recv
-            self.traffic = Traffic(t.bytes_sent, t.bytes_received + size, t.messages_sent, t.messages_received + 1, rounds)
+            self.traffic = replace(
+                t,
+                bytes_received=t.bytes_received + size,
+                messages_received=t.messages_received + 1,
+                rounds=t.rounds + self.sent_since_recv,
+            )
             self.sent_since_recv = False
 
 
@@ -131,7 +138,8 @@ class Channel:
 
         Args:
             header: a message whose type declares its arrays by the option ``unseen.wire.v1.array``.
-            arrays: as many as declared, of the declared dtypes and shapes; a bytes-like object stands for ``(n,) uint8``.
+            arrays: as many as declared, of the declared dtypes and shapes; a bytes-like object stands for
+                ``(n,) uint8``.
 
         Raises:
             UsageError: arrays that do not match the declaration, or a header too large for one chunk.
@@ -161,7 +169,7 @@ class Channel:
         view = memoryview(chunk)
         try:
             header, arrays, start = _decode_head(view, expected)
-            size = _fill(self._chunks(view, start, last), arrays) + start
+            size = _fill(self._chunks(view, start, last=last), arrays) + start
         except (_Malformed, DecodeError) as error:
             self._lane.close(f"malformed {self._step}")
             raise PeerError(str(error), party=self.peer, protocol=self._protocol, step=self._step) from None
@@ -204,7 +212,7 @@ class Channel:
         child._meter = self._meter
         return child
 
-    def require(self, condition: bool, what: str, *, cheating: bool = False) -> None:
+    def require(self, condition: bool, what: str, *, cheating: bool = False) -> None:  # noqa: FBT001 - reads as assert does
         """Check something that the peer's last message has to satisfy.
 
         Args:
@@ -222,10 +230,10 @@ class Channel:
         raise kind(f"required: {what}", party=self.peer, protocol=self._protocol, step=self._step)
 
     def close(self, reason: str = "") -> None:
-        """End the conversation. The peer's next operation raises ``ChannelClosed`` with `reason`, which holds no secret."""
+        """End the conversation; the peer's next operation raises ``ChannelClosed`` with `reason`, never a secret."""
         self._lane.close(reason)
 
-    def _chunks(self, view: memoryview, start: int, last: bool) -> Iterator[memoryview]:
+    def _chunks(self, view: memoryview, start: int, *, last: bool) -> Iterator[memoryview]:
         yield view[start:]
         while not last:
             chunk, last = self._lane.read(timeout_s=self._timeout_s)
@@ -244,21 +252,24 @@ class _Spec:
     max_bytes: int
 
 
-@lru_cache(maxsize=None)
-def _specs(header_type: type[Message]) -> tuple[_Spec, ...]:
-    """What `header_type` declares of its arrays; a wrong declaration is the library author's error."""
+@cache
+def _specs(header: Descriptor) -> tuple[_Spec, ...]:
+    """What the type `header` declares of its arrays; a wrong declaration is the library author's error."""
     specs = []
-    for a in header_type.DESCRIPTOR.GetOptions().Extensions[message_pb2.array]:
+    # The generated .pyi types the extension as a plain field descriptor.
+    declared: Sequence[message_pb2.ArraySpec] = header.GetOptions().Extensions[message_pb2.array]  # type: ignore[index]
+    for a in declared:
         shape = tuple(int(d) if d.isdigit() else d for d in a.shape.split())
         if a.dtype not in _DTYPES or not shape or not a.max_bytes:
-            raise UsageError(f"{header_type.DESCRIPTOR.full_name}.{a.name}: declare a known dtype, a shape and max_bytes.")
+            name = f"{header.full_name}.{a.name}"
+            raise UsageError(f"{name}: declare a known dtype, a shape and max_bytes in its .proto file.")
         specs.append(_Spec(a.name, _DTYPES[a.dtype], shape, a.max_bytes))
     return tuple(specs)
 
 
 def _encode(header: Message, arrays: Sequence[Array | Buffer]) -> tuple[Iterator[tuple[list[Buffer], bool]], int]:
     """Lay the message out as chunks, without copying the arrays; also return its size in bytes."""
-    specs = _specs(type(header))
+    specs = _specs(header.DESCRIPTOR)
     name = header.DESCRIPTOR.full_name
     if len(arrays) != len(specs):
         raise UsageError(f"{name} declares {len(specs)} arrays, {len(arrays)} given: pass one per declared array.")
@@ -274,7 +285,7 @@ def _encode(header: Message, arrays: Sequence[Array | Buffer]) -> tuple[Iterator
     head = _LENGTH.pack(len(head)) + head
     if len(head) > CHUNK_BYTES:
         raise UsageError(f"{name}: header of {len(head)} bytes; split it, or carry the bulk in arrays.")
-    bodies = [memoryview(a.reshape(-1)).cast("B") for a in plain if a.size]
+    bodies = [a.reshape(-1).view(np.uint8).data for a in plain if a.size]
     return _cut(head, bodies), len(head) + sum(len(b) for b in bodies)
 
 
@@ -283,7 +294,9 @@ def _own_array(name: str, spec: _Spec, array: Array | Buffer) -> Array:
     if a.dtype.newbyteorder("<") != spec.dtype or a.ndim != len(spec.shape):
         raise UsageError(f"{name}.{spec.name} is declared {spec.dtype.str} {spec.shape}; got {a.dtype.str} {a.shape}.")
     if a.nbytes > spec.max_bytes:
-        raise UsageError(f"{name}.{spec.name} holds {a.nbytes} bytes, at most {spec.max_bytes} go in one message: split it.")
+        raise UsageError(
+            f"{name}.{spec.name} holds {a.nbytes} bytes, at most {spec.max_bytes} go in one message: split it."
+        )
     return np.ascontiguousarray(a, dtype=spec.dtype)
 
 
@@ -304,9 +317,7 @@ def _cut(head: bytes, bodies: Sequence[memoryview]) -> Iterator[tuple[list[Buffe
     yield chunk, True
 
 
-def _decode_head(
-    view: memoryview, expected: dict[str, type[M]]
-) -> tuple[M, list[Array], int]:
+def _decode_head(view: memoryview, expected: dict[str, type[M]]) -> tuple[M, list[Array], int]:
     """Parse length, envelope and header; reserve the arrays. Returns header, arrays and where the array bytes begin."""
     if len(view) < _LENGTH.size:
         raise _Malformed("message shorter than its length field")
@@ -319,7 +330,7 @@ def _decode_head(
         raise _Malformed(f"got a {envelope.type[:80]!r}")
     header_type = expected[envelope.type]
     header = header_type.FromString(envelope.header)
-    specs = _specs(header_type)
+    specs = _specs(header_type.DESCRIPTOR)
     if len(envelope.arrays) != len(specs):
         raise _Malformed(f"{len(envelope.arrays)} arrays where {len(specs)} belong")
     arrays = [_reserve(s, a) for s, a in zip(specs, envelope.arrays, strict=True)]
@@ -337,7 +348,7 @@ def _reserve(spec: _Spec, array: message_pb2.ArrayHeader) -> Array:
 
 def _fill(chunks: Iterator[memoryview], arrays: Sequence[Array]) -> int:
     """Read chunk bytes straight into the reserved arrays; returns how many."""
-    bodies = [memoryview(a.reshape(-1)).cast("B") for a in arrays if a.size]
+    bodies = [a.reshape(-1).view(np.uint8).data for a in arrays if a.size]
     total = sum(len(b) for b in bodies)
     target, at, done = 0, 0, 0
     for number, chunk in enumerate(chunks):

@@ -53,7 +53,8 @@ class Rng:
             self._forks += 1
             number = self._forks
         child = Rng.__new__(Rng)
-        child._start(hashlib.sha256(b"unseen rng fork\x00" + number.to_bytes(8, "little") + self._key.tobytes()).digest())
+        label = b"unseen rng fork\x00" + number.to_bytes(8, "little")
+        child._start(hashlib.sha256(label + self._key.tobytes()).digest())
         return child
 
     def uint8(self, *shape: int) -> NDArray[np.uint8]:
@@ -75,5 +76,8 @@ class Rng:
         return self.uint8(*shape, 8).view("<u8").reshape(shape)
 
     def permutation(self, n: int) -> NDArray[np.int64]:
-        """A uniform permutation of 0 … n-1: the order of n random 128-bit keys, which are distinct but with odds below n²/2^129."""
+        """A uniform permutation of 0 … n-1.
+
+        It is the order of n random 128-bit keys; two are equal with odds below n²/2^129.
+        """
         return np.lexsort(self.uint64(2, n)).astype(np.int64, copy=False)

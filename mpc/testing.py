@@ -1,9 +1,9 @@
 """Run all parties of a protocol in one process, and tamper with what they say: for this library's tests and for yours.
 
-    results = run_parties({
-        "alice": lambda s: ecdh.receive(s.channel("bob"), mine, suite=SUITE, rng=s.rng),
-        "bob": lambda s: ecdh.send(s.channel("alice"), theirs, suite=SUITE, rng=s.rng),
-    })
+results = run_parties({
+    "alice": lambda s: ecdh.receive(s.channel("bob"), mine, suite=SUITE, rng=s.rng),
+    "bob": lambda s: ecdh.send(s.channel("alice"), theirs, suite=SUITE, rng=s.rng),
+})
 """
 
 from __future__ import annotations

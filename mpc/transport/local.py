@@ -23,7 +23,7 @@ class _Pipe:
         self.held = 0
         self.closed: str | None = None
 
-    def put(self, chunk: bytes, last: bool) -> None:
+    def put(self, chunk: bytes, *, last: bool) -> None:
         with self.changed:
             self.changed.wait_for(lambda: self.held < QUEUE_BYTES or self.closed is not None)
             if self.closed is not None:
@@ -89,22 +89,28 @@ class LocalLane:
 
     @property
     def me(self) -> str:
+        """This party's name."""
         return self._me
 
     @property
     def peer(self) -> str:
+        """The peer's name."""
         return self._peer
 
     def write(self, buffers: Sequence[Buffer], *, last: bool) -> None:
-        self._out.put(b"".join(buffers), last)
+        """Copy the chunk into the queue; waits while more than QUEUE_BYTES lie unread."""
+        self._out.put(b"".join(buffers), last=last)
 
     def read(self, *, timeout_s: float | None) -> tuple[Buffer, bool]:
+        """The next chunk, and whether it ends its message."""
         return self._in.get(timeout_s)
 
     def fork(self, label: str) -> LocalLane:
+        """The lane that the peer's `fork` of the same label opens."""
         return LocalLane(self._link, self._me, self._peer, f"{self._path}{label}/")
 
     def close(self, reason: str = "") -> None:
+        """End this lane and its forks at both ends."""
         self._link.close(self._path, f"{self._me} ended the conversation" + (f": {reason}" if reason else ""))
 
 

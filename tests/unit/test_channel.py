@@ -16,8 +16,8 @@ from mpc.errors import ChannelClosed, ChannelTimeout, CheatingDetected, PeerErro
 from mpc.session import Session
 from mpc.testing import Tamper, run_parties
 from mpc.transport import local
-from mpc.wire.lookup.v1 import table_pb2
 from mpc.wire.wire.v1 import message_pb2
+from tests.messages import Block, Pair, Points, Proof, Text, Word
 
 
 class ScriptedLane:
@@ -31,13 +31,14 @@ class ScriptedLane:
         self.closed: str | None = None
 
     def write(self, buffers: Sequence[Buffer], *, last: bool) -> None:
-        raise AssertionError("nothing is sent here")
+        raise AssertionError(f"nothing is sent here, but {len(buffers)} buffers were, last={last}")
 
     def read(self, *, timeout_s: float | None) -> tuple[Buffer, bool]:
+        assert timeout_s is not None
         return self.chunks.popleft()
 
     def fork(self, label: str) -> ScriptedLane:
-        raise AssertionError("nothing is forked here")
+        raise AssertionError(f"nothing is forked here, but {label} was")
 
     def close(self, reason: str = "") -> None:
         self.closed = reason
@@ -51,12 +52,12 @@ def laid_out(header: bytes, arrays: Sequence[tuple[str, tuple[int, ...]]], body:
     return struct.pack("<I", len(head)) + head + body
 
 
-def hear(*chunks: tuple[bytes, bool], of: type = table_pb2.Query) -> tuple[object, ...]:
-    return Channel(ScriptedLane(*chunks), protocol="lookup.table").recv(of)
+def hear(*chunks: tuple[bytes, bool], of: type = Points) -> tuple[object, ...]:
+    return Channel(ScriptedLane(*chunks), protocol="test").recv(of)
 
 
-QUERY = "unseen.lookup.v1.Query"
-EVALUATION = "unseen.lookup.v1.Evaluation"
+POINTS = "unseen.test.v1.Points"
+PROOF = "unseen.test.v1.Proof"
 
 
 @pytest.mark.parametrize("rows", [0, 1, 7, CHUNK_BYTES // 16 - 3, CHUNK_BYTES // 16, 3 * CHUNK_BYTES // 16 + 1])
@@ -64,12 +65,12 @@ def test_arrays_of_any_size_arrive_as_they_were_sent(rows: int) -> None:
     table = np.random.default_rng(rows).integers(0, 256, (rows, 16), dtype=np.uint8)
 
     def bank(session: Session) -> np.ndarray:
-        header, received = session.channel("registry").recv(table_pb2.Table)
-        assert header.epoch == 9
+        header, received = session.channel("registry").recv(Block)
+        assert header.number == 9
         assert received.flags.writeable
         return received
 
-    got = run_parties({"bank": bank, "registry": lambda s: s.channel("bank").send(table_pb2.Table(epoch=9), table)})
+    got = run_parties({"bank": bank, "registry": lambda s: s.channel("bank").send(Block(number=9), table)})
     np.testing.assert_array_equal(got["bank"], table)
 
 
@@ -77,17 +78,32 @@ def test_arrays_of_any_size_arrive_as_they_were_sent(rows: int) -> None:
 @settings(max_examples=25, deadline=None)
 def test_bytes_stand_for_an_array(values: list[int]) -> None:
     a, b = local.pair("a", "b")
-    Channel(a, protocol="t").send(table_pb2.Evaluation(), np.zeros((2, 32), np.uint8), bytes(values))
-    _, evaluated, proof = Channel(b, protocol="t").recv(table_pb2.Evaluation)
+    Channel(a, protocol="t").send(Proof(), np.zeros((2, 32), np.uint8), bytes(values))
+    _, evaluated, proof = Channel(b, protocol="t").recv(Proof)
     assert evaluated.shape == (2, 32)
     assert proof.tolist() == values
 
 
+def test_words_are_little_endian_and_equal_names_are_equal_lengths() -> None:
+    a, b = local.pair("a", "b")
+    left, right = np.array([1, 2], ">u8"), np.array([[0.5, 1.0], [2.0, -3.0]])
+    Channel(a, protocol="t").send(Pair(), left, right)
+    _, got_left, got_right = Channel(b, protocol="t").recv(Pair)
+    assert got_left.dtype.str == "<u8"
+    np.testing.assert_array_equal(got_left, left)
+    np.testing.assert_array_equal(got_right, right)
+    with pytest.raises(UsageError, match="right has 3 where n is 2"):
+        Channel(a, protocol="t").send(Pair(), left, np.zeros((3, 2)))
+    body = bytes(3 * 8 + 2 * 16)
+    with pytest.raises(PeerError, match="right has 2 where n is 3"):
+        hear((laid_out(b"", [("u8", (3,)), ("f8", (2, 2))], body, "unseen.test.v1.Pair"), True), of=Pair)
+
+
 def test_either_of_two_types_may_come() -> None:
     a, b = local.pair("a", "b")
-    Channel(a, protocol="t").send(table_pb2.TableRequest(epoch=4))
-    header, *arrays = Channel(b, protocol="t").recv(table_pb2.ManifestRequest, table_pb2.TableRequest)
-    assert isinstance(header, table_pb2.TableRequest)
+    Channel(a, protocol="t").send(Word(number=4))
+    header, *arrays = Channel(b, protocol="t").recv(Points, Word)
+    assert isinstance(header, Word)
     assert arrays == []
 
 
@@ -96,7 +112,7 @@ def test_parties_that_send_much_to_each_other_at_once_do_not_block() -> None:
 
     def party(session: Session) -> int:
         (peer,) = session.channels
-        _, received = session.channel(peer).exchange(table_pb2.Table(), block)
+        _, received = session.channel(peer).exchange(Block(), block)
         return int(received.sum())
 
     assert run_parties({"a": party, "b": party}) == {"a": block.size, "b": block.size}
@@ -106,15 +122,15 @@ def test_forks_do_not_mix_and_are_counted_together() -> None:
     def sender(session: Session) -> Traffic:
         channel = session.channel("b")
         left, right = channel.fork("left"), channel.fork("right")
-        right.send(table_pb2.TableRequest(epoch=2))
-        left.send(table_pb2.TableRequest(epoch=1))
+        right.send(Word(number=2))
+        left.send(Word(number=1))
         return channel.traffic
 
     def receiver(session: Session) -> tuple[int, int, Traffic]:
         channel = session.channel("a")
         left, right = channel.fork("left"), channel.fork("right")
-        epochs = left.recv(table_pb2.TableRequest)[0].epoch, right.recv(table_pb2.TableRequest)[0].epoch
-        return *epochs, channel.traffic
+        numbers = left.recv(Word)[0].number, right.recv(Word)[0].number
+        return *numbers, channel.traffic
 
     got = run_parties({"a": sender, "b": receiver})
     assert got["b"][:2] == (1, 2)
@@ -126,24 +142,24 @@ def test_rounds_count_the_times_one_waits_after_having_sent() -> None:
     def ping(session: Session) -> int:
         channel = session.channel("pong")
         for _ in range(3):
-            channel.send(table_pb2.TableRequest())
-            channel.send(table_pb2.TableRequest())
-            channel.recv(table_pb2.TableRequest)
+            channel.send(Word())
+            channel.send(Word())
+            channel.recv(Word)
         return channel.traffic.rounds
 
     def pong(session: Session) -> int:
         channel = session.channel("ping")
         for _ in range(3):
-            channel.recv(table_pb2.TableRequest)
-            channel.recv(table_pb2.TableRequest)
-            channel.send(table_pb2.TableRequest())
+            channel.recv(Word)
+            channel.recv(Word)
+            channel.send(Word())
         return channel.traffic.rounds
 
     assert run_parties({"ping": ping, "pong": pong}) == {"ping": 3, "pong": 2}
 
 
 ZEROS = bytes(64)
-GOOD = laid_out(b"", [("u1", (2, 32))], ZEROS, QUERY)
+GOOD = laid_out(b"", [("u1", (2, 32))], ZEROS, POINTS)
 
 
 @pytest.mark.parametrize(
@@ -152,14 +168,14 @@ GOOD = laid_out(b"", [("u1", (2, 32))], ZEROS, QUERY)
         ([(b"\x01", True)], "shorter than its length field"),
         ([(b"\xff\xff\xff\xff" + ZEROS, True)], "envelope does not lie within the first chunk"),
         ([(struct.pack("<I", 3) + b"\xff\xff\xff", True)], "Error parsing message"),
-        ([(laid_out(b"", [("u1", (2, 32))], ZEROS, "unseen.lookup.v1.Tabel"), True)], "got a 'unseen.lookup.v1.Tabel'"),
-        ([(laid_out(b"\xff", [("u1", (2, 32))], ZEROS, QUERY), True)], "Error parsing message"),
-        ([(laid_out(b"", [], b"", QUERY), True)], "0 arrays where 1 belong"),
-        ([(laid_out(b"", [("u2", (1, 32))], ZEROS, QUERY), True)], "blinded is not a u1 array of 2 dimensions"),
-        ([(laid_out(b"", [("u1", (64,))], ZEROS, QUERY), True)], "blinded is not a u1 array of 2 dimensions"),
-        ([(laid_out(b"", [("u1", (2, 31))], ZEROS[:62], QUERY), True)], "blinded has 31 where 32 is 32"),
-        ([(laid_out(b"", [("u1", (1 << 40, 32))], ZEROS, QUERY), True)], "blinded claims more than 32768 bytes"),
-        ([(laid_out(b"", [("u1", (1 << 63, 0))], b"", QUERY), True)], "blinded claims more than 32768 bytes"),
+        ([(laid_out(b"", [("u1", (2, 32))], ZEROS, "unseen.test.v1.Ponits"), True)], "got a 'unseen.test.v1.Ponits'"),
+        ([(laid_out(b"\xff", [("u1", (2, 32))], ZEROS, POINTS), True)], "Error parsing message"),
+        ([(laid_out(b"", [], b"", POINTS), True)], "0 arrays where 1 belong"),
+        ([(laid_out(b"", [("u2", (1, 32))], ZEROS, POINTS), True)], "points is not a u1 array of 2 dimensions"),
+        ([(laid_out(b"", [("u1", (64,))], ZEROS, POINTS), True)], "points is not a u1 array of 2 dimensions"),
+        ([(laid_out(b"", [("u1", (2, 31))], ZEROS[:62], POINTS), True)], "points has 31 where 32 is 32"),
+        ([(laid_out(b"", [("u1", (1 << 40, 32))], ZEROS, POINTS), True)], "points claims more than 32768 bytes"),
+        ([(laid_out(b"", [("u1", (1 << 63, 0))], b"", POINTS), True)], "points claims more than 32768 bytes"),
         ([(GOOD[:-1], True)], "fewer bytes than its arrays hold"),
         ([(GOOD + b"\x00", True)], "more bytes"),
         ([(GOOD, False), (b"", True)], "more bytes, or more chunks"),
@@ -169,22 +185,22 @@ GOOD = laid_out(b"", [("u1", (2, 32))], ZEROS, QUERY)
 )
 def test_a_malformed_message_is_named_and_ends_the_conversation(chunks: list[tuple[bytes, bool]], says: str) -> None:
     lane = ScriptedLane(*chunks)
-    with pytest.raises(PeerError, match="registry broke lookup.table at Query") as caught:
-        Channel(lane, protocol="lookup.table").recv(table_pb2.Query)
+    with pytest.raises(PeerError, match="registry broke test at Points") as caught:
+        Channel(lane, protocol="test").recv(Points)
     assert says in str(caught.value)
     assert caught.value.party == "registry"
-    assert lane.closed == "malformed Query"
+    assert lane.closed == "malformed Points"
 
 
-def test_equal_words_in_a_shape_are_equal_lengths() -> None:
+def test_well_formed_messages_of_a_script_are_heard() -> None:
     assert hear((GOOD, True))[1].shape == (2, 32)  # type: ignore[attr-defined]
-    two = laid_out(b"", [("u1", (2, 32)), ("u1", (64,))], ZEROS + ZEROS, EVALUATION)
-    assert len(hear((two, True), of=table_pb2.Evaluation)) == 3
+    two = laid_out(b"", [("u1", (2, 32)), ("u1", (64,))], ZEROS + ZEROS, PROOF)
+    assert len(hear((two, True), of=Proof)) == 3
 
 
-@given(st.binary(max_size=200), st.booleans())
+@given(junk=st.binary(max_size=200), prefix=st.booleans())
 @settings(max_examples=200, deadline=None)
-def test_no_bytes_from_a_peer_do_more_than_raise_peer_error(junk: bytes, prefix: bool) -> None:
+def test_no_bytes_from_a_peer_do_more_than_raise_peer_error(junk: bytes, *, prefix: bool) -> None:
     data = struct.pack("<I", max(len(junk) - 4, 0)) + junk if prefix else junk
     with pytest.raises(PeerError):
         hear((data, True))
@@ -193,23 +209,23 @@ def test_no_bytes_from_a_peer_do_more_than_raise_peer_error(junk: bytes, prefix:
 def test_misuse_is_told_before_anything_is_sent() -> None:
     channel = Channel(ScriptedLane(), protocol="t")
     with pytest.raises(UsageError, match="declares 1 arrays, 0 given"):
-        channel.send(table_pb2.Query())
-    with pytest.raises(UsageError, match="blinded is declared"):
-        channel.send(table_pb2.Query(), np.zeros((2, 32), np.uint16))
-    with pytest.raises(UsageError, match="blinded has 31 where 32"):
-        channel.send(table_pb2.Query(), np.zeros((2, 31), np.uint8))
+        channel.send(Points())
+    with pytest.raises(UsageError, match="points is declared"):
+        channel.send(Points(), np.zeros((2, 32), np.uint16))
+    with pytest.raises(UsageError, match="points has 31 where 32"):
+        channel.send(Points(), np.zeros((2, 31), np.uint8))
     with pytest.raises(UsageError, match="at most 32768 go in one message"):
-        channel.send(table_pb2.Query(), np.zeros((1025, 32), np.uint8))
+        channel.send(Points(), np.zeros((1025, 32), np.uint8))
     with pytest.raises(UsageError, match="carry the bulk in arrays"):
-        channel.send(table_pb2.SignedDocument(document=bytes(CHUNK_BYTES)))
+        channel.send(Text(text=bytes(CHUNK_BYTES)))
 
 
 def test_require_tells_peer_protocol_and_step() -> None:
     lane = ScriptedLane((GOOD, True))
-    channel = Channel(lane, protocol="lookup.table")
-    channel.recv(table_pb2.Query)
+    channel = Channel(lane, protocol="test")
+    channel.recv(Points)
     channel.require(True, "one permit per element")
-    with pytest.raises(PeerError, match="registry broke lookup.table at Query: required: one permit per element"):
+    with pytest.raises(PeerError, match="registry broke test at Points: required: one permit per element"):
         channel.require(False, "one permit per element")
     assert lane.closed is not None
     with pytest.raises(CheatingDetected):
@@ -222,7 +238,7 @@ def test_when_one_party_fails_the_others_hear_of_it_and_the_cause_is_raised() ->
 
     def waiting(session: Session) -> None:
         with pytest.raises(ChannelClosed, match="careless ended the conversation: ValueError"):
-            session.channel("careless").recv(table_pb2.TableRequest)
+            session.channel("careless").recv(Word)
         raise ChannelClosed("only a consequence")
 
     with pytest.raises(ValueError, match="my own mistake") as caught:
@@ -233,15 +249,15 @@ def test_when_one_party_fails_the_others_hear_of_it_and_the_cause_is_raised() ->
 def test_silence_is_a_timeout() -> None:
     a, _ = local.pair("a", "b")
     with pytest.raises(ChannelTimeout, match="nothing arrived for 0.05 s"):
-        Channel(a, protocol="t", timeout_s=0.05).recv(table_pb2.TableRequest)
+        Channel(a, protocol="t", timeout_s=0.05).recv(Word)
 
 
 def test_a_flipped_bit_reaches_the_receiver() -> None:
     block = np.zeros((3, 16), np.uint8)
     got = run_parties(
         {
-            "a": lambda s: s.channel("b").send(table_pb2.Table(), block),
-            "b": lambda s: s.channel("a").recv(table_pb2.Table)[1],
+            "a": lambda s: s.channel("b").send(Block(), block),
+            "b": lambda s: s.channel("a").recv(Block)[1],
         },
         tamper={("a", "b"): Tamper(message=0, byte=-1, bit=3)},
     )
@@ -256,4 +272,4 @@ def test_a_session_names_its_channels() -> None:
         return session.parties
 
     got = run_parties({"a": one, "b": lambda s: s.parties, "c": lambda s: s.parties})
-    assert got == {name: ("a", "b", "c") for name in "abc"}
+    assert got == dict.fromkeys("abc", ("a", "b", "c"))
