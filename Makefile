@@ -40,9 +40,13 @@ format: ## rewrite Python and Rust into the one layout
 	@$(BIN)/ruff format
 	@cd native && cargo fmt
 
+# Panic messages carry source paths: a wheel must not carry those of its builder.
+REMAP = --remap-path-prefix=$(CURDIR)=/unseen --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
+
 wheel: setup ## dist/*.whl, which installs and runs without Rust
 	@rm -rf dist
-	@$(BIN)/maturin build --release --locked --quiet --out dist
+	@RUSTFLAGS="$$RUSTFLAGS $(REMAP)" $(BIN)/maturin build --release --locked --quiet --interpreter $(BIN)/python --out dist \
+		>build/wheel.log 2>&1 || { cat build/wheel.log >&2; exit 1; }
 	@ls dist/*.whl
 
 proto: setup ## regenerate mpc/wire/ from proto/

@@ -35,6 +35,8 @@ def check_content(wheel: Path) -> int:
     assert not strangers, f"does not belong in a wheel: {strangers}"
     leftovers = [name for name in names if name.endswith((".pyc", ".proto", ".rs", ".sqlite", ".key", ".pem"))]
     assert not leftovers, f"does not belong in a wheel: {leftovers}"
+    core = zipfile.ZipFile(wheel).read(cores[0])
+    assert str(Path.home()).encode() + b"/" not in core, "the native core names folders of its builder"
     assert any(name.startswith(f"{info}/licenses/") and name.endswith("LICENSE") for name in names), "no licence"
     assert "abi3" in wheel.name, "the native core is bound to one Python"
     return len(names)
