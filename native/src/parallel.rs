@@ -21,7 +21,7 @@ pub struct Grain {
 pub const GROUP: Grain = Grain { serial: 8, chunk: 256 };
 /// For hashing: below 1 µs a row.
 pub const HASH: Grain = Grain { serial: 2048, chunk: 4096 };
-/// For a stream cipher over rows of 64 KiB: about 10 µs a row.
+/// For a stream cipher over rows of 64 KiB: about 10 µs a row. Memory, not the cipher, bounds what more threads give.
 pub const STREAM: Grain = Grain { serial: 16, chunk: 16 };
 
 /// How many threads a large batch uses.
