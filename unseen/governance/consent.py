@@ -35,7 +35,6 @@ from unseen.governance.documents import (
     Signed,
     Signer,
     Time,
-    Trust,
     check_signature,
     digest,
     format_time,
@@ -48,6 +47,7 @@ from unseen.governance.documents import (
     to_json,
     utc_now,
 )
+from unseen.governance.trust import Trust
 
 Nonce: TypeAlias = Annotated[Base64, StringConstraints(min_length=22, max_length=22)]
 Part: TypeAlias = Annotated[int, Field(ge=1, le=2)]
@@ -344,7 +344,7 @@ def _check_part(token: Signed, *, trust: Trust, issuers: Collection[str], suite:
             f"{consent.issuer!r} is not trusted to issue consents for this, or did not sign it",
             "The node's operator names the trusted platforms in the policy (consent_issuers).",
         )
-    key = trust.signing_key(token, suite=suite, now=now)
+    key = trust.signing_key(consent.issuer, token.certificate, suite=suite, now=now)
     try:
         check_signature(token, key, suite=suite)
     except PolicyError:

@@ -21,7 +21,6 @@ from unseen.governance.documents import (
     Signed,
     Signer,
     Time,
-    Trust,
     format_time,
     sign,
     to_base64,
@@ -29,6 +28,7 @@ from unseen.governance.documents import (
     verify,
 )
 from unseen.governance.ledger import Outcome
+from unseen.governance.trust import Trust
 
 
 class Receipt(BaseModel):
