@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from mpc.wire.wire.v1 import message_pb2 as unseen_dot_wire_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cunseen/lookup/v1/table.proto\x12\x10unseen.lookup.v1\x1a\x1cunseen/wire/v1/message.proto\"&\n\x0fManifestRequest\x12\x13\n\x0bsince_epoch\x18\x01 \x01(\x04\"J\n\x0eSignedDocument\x12\x10\n\x08\x64ocument\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x13\n\x0b\x63\x65rtificate\x18\x03 \x01(\x0c\"@\n\tManifests\x12\x33\n\tmanifests\x18\x01 \x03(\x0b\x32 .unseen.lookup.v1.SignedDocument\"\x1d\n\x0cTableRequest\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\"8\n\x05Table\x12\r\n\x05\x65poch\x18\x01 \x01(\x04: \x8a\xe7\x18\x1c\n\x04rows\x12\x02u1\x1a\nrows width \x80\x80\x80\x80\x04\":\n\x06Permit\x12\x30\n\x06tokens\x18\x01 \x03(\x0b\x32 .unseen.lookup.v1.SignedDocument\"p\n\x05Query\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x10\n\x08scenario\x18\x02 \x01(\t\x12)\n\x07permits\x18\x03 \x03(\x0b\x32\x18.unseen.lookup.v1.Permit:\x1b\x8a\xe7\x18\x17\n\x07\x62linded\x12\x02u1\x1a\x04n 32 \x80\x80\x02\"7\n\x07Refusal\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\"\xae\x01\n\nEvaluation\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12+\n\x08refusals\x18\x02 \x03(\x0b\x32\x19.unseen.lookup.v1.Refusal\x12\x31\n\x07receipt\x18\x03 \x01(\x0b\x32 .unseen.lookup.v1.SignedDocument:1\x8a\xe7\x18\x19\n\tevaluated\x12\x02u1\x1a\x04m 32 \x80\x80\x02\x8a\xe7\x18\x10\n\x05proof\x12\x02u1\x1a\x01p @b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cunseen/lookup/v1/table.proto\x12\x10unseen.lookup.v1\x1a\x1cunseen/wire/v1/message.proto\"J\n\x0eSignedDocument\x12\x10\n\x08\x64ocument\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x13\n\x0b\x63\x65rtificate\x18\x03 \x01(\x0c\"8\n\x07Refused\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0e\n\x06remedy\x18\x03 \x01(\t\"&\n\x0fManifestRequest\x12\x13\n\x0bsince_epoch\x18\x01 \x01(\x04\"T\n\tManifests\x12\x33\n\tmanifests\x18\x01 \x03(\x0b\x32 .unseen.lookup.v1.SignedDocument\x12\x12\n\nnext_epoch\x18\x02 \x01(\x04\"\x1d\n\x0cTableRequest\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\"T\n\x05Table\x12\r\n\x05\x65poch\x18\x01 \x01(\x04:<\x8a\xe7\x18\x16\n\x04tags\x12\x02u8\x1a\x04rows \x80\x80\x80\x80\x04\x8a\xe7\x18\x1e\n\x06masked\x12\x02u1\x1a\nrows width \x80\x80\x80\x80\x04\":\n\x06Permit\x12\x30\n\x06tokens\x18\x01 \x03(\x0b\x32 .unseen.lookup.v1.SignedDocument\"u\n\x05Query\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x10\n\x08scenario\x18\x02 \x01(\t\x12)\n\x07permits\x18\x03 \x03(\x0b\x32\x18.unseen.lookup.v1.Permit: \x8a\xe7\x18\x1c\n\x07\x62linded\x12\x02u1\x1a\tn element \x80\x80\x04\"G\n\x07Refusal\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x0e\n\x06remedy\x18\x04 \x01(\t\"\xb3\x01\n\nEvaluation\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12+\n\x08refusals\x18\x02 \x03(\x0b\x32\x19.unseen.lookup.v1.Refusal\x12\x31\n\x07receipt\x18\x03 \x01(\x0b\x32 .unseen.lookup.v1.SignedDocument:6\x8a\xe7\x18\x1e\n\tevaluated\x12\x02u1\x1a\tm element \x80\x80\x04\x8a\xe7\x18\x10\n\x05proof\x12\x02u1\x1a\x01p @b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,27 +33,29 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'unseen.lookup.v1.table_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TABLE']._loaded_options = None
-  _globals['_TABLE']._serialized_options = b'\212\347\030\034\n\004rows\022\002u1\032\nrows width \200\200\200\200\004'
+  _globals['_TABLE']._serialized_options = b'\212\347\030\026\n\004tags\022\002u8\032\004rows \200\200\200\200\004\212\347\030\036\n\006masked\022\002u1\032\nrows width \200\200\200\200\004'
   _globals['_QUERY']._loaded_options = None
-  _globals['_QUERY']._serialized_options = b'\212\347\030\027\n\007blinded\022\002u1\032\004n 32 \200\200\002'
+  _globals['_QUERY']._serialized_options = b'\212\347\030\034\n\007blinded\022\002u1\032\tn element \200\200\004'
   _globals['_EVALUATION']._loaded_options = None
-  _globals['_EVALUATION']._serialized_options = b'\212\347\030\031\n\tevaluated\022\002u1\032\004m 32 \200\200\002\212\347\030\020\n\005proof\022\002u1\032\001p @'
-  _globals['_MANIFESTREQUEST']._serialized_start=80
-  _globals['_MANIFESTREQUEST']._serialized_end=118
-  _globals['_SIGNEDDOCUMENT']._serialized_start=120
-  _globals['_SIGNEDDOCUMENT']._serialized_end=194
-  _globals['_MANIFESTS']._serialized_start=196
-  _globals['_MANIFESTS']._serialized_end=260
-  _globals['_TABLEREQUEST']._serialized_start=262
-  _globals['_TABLEREQUEST']._serialized_end=291
-  _globals['_TABLE']._serialized_start=293
-  _globals['_TABLE']._serialized_end=349
-  _globals['_PERMIT']._serialized_start=351
-  _globals['_PERMIT']._serialized_end=409
-  _globals['_QUERY']._serialized_start=411
-  _globals['_QUERY']._serialized_end=523
-  _globals['_REFUSAL']._serialized_start=525
-  _globals['_REFUSAL']._serialized_end=580
-  _globals['_EVALUATION']._serialized_start=583
-  _globals['_EVALUATION']._serialized_end=757
+  _globals['_EVALUATION']._serialized_options = b'\212\347\030\036\n\tevaluated\022\002u1\032\tm element \200\200\004\212\347\030\020\n\005proof\022\002u1\032\001p @'
+  _globals['_SIGNEDDOCUMENT']._serialized_start=80
+  _globals['_SIGNEDDOCUMENT']._serialized_end=154
+  _globals['_REFUSED']._serialized_start=156
+  _globals['_REFUSED']._serialized_end=212
+  _globals['_MANIFESTREQUEST']._serialized_start=214
+  _globals['_MANIFESTREQUEST']._serialized_end=252
+  _globals['_MANIFESTS']._serialized_start=254
+  _globals['_MANIFESTS']._serialized_end=338
+  _globals['_TABLEREQUEST']._serialized_start=340
+  _globals['_TABLEREQUEST']._serialized_end=369
+  _globals['_TABLE']._serialized_start=371
+  _globals['_TABLE']._serialized_end=455
+  _globals['_PERMIT']._serialized_start=457
+  _globals['_PERMIT']._serialized_end=515
+  _globals['_QUERY']._serialized_start=517
+  _globals['_QUERY']._serialized_end=634
+  _globals['_REFUSAL']._serialized_start=636
+  _globals['_REFUSAL']._serialized_end=707
+  _globals['_EVALUATION']._serialized_start=710
+  _globals['_EVALUATION']._serialized_end=889
 # @@protoc_insertion_point(module_scope)

@@ -7,12 +7,6 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class ManifestRequest(_message.Message):
-    __slots__ = ("since_epoch",)
-    SINCE_EPOCH_FIELD_NUMBER: _ClassVar[int]
-    since_epoch: int
-    def __init__(self, since_epoch: _Optional[int] = ...) -> None: ...
-
 class SignedDocument(_message.Message):
     __slots__ = ("document", "signature", "certificate")
     DOCUMENT_FIELD_NUMBER: _ClassVar[int]
@@ -23,11 +17,29 @@ class SignedDocument(_message.Message):
     certificate: bytes
     def __init__(self, document: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., certificate: _Optional[bytes] = ...) -> None: ...
 
+class Refused(_message.Message):
+    __slots__ = ("code", "message", "remedy")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    REMEDY_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    message: str
+    remedy: str
+    def __init__(self, code: _Optional[str] = ..., message: _Optional[str] = ..., remedy: _Optional[str] = ...) -> None: ...
+
+class ManifestRequest(_message.Message):
+    __slots__ = ("since_epoch",)
+    SINCE_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    since_epoch: int
+    def __init__(self, since_epoch: _Optional[int] = ...) -> None: ...
+
 class Manifests(_message.Message):
-    __slots__ = ("manifests",)
+    __slots__ = ("manifests", "next_epoch")
     MANIFESTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_EPOCH_FIELD_NUMBER: _ClassVar[int]
     manifests: _containers.RepeatedCompositeFieldContainer[SignedDocument]
-    def __init__(self, manifests: _Optional[_Iterable[_Union[SignedDocument, _Mapping]]] = ...) -> None: ...
+    next_epoch: int
+    def __init__(self, manifests: _Optional[_Iterable[_Union[SignedDocument, _Mapping]]] = ..., next_epoch: _Optional[int] = ...) -> None: ...
 
 class TableRequest(_message.Message):
     __slots__ = ("epoch",)
@@ -58,14 +70,16 @@ class Query(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., scenario: _Optional[str] = ..., permits: _Optional[_Iterable[_Union[Permit, _Mapping]]] = ...) -> None: ...
 
 class Refusal(_message.Message):
-    __slots__ = ("index", "code", "message")
+    __slots__ = ("index", "code", "message", "remedy")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     CODE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    REMEDY_FIELD_NUMBER: _ClassVar[int]
     index: int
     code: str
     message: str
-    def __init__(self, index: _Optional[int] = ..., code: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+    remedy: str
+    def __init__(self, index: _Optional[int] = ..., code: _Optional[str] = ..., message: _Optional[str] = ..., remedy: _Optional[str] = ...) -> None: ...
 
 class Evaluation(_message.Message):
     __slots__ = ("epoch", "refusals", "receipt")

@@ -1,0 +1,82 @@
+"""Cipher suites: which group, hashes and standards stand behind a protocol's letters.
+
+A protocol takes a ``Suite``, or the name of one from a signed document, and never names a curve or a hash itself.
+``intl`` is ristretto255 with SHA-2. A suite of national standards is one more entry in the table below, whose group module
+offers the functions of ``Group`` and whose name the OPRF kernel knows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpc.errors import UsageError
+from mpc.kernels import ristretto255
+from mpc.kernels.packing import Packed
+
+Bytes = NDArray[np.uint8]
+
+
+class Group(Protocol):
+    """A prime-order group, as a module of ``mpc.kernels`` offers it. Elements and scalars are rows of bytes."""
+
+    ELEMENT_BYTES: int
+    SCALAR_BYTES: int
+    UNIFORM_SCALAR_BYTES: int
+
+    def hash_to_group(self, items: Packed, dst: bytes) -> Bytes:
+        """(n, element): each item hashed to the group under a domain separation tag."""
+
+    def mul(self, scalar: Bytes, points: Bytes) -> Bytes:
+        """(n, element): every point times one scalar."""
+
+    def mul_each(self, scalars: Bytes, points: Bytes) -> Bytes:
+        """(n, element): point i times scalar i."""
+
+    def mul_base(self, scalars: Bytes) -> Bytes:
+        """(n, element): the generator times each scalar."""
+
+    def check(self, points: Bytes) -> None:
+        """InvalidEncoding for the first point that is not canonically encoded, or is the identity."""
+
+    def scalar_from_uniform(self, uniform: Bytes) -> Bytes:
+        """(n, scalar): nonzero scalars made of (n, UNIFORM_SCALAR_BYTES) uniform bytes."""
+
+    def scalar_invert(self, scalars: Bytes) -> Bytes:
+        """(n, scalar): inverses modulo the group order."""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A cipher suite.
+
+    Attributes:
+        name: as documents and kernels spell it, such as ``intl``.
+        group: the module with the group's functions.
+        oprf: identifier of the OPRF's instance (RFC 9497), such as ``ristretto255-SHA512``.
+        hash: hash of the OPRF and of masks; at least 64 bytes of output.
+        digest: hash of documents and commitments; 32 bytes of output.
+    """
+
+    name: str
+    group: Group = field(repr=False)
+    oprf: str
+    hash: Literal["sha512"]
+    digest: Literal["sha256"]
+
+
+_SUITES = {
+    "intl": Suite(
+        name="intl", group=cast(Group, ristretto255), oprf="ristretto255-SHA512", hash="sha512", digest="sha256"
+    ),
+}
+
+
+def get(name: str) -> Suite:
+    """The suite of that name; UsageError that lists what exists otherwise."""
+    if name not in _SUITES:
+        raise UsageError(f"There is no cipher suite {name!r}; choose one of: {', '.join(_SUITES)}.")
+    return _SUITES[name]

@@ -1,0 +1,766 @@
+"""Hidden lookup in a masked table [Freedman, Ishai, Pinkas, Reingold 2005; VOPRF: RFC 9497, mode 1].
+
+The source evaluates a keyed function F_k on every key of its data set once per epoch and gives everybody the same table:
+per record a tag, F_k(key) cut to 64 bits, and the answer under a mask made of F_k(key). To read a row the asker needs
+F_k(key), which the source evaluates on a blinded key, once per query, so that it never sees the key.
+
+Security: malicious asker: it learns F_k only at points that the source agreed to evaluate, one row each (one-more gap
+          Diffie–Hellman in the suite's group, random oracle). Verifiable source: a DLEQ proof shows that every evaluation
+          used the epoch's key. It does not show that the rows are true.
+Leaks:    asker learns size_class(number of records that do not hold the default answer) and, per permitted query, the
+          answer or that the key is absent; sender learns who asks, when, how often, and which consents permit it.
+          A lost epoch key opens the whole table of that epoch to guessing: it is erased when the epoch is over.
+          An absent key is taken for a present one with odds rows · 2^-64 (5.7e-14 at 10^6).
+Cost:     per query of n elements, m of them accepted, in a suite of 32-byte elements: 1 round; 32·n bytes up, 32·m + 64
+          down, and 128 bytes at most of envelope in each direction, besides permits, refusals and receipt.
+          Per element and side: 1 hash-to-group and 3 multiplications for the asker (blind, verify, finalise), 3 for the
+          sender (check, evaluate, prove), several of them shared by the batch.
+          Per epoch: 1 round and (8 + answer_bytes) · rows bytes down; 1 multiplication per record to build.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpc import suite as suites
+from mpc.channel import Channel
+from mpc.errors import ChannelClosed, PolicyError, UsageError
+from mpc.kernels import InvalidEncoding, InvalidProof, hash, oprf, wipe
+from mpc.kernels.packing import Packed, pack
+from mpc.rng import Rng
+from mpc.session import Progress
+from mpc.suite import Suite
+from mpc.wire.lookup.v1 import table_pb2 as wire
+from protocols.lookup import tablefile
+from protocols.lookup.tablefile import DamagedTable, Table, TableSpec, size_class
+from protocols.operator import Operator
+
+OPERATOR = Operator(
+    name="lookup.table",
+    version=1,
+    title="Hidden lookup in a masked table",
+    learns={
+        "asker": (
+            "for each permitted query: the answer, or that the key is absent (the same thing where the product has a default answer)",
+            "the size class of the number of records that do not hold the default answer",
+        ),
+        "source": (
+            "that the asker asked, when, how often and under which consents; never about whom, nor what came out",
+        ),
+    },
+)
+
+MAX_BATCH = 1000
+"""Most elements in one Query message. `query` cuts larger batches."""
+
+VERIFIABLE = 1
+"""RFC 9497 mode: VOPRF."""
+
+_DOMAIN = b"unseen lookup.table v1"
+_MASK = b"unseen lookup.table v1 mask"
+_KEY_INFO = b"unseen lookup.table v1 epoch key"
+_PERMIT_BYTES = 768 << 10  # a Query's header has to fit one chunk of 1 MiB
+_MANIFESTS_PER_REPLY = 128
+_BUILD_ROWS = 1 << 16
+_CODE = re.compile(r"[a-z0-9](-?[a-z0-9]){0,63}")
+
+
+# What both sides compute ----------------------------------------------------------------------------------------------
+
+
+def query_inputs(keys: Packed, *, product: str, key_form: str) -> Packed:
+    """The inputs of F for canonical keys; source, asker and identity platform use this same function.
+
+    The bytes are ``"unseen lookup.table v1" ‖ u16 ‖ product ‖ u16 ‖ key_form ‖ canonical key``, each u16 the big-endian
+    length of what follows it, so that no two of (product, key form, key) share an input.
+
+    Args:
+        keys: n canonical keys (``mpc.data.identifiers``).
+        product: the product's name.
+        key_form: the form that the keys are in.
+    """
+    words = [w.encode() for w in (product, key_form)]
+    prefix = np.frombuffer(_DOMAIN + b"".join(len(w).to_bytes(2, "big") + w for w in words), dtype=np.uint8)
+    n, p = len(keys), len(prefix)
+    lengths = np.diff(keys.offsets)
+    offsets = np.zeros(n + 1, dtype=np.int64)
+    np.cumsum(lengths + p, out=offsets[1:])
+    first, last = int(keys.offsets[0]), int(keys.offsets[-1])
+    data = np.empty(int(offsets[-1]), dtype=np.uint8)
+    if n and lengths.min() == lengths.max():  # keys of one width, the usual case, need no scattering
+        rows = data.reshape(n, -1)
+        rows[:, :p] = prefix
+        rows[:, p:] = keys.data[first:last].reshape(n, -1)
+    else:
+        data[offsets[:-1, None] + np.arange(p)] = prefix
+        data[np.arange(last - first) + np.repeat(np.arange(1, n + 1) * p, lengths)] = keys.data[first:last]
+    return Packed(data=data, offsets=offsets)
+
+
+def blind(inputs: Packed, *, suite: Suite, rng: Rng) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Blind inputs of F under fresh scalars.
+
+    Args:
+        inputs: n inputs, as ``query_inputs`` makes them.
+        suite: the product's suite.
+        rng: the caller's randomness.
+
+    Returns:
+        (n, scalar) uint8, the blinds, to be kept secret and wiped after use; (n, element) uint8, the blinded elements.
+    """
+    blinds = suite.group.scalar_from_uniform(rng.uint8(len(inputs), suite.group.UNIFORM_SCALAR_BYTES))
+    return blinds, oprf.blind(suite.name, VERIFIABLE, inputs, blinds)
+
+
+def _tags(y: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """(n, h) outputs of F → (n,) tags: the first 8 bytes of each, little-endian."""
+    return np.ascontiguousarray(y[:, : tablefile.TAG_BYTES]).view("<u8").reshape(-1)
+
+
+def _masks(y: NDArray[np.uint8], width: int, suite: Suite) -> NDArray[np.uint8]:
+    """(n, h) outputs of F → (n, width) masks: hash("… mask" ‖ y) cut to the answer's width."""
+    return hash.rows(suite.hash, _MASK, y)[:, :width]
+
+
+# The table of one epoch -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Records:
+    """Some of the records that go into a table.
+
+    Attributes:
+        keys: m canonical keys, distinct over the whole data set.
+        answers: (m, answer_bytes) uint8.
+    """
+
+    keys: Packed
+    answers: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Built:
+    """A table and the key that opens it.
+
+    Attributes:
+        table: for everybody.
+        private_key: (scalar,) uint8. Seal it, and wipe it with the epoch.
+        records: how many records went in, those with the default answer included.
+    """
+
+    table: Table
+    private_key: NDArray[np.uint8] = field(repr=False)
+    records: int
+
+
+def build(
+    records: Iterable[Records],
+    *,
+    suite: Suite,
+    product: str,
+    epoch: int,
+    key_form: str,
+    answer_bytes: int,
+    default_answer: bytes | None = None,
+    rng: Rng,
+    progress: Callable[[Progress], None] = lambda _: None,
+    expected_records: int = 0,
+) -> Built:
+    """Draw a key for an epoch and build its table: about 30 s for 10^6 records on two cores, 9 bytes each for 1-byte answers.
+
+    Records that hold the default answer are left out, so that a table shows of them not even their number.
+    Memory: one batch of `records`, and per row 16 bytes, the answer's width, and 8 bytes while sorting.
+
+    Args:
+        records: batches, of any size; must start again when iterated again, as a list does and a generator does not.
+        suite: group and hashes.
+        product: the product's name.
+        epoch: number of the epoch, from 1.
+        key_form: form of the keys.
+        answer_bytes: width of every answer, 1 to 64.
+        default_answer: what absence means, if anything.
+        rng: the key, the dummy rows.
+        progress: called with the stage "table" after each piece of work.
+        expected_records: total for `progress`, where it is known.
+
+    Raises:
+        UsageError: two records with the same key, answers of another width, too many records, `records` that cannot be
+            read again.
+    """
+    if iter(records) is records:
+        raise UsageError("`records` can be read only once; pass a list, or an object whose __iter__ starts again.")
+    tablefile.TableSpec(suite.name, product, epoch, key_form, answer_bytes, default_answer, tablefile.MIN_ROWS, b"")
+    suspects: frozenset[int] = frozenset()
+    while True:
+        private_key = _new_key(suite, rng)
+        columns = _Columns(answer_bytes, default_answer)
+        for done in columns.extend(_evaluated(records, product, key_form, answer_bytes, private_key, suite)):
+            progress(Progress("table", done, expected_records))
+        rows = size_class(columns.kept)
+        tags, masked = columns.padded(rows)
+        twins = _sort(tags, masked, columns.kept, rng)
+        if not twins:
+            break
+        # Records that collide under two independent keys have the same key; others collide once in 10^5 tables of 10^7.
+        wipe(private_key)
+        if twins & suspects:
+            raise UsageError(
+                "Two records have the same key; drop one first (mpc.data.tables.keyed does, and names the rows)."
+            )
+        suspects = twins
+    public_key = oprf.public_key(suite.name, private_key)
+    spec = TableSpec(suite.name, product, epoch, key_form, answer_bytes, default_answer, rows, public_key.tobytes())
+    return Built(table=tablefile.assemble(spec, tags, masked), private_key=private_key, records=columns.read)
+
+
+def _new_key(suite: Suite, rng: Rng) -> NDArray[np.uint8]:
+    """A private key (RFC 9497, DeriveKeyPair, from a fresh seed)."""
+    seed = rng.uint8(32)
+    try:
+        return oprf.derive_key(suite.name, VERIFIABLE, seed, _KEY_INFO)
+    finally:
+        wipe(seed)
+
+
+def _evaluated(
+    records: Iterable[Records], product: str, key_form: str, width: int, private_key: NDArray[np.uint8], suite: Suite
+) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.uint8], NDArray[np.uint8]]]:
+    """Per piece of the records: tags (m,), masks (m, width), answers (m, width)."""
+    for batch in records:
+        if batch.answers.dtype != np.uint8 or batch.answers.shape != (len(batch.keys), width):
+            raise UsageError(f"Answers are (records, {width}) uint8, one row per key; got {batch.answers.shape}.")
+        for i in range(0, len(batch.keys), _BUILD_ROWS):
+            keys = _slice(batch.keys, i, i + _BUILD_ROWS)
+            inputs = query_inputs(keys, product=product, key_form=key_form)
+            y = oprf.evaluate(suite.name, VERIFIABLE, private_key, inputs)
+            yield _tags(y), _masks(y, width, suite), batch.answers[i : i + _BUILD_ROWS]
+
+
+class _Columns:
+    """The rows gathered so far, in pieces, so that the final columns are made without holding everything twice."""
+
+    def __init__(self, width: int, default: bytes | None) -> None:
+        self._width = width
+        self._default = None if default is None else np.frombuffer(default, dtype=np.uint8)
+        self._pieces: list[tuple[NDArray[np.uint64], NDArray[np.uint8]]] = []
+        self.read = 0
+        self.kept = 0
+
+    def extend(
+        self, evaluated: Iterable[tuple[NDArray[np.uint64], NDArray[np.uint8], NDArray[np.uint8]]]
+    ) -> Iterator[int]:
+        """Take pieces in; yields how many records have been read after each."""
+        for tags, masks, answers in evaluated:
+            masked = answers ^ masks
+            if self._default is not None:
+                keep = np.any(answers != self._default, axis=1)
+                tags, masked = tags[keep], masked[keep]
+            self._pieces.append((tags, masked))
+            self.read += len(answers)
+            self.kept += len(tags)
+            yield self.read
+
+    def padded(self, rows: int) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
+        """The columns, with room for dummies behind the `kept` rows. Each piece is released once it is copied."""
+        tags = np.empty(rows, dtype=np.uint64)
+        masked = np.empty((rows, self._width), dtype=np.uint8)
+        end = self.kept
+        while self._pieces:
+            piece_tags, piece_masked = self._pieces.pop()
+            start = end - len(piece_tags)
+            tags[start:end] = piece_tags
+            masked[start:end] = piece_masked
+            end = start
+        return tags, masked
+
+
+def _sort(tags: NDArray[np.uint64], masked: NDArray[np.uint8], kept: int, rng: Rng) -> frozenset[int]:
+    """Fill the rows from `kept` on with dummies and sort all rows by tag, in place.
+
+    A dummy's tag and masked answer are uniform, as a record's are to whoever has not evaluated its key.
+
+    Returns:
+        Positions, before sorting, of records whose tags collide; nothing is sorted then.
+    """
+    dummies = len(tags) - kept
+    masked[kept:] = rng.uint8(dummies, masked.shape[1])
+    while True:
+        tags[kept:] = rng.uint64(dummies)
+        order = np.argsort(tags)
+        equal = np.flatnonzero(tags[order[1:]] == tags[order[:-1]])
+        positions = np.concatenate((order[equal], order[equal + 1]))
+        if not len(positions):
+            break
+        if np.all(positions < kept):
+            return frozenset(positions.tolist())
+    tags.sort()
+    for column in range(0, masked.shape[1], 8):  # a few columns at a time: a whole second copy would be held otherwise
+        masked[:, column : column + 8] = masked[order, column : column + 8]
+    return frozenset()
+
+
+# The source -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SignedDocument:
+    """A document and its signature, opaque here: manifests, consents and receipts.
+
+    Attributes:
+        document: the bytes that were signed.
+        signature: over the document.
+        certificate: the signer's, DER; empty where the other side has it already.
+    """
+
+    document: bytes
+    signature: bytes
+    certificate: bytes = b""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What the source needs to serve one epoch.
+
+    Attributes:
+        table: the epoch's table.
+        private_key: (scalar,) uint8.
+    """
+
+    table: Table
+    private_key: NDArray[np.uint8] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A signed manifest and the epoch it announces."""
+
+    epoch: int
+    signed: SignedDocument
+
+
+@dataclass(frozen=True)
+class Request:
+    """What somebody asks to have evaluated.
+
+    Attributes:
+        peer: the asker's name, as its certificate proves it.
+        spec: the table that is asked.
+        scenario: the scenario that the asker names; empty if none.
+        blinded: (n, element) uint8, valid elements other than the identity.
+        permits: per element the consents that permit it; empty where the asker sent none at all.
+    """
+
+    peer: str
+    spec: TableSpec
+    scenario: str
+    blinded: NDArray[np.uint8]
+    permits: tuple[tuple[SignedDocument, ...], ...]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What the application has durably written down before a reply goes out.
+
+    Attributes:
+        receipt: goes to the asker; None where the application gives none.
+        refusals: by index in the request, elements that must not go out after all, such as those with a burnt nonce.
+    """
+
+    receipt: SignedDocument | None = None
+    refusals: Mapping[int, PolicyError] = field(default_factory=dict)
+
+
+class Admission(Protocol):
+    """What the application decided about a request, and how it writes the evaluation down."""
+
+    @property
+    def refusals(self) -> Mapping[int, PolicyError]:
+        """By index in the request, the elements that will not be evaluated."""
+
+    def record(self, accepted: NDArray[np.int64], evaluated: NDArray[np.uint8]) -> Recorded:
+        """Make the evaluation durable. The reply goes out after this returns, and only what it lets through.
+
+        Args:
+            accepted: (m,) indices in the request, increasing; may be empty.
+            evaluated: (m, element) uint8, the elements that would go out.
+
+        Raises:
+            PolicyError: nothing goes out, such as when the ledger's disk is full.
+        """
+
+
+class Service(Protocol):
+    """What the application behind ``send`` provides. Any method may raise PolicyError: the asker gets its text."""
+
+    def manifests(self, since_epoch: int) -> Sequence[Manifest]:
+        """The manifests from `since_epoch` on, oldest first; for 0, that of the current epoch alone."""
+
+    def epoch(self, number: int) -> Epoch:
+        """A served epoch; PolicyError with the code ``epoch-not-served`` otherwise."""
+
+    def admit(self, request: Request) -> Admission:
+        """Decide which elements may be evaluated, by policy and consents. Called before anything is evaluated."""
+
+
+def send(channel: Channel, *, service: Service, rng: Rng) -> int:
+    """The source's side of one warm session: answer requests until the asker closes the channel.
+
+    Args:
+        channel: to the asker.
+        service: epochs, policy and ledger.
+        rng: for the proofs.
+
+    Returns:
+        How many elements went out.
+
+    Raises:
+        PeerError: a malformed request, or an element that is not a valid encoding, or the identity; nothing of that
+            request was evaluated.
+        ChannelTimeout: the asker was silent for longer than the channel allows.
+    """
+    sent = 0
+    while True:
+        try:
+            request, *arrays = channel.recv(wire.ManifestRequest, wire.TableRequest, wire.Query)
+        except ChannelClosed:
+            return sent
+        try:
+            if isinstance(request, wire.Query):
+                evaluation, evaluated, proof = _evaluate(channel, request, arrays[0], service, rng)
+                channel.send(evaluation, evaluated, proof)
+                sent += len(evaluated)
+            elif isinstance(request, wire.TableRequest):
+                table = service.epoch(request.epoch).table
+                channel.send(wire.Table(epoch=request.epoch), table.tags, table.masked)
+            elif isinstance(request, wire.ManifestRequest):
+                channel.send(_manifests(service, request.since_epoch))
+        except PolicyError as error:
+            channel.send(wire.Refused(code=error.code, message=error.reason, remedy=error.remedy))
+
+
+def _manifests(service: Service, since_epoch: int) -> wire.Manifests:
+    found = service.manifests(since_epoch)
+    now, later = found[:_MANIFESTS_PER_REPLY], found[_MANIFESTS_PER_REPLY:]
+    return wire.Manifests(manifests=[_to_wire(m.signed) for m in now], next_epoch=later[0].epoch if later else 0)
+
+
+def _evaluate(
+    channel: Channel, header: wire.Query, blinded: NDArray[np.uint8], service: Service, rng: Rng
+) -> tuple[wire.Evaluation, NDArray[np.uint8], NDArray[np.uint8]]:
+    """Answer one Query: check, admit, evaluate, record, prove, in this order."""
+    n = len(blinded)
+    channel.require(1 <= n <= MAX_BATCH, f"1 to {MAX_BATCH} elements in a query")
+    channel.require(len(header.permits) in (0, n), "one permit per element, or none at all")
+    epoch = service.epoch(header.epoch)
+    spec = epoch.table.spec
+    suite = suites.get(spec.suite)
+    _require_elements(channel, blinded, suite)
+    permits = tuple(tuple(_from_wire(t) for t in p.tokens) for p in header.permits)
+    admission = service.admit(Request(channel.peer, spec, header.scenario, blinded, permits))
+    refusals = dict(admission.refusals)
+    accepted = np.array([i for i in range(n) if i not in refusals], dtype=np.int64)
+    evaluated = oprf.blind_evaluate(suite.name, epoch.private_key, blinded[accepted])
+    recorded = admission.record(accepted, evaluated)
+    if recorded.refusals:
+        refusals.update(recorded.refusals)
+        stays = np.array([int(i) not in refusals for i in accepted], dtype=bool)
+        accepted, evaluated = accepted[stays], evaluated[stays]
+    proof = np.empty(0, dtype=np.uint8)
+    if len(accepted):
+        nonce = suite.group.scalar_from_uniform(rng.uint8(1, suite.group.UNIFORM_SCALAR_BYTES))[0]
+        public_key = np.frombuffer(spec.public_key, dtype=np.uint8)
+        proof = oprf.prove(suite.name, VERIFIABLE, epoch.private_key, public_key, blinded[accepted], evaluated, nonce)
+        wipe(nonce)
+    reply = wire.Evaluation(
+        epoch=header.epoch,
+        refusals=[
+            wire.Refusal(index=i, code=e.code, message=e.reason, remedy=e.remedy) for i, e in sorted(refusals.items())
+        ],
+        receipt=None if recorded.receipt is None else _to_wire(recorded.receipt),
+    )
+    return reply, evaluated, proof
+
+
+# The asker ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What an asker learned of n keys.
+
+    Attributes:
+        answered: (n,) bool, whether the source evaluated the element.
+        found: (n,) bool, whether the key has an answer; with a default answer every answered key has.
+        answers: (n, answer_bytes) uint8; zeros where not found.
+        refusals: by index of the key, why it was not answered.
+        receipts: one per message, in order, where the source gives receipts. The caller verifies them.
+    """
+
+    answered: NDArray[np.bool_]
+    found: NDArray[np.bool_]
+    answers: NDArray[np.uint8] = field(repr=False)
+    refusals: Mapping[int, PolicyError]
+    receipts: tuple[SignedDocument, ...]
+
+
+def fetch_manifests(channel: Channel, *, since_epoch: int = 0) -> tuple[SignedDocument, ...]:
+    """Ask for the signed manifests from an epoch on, oldest first; by default for that of the current epoch alone.
+
+    Verify them before use: signer, chain and validity.
+
+    Raises:
+        PolicyError: the source refuses.
+        PeerError: a malformed reply.
+    """
+    manifests: list[SignedDocument] = []
+    while True:
+        channel.send(wire.ManifestRequest(since_epoch=since_epoch))
+        (reply,) = channel.recv(wire.Manifests, wire.Refused)
+        if isinstance(reply, wire.Refused):
+            raise _refusal(channel, reply)
+        manifests += [_from_wire(m) for m in reply.manifests]
+        if not reply.next_epoch:
+            return tuple(manifests)
+        channel.require(reply.next_epoch > since_epoch and bool(reply.manifests), "manifests that go on")
+        since_epoch = reply.next_epoch
+
+
+def fetch_table(channel: Channel, *, spec: TableSpec, table_hash: bytes) -> Table:
+    """Download the table of an epoch and check it.
+
+    Args:
+        channel: to the source.
+        spec: what the verified manifest says of the table.
+        table_hash: the hash that the manifest states, 32 bytes.
+
+    Raises:
+        PolicyError: the source refuses, for instance since the epoch is over.
+        PeerError: a table of another epoch or size, such as one cut short.
+        CheatingDetected: a table of another hash: not the one that other askers get.
+    """
+    channel.send(wire.TableRequest(epoch=spec.epoch))
+    reply, *arrays = channel.recv(wire.Table, wire.Refused)
+    if isinstance(reply, wire.Refused):
+        raise _refusal(channel, reply)
+    tags, masked = arrays
+    channel.require(isinstance(reply, wire.Table) and reply.epoch == spec.epoch, "the table of the requested epoch")
+    shape = (spec.rows, spec.answer_bytes)
+    channel.require(
+        masked.shape == shape, f"a table of {shape[0]} rows with {shape[1]}-byte answers, as its manifest says"
+    )
+    table = None
+    try:
+        table = tablefile.assemble(spec, tags, masked)
+    except DamagedTable:
+        channel.require(False, "tags that strictly increase")
+    assert table is not None
+    channel.require(table.hash == table_hash, "the table that the manifest's hash names", cheating=True)
+    return table
+
+
+def query(
+    channel: Channel,
+    table: Table,
+    keys: Packed,
+    *,
+    rng: Rng,
+    scenario: str = "",
+    blinds: NDArray[np.uint8] | None = None,
+    permits: Sequence[Sequence[SignedDocument]] = (),
+    batch: int = MAX_BATCH,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> Answers:
+    """Look keys up. The next message is under way while the reply to the last one is awaited.
+
+    Args:
+        channel: to the source.
+        table: the epoch's table, verified.
+        keys: n canonical keys in the table's key form.
+        rng: for fresh blinds.
+        scenario: what the query is for, where the source's policy asks.
+        blinds: (n, scalar) uint8, under which the identity platform blinded the keys; None draws fresh ones. A query
+            repeated after a lost reply needs the blinds and permits of the first.
+        permits: per key the consents that permit it; empty for a product that asks for none.
+        batch: elements per message, at most ``MAX_BATCH``.
+        progress: called with the stage "query" after each reply.
+
+    Raises:
+        UsageError: lengths that do not match, a consent too long for a message.
+        CheatingDetected: a proof that does not verify against the epoch's public key.
+        PeerError: another malformed reply.
+    """
+    n = len(keys)
+    if not 1 <= batch <= MAX_BATCH:
+        raise UsageError(f"batch is 1 to {MAX_BATCH}, not {batch}.")
+    if blinds is not None and len(blinds) != n or len(permits) not in (0, n):
+        raise UsageError(f"{n} keys need as many blinds and permits; pass one of each per key, or none at all.")
+    answers: list[Answers] = []
+    waiting: list[_Asked] = []
+    for start, stop in _cuts(n, permits, batch):
+        own = None if blinds is None else blinds[start:stop].copy()  # a copy, since it is wiped after use
+        waiting.append(_ask(channel, table.spec, _slice(keys, start, stop), own, scenario, permits[start:stop], rng))
+        if len(waiting) > 1:
+            answers.append(_take(channel, table, waiting.pop(0)))
+            progress(Progress("query", start, n))
+    for asked in waiting:
+        answers.append(_take(channel, table, asked))
+        progress(Progress("query", n, n))
+    return _joined(answers, table.spec.answer_bytes)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A Query message whose reply is outstanding."""
+
+    inputs: Packed
+    blinds: NDArray[np.uint8]
+    blinded: NDArray[np.uint8]
+
+
+def _cuts(n: int, permits: Sequence[Sequence[SignedDocument]], batch: int) -> Iterator[tuple[int, int]]:
+    """Cut 0 … n into messages of at most `batch` elements whose permits fit one header."""
+    sizes = [sum(len(t.document) + len(t.signature) + len(t.certificate) + 16 for t in p) + 8 for p in permits]
+    if sizes and max(sizes) > _PERMIT_BYTES:
+        raise UsageError(f"The consents of one key take more than {_PERMIT_BYTES} bytes: leave certificates out.")
+    start = total = 0
+    for i in range(n):
+        size = sizes[i] if sizes else 0
+        if i - start == batch or total + size > _PERMIT_BYTES:
+            yield start, i
+            start, total = i, 0
+        total += size
+    if start < n:
+        yield start, n
+
+
+def _ask(
+    channel: Channel,
+    spec: TableSpec,
+    keys: Packed,
+    blinds: NDArray[np.uint8] | None,
+    scenario: str,
+    permits: Sequence[Sequence[SignedDocument]],
+    rng: Rng,
+) -> _Asked:
+    """Blind some keys, and send them."""
+    suite = suites.get(spec.suite)
+    inputs = query_inputs(keys, product=spec.product, key_form=spec.key_form)
+    if blinds is None:
+        blinds, blinded = blind(inputs, suite=suite, rng=rng)
+    else:
+        blinded = oprf.blind(suite.name, VERIFIABLE, inputs, blinds)
+    tokens = [wire.Permit(tokens=[_to_wire(t) for t in p]) for p in permits]
+    channel.send(wire.Query(epoch=spec.epoch, scenario=scenario, permits=tokens), blinded)
+    return _Asked(inputs, blinds, blinded)
+
+
+def _take(channel: Channel, table: Table, asked: _Asked) -> Answers:
+    """Receive one reply, verify it, and look the answers up."""
+    spec = table.spec
+    suite = suites.get(spec.suite)
+    n = len(asked.blinded)
+    result = Answers(
+        answered=np.zeros(n, dtype=np.bool_),
+        found=np.zeros(n, dtype=np.bool_),
+        answers=np.zeros((n, spec.answer_bytes), dtype=np.uint8),
+        refusals={},
+        receipts=(),
+    )
+    reply, *arrays = channel.recv(wire.Evaluation, wire.Refused)
+    if isinstance(reply, wire.Refused):
+        refusal = _refusal(channel, reply)
+        return replace(result, refusals=dict.fromkeys(range(n), refusal))
+    assert isinstance(reply, wire.Evaluation)
+    evaluated, proof = arrays
+    refused = [r.index for r in reply.refusals]
+    channel.require(reply.epoch == spec.epoch, "an evaluation of the epoch that was asked")
+    in_order = all(a < b for a, b in zip([-1, *refused], [*refused, n], strict=True))
+    channel.require(in_order, "refusals in order, at most one per element")
+    channel.require(len(evaluated) == n - len(refused), "one evaluated element for each that was not refused")
+    result = replace(
+        result,
+        refusals={r.index: _refusal(channel, r) for r in reply.refusals},
+        receipts=(_from_wire(reply.receipt),) if reply.HasField("receipt") else (),
+    )
+    accepted = np.setdiff1d(np.arange(n), refused, assume_unique=True)
+    if not len(accepted):
+        channel.require(not len(proof), "no proof where nothing was evaluated")
+        return result
+    _require_elements(channel, evaluated, suite)
+    try:
+        public_key = np.frombuffer(spec.public_key, dtype=np.uint8)
+        oprf.verify(suite.name, VERIFIABLE, public_key, asked.blinded[accepted], evaluated, proof)
+    except InvalidProof:
+        channel.require(False, "a proof that the epoch's key was used", cheating=True)
+    inputs = asked.inputs if not refused else _select(asked.inputs, accepted)
+    blinds = asked.blinds[accepted]
+    y = oprf.finalize(suite.name, VERIFIABLE, inputs, blinds, evaluated)
+    wipe(blinds)
+    wipe(asked.blinds)
+    found, masked = table.find(_tags(y))
+    answers = masked ^ _masks(y, spec.answer_bytes, suite)
+    if spec.default_answer is None:
+        answers[~found] = 0
+    else:
+        answers[~found] = np.frombuffer(spec.default_answer, dtype=np.uint8)
+        found[:] = True
+    result.answered[accepted] = True
+    result.found[accepted] = found
+    result.answers[accepted] = answers
+    return result
+
+
+def _joined(parts: Sequence[Answers], width: int) -> Answers:
+    """The answers of consecutive messages as one."""
+    starts = np.cumsum([0, *(len(p.found) for p in parts)]).tolist()
+    return Answers(
+        answered=np.concatenate([np.zeros(0, dtype=np.bool_), *(p.answered for p in parts)]),
+        found=np.concatenate([np.zeros(0, dtype=np.bool_), *(p.found for p in parts)]),
+        answers=np.concatenate([np.zeros((0, width), dtype=np.uint8), *(p.answers for p in parts)]),
+        refusals={start + i: e for start, p in zip(starts, parts, strict=False) for i, e in p.refusals.items()},
+        receipts=tuple(r for p in parts for r in p.receipts),
+    )
+
+
+# Small things ---------------------------------------------------------------------------------------------------------
+
+
+def _require_elements(channel: Channel, elements: NDArray[np.uint8], suite: Suite) -> None:
+    """Refuse a peer's elements unless all are canonical encodings of elements other than the identity."""
+    channel.require(elements.shape[1] == suite.group.ELEMENT_BYTES, f"elements of {suite.group.ELEMENT_BYTES} bytes")
+    try:
+        suite.group.check(elements)
+    except InvalidEncoding as error:
+        channel.require(False, f"element {error.index} canonically encoded and not the identity")
+
+
+def _refusal(channel: Channel, refusal: wire.Refused | wire.Refusal) -> PolicyError:
+    """A peer's refusal as an error. Its words may end in a terminal or a log, so they have to be printable and short."""
+    words = (refusal.message, refusal.remedy)
+    printable = _CODE.fullmatch(refusal.code) is not None and all(w.isprintable() and len(w) <= 1000 for w in words)
+    channel.require(printable, "a refusal with a code in kebab case and printable text")
+    return PolicyError(refusal.message, code=refusal.code, remedy=refusal.remedy)
+
+
+def _to_wire(signed: SignedDocument) -> wire.SignedDocument:
+    return wire.SignedDocument(document=signed.document, signature=signed.signature, certificate=signed.certificate)
+
+
+def _from_wire(signed: wire.SignedDocument) -> SignedDocument:
+    return SignedDocument(signed.document, signed.signature, signed.certificate)
+
+
+def _slice(packed: Packed, start: int, stop: int) -> Packed:
+    """Items start … stop - 1, without copying their bytes."""
+    return Packed(data=packed.data, offsets=packed.offsets[start : stop + 1])
+
+
+def _select(packed: Packed, rows: NDArray[np.int64]) -> Packed:
+    """The items of the given rows."""
+    return pack([packed.data[packed.offsets[i] : packed.offsets[i + 1]].tobytes() for i in rows])
