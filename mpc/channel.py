@@ -150,14 +150,15 @@ class Channel:
             self._lane.write(buffers, last=last)
         self._meter.sent(size)
 
-    def recv(self, *types: type[M]) -> tuple[M, *tuple[Array, ...]]:
+    def recv(self, *types: type[Message]) -> tuple[Any, ...]:
         """Wait for the next message and check it against what its type declares.
 
         Args:
             types: the header types allowed at this point of the protocol.
 
         Returns:
-            The header, then its arrays in the declared order; they own their memory and are writable.
+            The header, then its arrays in the declared order; they own their memory and are writable. The static type
+            is loose, so that a protocol can write ``query, blinded = channel.recv(Query)``; decoding has checked it.
 
         Raises:
             PeerError: another type, or bytes that do not decode to what the type declares.
@@ -177,7 +178,7 @@ class Channel:
         self._meter.received(size)
         return (header, *arrays)
 
-    def exchange(self, header: M, *arrays: Array | Buffer) -> tuple[M, *tuple[Array, ...]]:
+    def exchange(self, header: Message, *arrays: Array | Buffer) -> tuple[Any, ...]:
         """Send a message while receiving the peer's message of the same type.
 
         Both parties call it at the same point, so neither blocks on the other however large the messages are.

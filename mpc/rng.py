@@ -12,8 +12,8 @@ import threading
 import numpy as np
 from numpy.typing import NDArray
 
-from mpc import _native
 from mpc.errors import UsageError
+from mpc.kernels import prg, wipe
 
 SEED_BYTES = 32
 
@@ -42,7 +42,7 @@ class Rng:
 
     def __del__(self) -> None:
         if hasattr(self, "_key"):
-            _native.wipe(self._key)
+            wipe(self._key)
 
     def __reduce__(self) -> str:
         raise UsageError("An Rng cannot be copied or pickled: a repeated stream would repeat masks. Use fork().")
@@ -64,7 +64,7 @@ class Rng:
         with self._lock:
             first, self._block = self._block, self._block + blocks
         if out.size:
-            _native.prg_fill(self._key, first, out.reshape(-1))
+            prg.fill(self._key, out.reshape(-1), block=first)
         return out
 
     def bytes(self, size: int) -> bytes:
