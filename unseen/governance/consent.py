@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from mpc.errors import PolicyError, UsageError
 from unseen.governance import files
@@ -32,6 +32,7 @@ from unseen.governance.documents import (
     Count,
     Element,
     Name,
+    Nonce,
     Signed,
     Signer,
     Time,
@@ -49,7 +50,6 @@ from unseen.governance.documents import (
 )
 from unseen.governance.trust import Trust
 
-Nonce: TypeAlias = Annotated[Base64, StringConstraints(min_length=22, max_length=22)]
 Part: TypeAlias = Annotated[int, Field(ge=1, le=2)]
 
 Blind: TypeAlias = Callable[[Sequence[bytes]], tuple[Sequence[bytes], Sequence[bytes]]]
@@ -293,6 +293,7 @@ def check(
     if not 1 <= len(tokens) <= 2:
         raise _incomplete(f"{len(tokens)} parts where a consent has one or two")
     moment = now or utc_now()
+    wanted = to_base64(blinded)
     parts = sorted(
         (
             (_check_part(token, trust=trust, issuers=issuers, suite=suite, now=moment), digest(token))
@@ -303,7 +304,7 @@ def check(
     for consent, _ in parts:
         _check_terms(consent, node=node, product=product, requester=requester, scenarios=scenarios, epochs=epochs)
         _check_times(consent, moment)
-        if not hmac.compare_digest(from_base64(consent.blinded), blinded):
+        if not hmac.compare_digest(consent.blinded, wanted):
             raise _refuse(
                 "blinded-mismatch",
                 "the consent is for another blinded element",

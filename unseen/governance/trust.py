@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -206,13 +207,18 @@ def check_current(vouched: Vouched, crl: RevocationList, *, now: datetime) -> No
 class Trust:
     """Checks certificates against one root and its revocation list, and remembers whose signature it has checked.
 
-    Dates and revocation are checked at every use. The list is read again as soon as its file changes: each use looks at
-    the file's time, size and inode. Safe to use from many threads.
+    Dates and revocation are checked at every use. A changed list is in force within `recheck_s`: that often, a use
+    looks at the file's time, size and inode. Safe to use from many threads.
     """
 
-    def __init__(self, root: bytes, crl: Path) -> None:
-        """`root`: the root certificate, PEM. `crl`: path of the revocation list, PEM. Raises UsageError or
-        ``crl-untrusted``.
+    def __init__(self, root: bytes, crl: Path, *, recheck_s: float = 1.0) -> None:
+        """
+        Args:
+            root: the root certificate, PEM.
+            crl: path of the revocation list, PEM.
+            recheck_s: how often, in seconds, the list's file is looked at.
+
+        Raises UsageError if there is no root or no list, PolicyError ``crl-untrusted`` if they do not belong together.
         """
         self._root = load_root(root)
         self._crl_path = crl
@@ -224,6 +230,8 @@ class Trust:
         except OSError:
             raise UsageError(f"no revocation list at {crl}. Install the bundle from the CA.") from None
         self._crl = parse_crl(files.read(crl, what="a revocation list"), root=self._root)
+        self._recheck_s = recheck_s
+        self._next_look = time.monotonic() + recheck_s
 
     @property
     def root_fingerprint(self) -> str:
@@ -298,22 +306,25 @@ class Trust:
         return vouched
 
     def _current_crl(self) -> RevocationList:
-        try:
-            stamp = self._stamp_of_file()
-        except OSError:
-            # The file is replaced by rename, so it is never absent by design. What is known stays in force.
+        if time.monotonic() < self._next_look:
             return self._crl
-        if stamp != self._stamp:
-            with self._lock:
-                if stamp != self._stamp:
-                    fresh = parse_crl(files.read(self._crl_path, what="a revocation list"), root=self._root)
-                    if fresh.number < self._crl.number:
-                        raise PolicyError(
-                            f"the revocation list went back from number {self._crl.number} to {fresh.number}",
-                            code="crl-rolled-back",
-                            remedy="Install the CA's newest list.",
-                        )
-                    self._crl, self._stamp = fresh, stamp
+        with self._lock:
+            try:
+                stamp = self._stamp_of_file()
+            except OSError:
+                # The file is replaced by rename, so it is never absent by design. What is known stays in force.
+                stamp = self._stamp
+            if stamp != self._stamp:
+                fresh = parse_crl(files.read(self._crl_path, what="a revocation list"), root=self._root)
+                if fresh.number < self._crl.number:
+                    raise PolicyError(
+                        f"the revocation list went back from number {self._crl.number} to {fresh.number}",
+                        code="crl-rolled-back",
+                        remedy="Install the CA's newest list.",
+                    )
+                self._crl, self._stamp = fresh, stamp
+            # Only after a list was found good: while a bad one lies there, every use is refused.
+            self._next_look = time.monotonic() + self._recheck_s
         return self._crl
 
     def _stamp_of_file(self) -> tuple[int, int, int]:
