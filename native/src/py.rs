@@ -195,7 +195,6 @@ fn hash_batch<'py>(py: Python<'py>, name: &str, prefix: &[u8], data: Bytes1<'py>
 }
 
 #[pyfunction]
-#[pyo3(name = "hash_rows")]
 fn hash_rows<'py>(py: Python<'py>, name: &str, prefix: &[u8], rows: Bytes2<'py>) -> Out2<'py> {
     let [n, width] = [rows.shape()[0], rows.shape()[1]];
     let data = rows.as_slice().map_err(|_| bad("rows must be C-contiguous"))?;
@@ -258,13 +257,12 @@ fn ristretto255_scalar_invert<'py>(py: Python<'py>, scalars: Bytes2<'py>) -> Out
 }
 
 #[pyfunction]
-fn oprf_sizes(suite: &str) -> PyResult<(usize, usize, usize, usize, usize)> {
+fn oprf_sizes(suite: &str) -> PyResult<(usize, usize, usize, usize)> {
     with_suite!(suite, S => Ok((
         GroupOf::<S>::SCALAR_LENGTH,
         GroupOf::<S>::ELEMENT_LENGTH,
         Context::<S>::output_length(),
         Context::<S>::proof_length(),
-        GroupOf::<S>::UNIFORM_SCALAR_LENGTH,
     )))
 }
 

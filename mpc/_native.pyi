@@ -1,0 +1,128 @@
+"""The native core: batch kernels on contiguous buffers, and nothing else.
+
+Call it through `mpc.kernels`, which says what each function means and turns misuse into `mpc.UsageError`.
+
+Conventions, for every function:
+
+- Arrays are C-contiguous. `uint8` holds encodings row by row; `(n, 32)` stands for n rows of 32 bytes.
+- Strings of varying length come packed, as in Arrow's LargeBinary: string `i` is `data[offsets[i]:offsets[i + 1]]`.
+- A `_Secret` is short: a scalar, a seed or a key. It is copied, and the copy is zeroized.
+- The work runs without the interpreter lock, on up to `threads()` threads; a small batch stays on the calling thread.
+  No other thread may change an argument meanwhile.
+- A wrong shape, length or name raises ValueError. A row that is not a valid element, scalar or input raises
+  InvalidEncoding, a ValueError, with the first such row in `index`. Nothing of a refused batch is returned.
+- Code that touches a scalar, a private key, an input or a cipher key is constant-time in the values, not in lengths.
+"""
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Secret: TypeAlias = NDArray[np.uint8] | bytes
+
+class InvalidEncoding(ValueError):
+    """A row is not a valid group element, scalar or input."""
+
+    index: int
+
+class InvalidProof(ValueError):
+    """A proof does not verify."""
+
+def threads() -> int:
+    """Threads used by a large batch: the environment variable UNSEEN_THREADS as it was first read, or all cores."""
+
+def wipe(buffer: NDArray[np.uint8]) -> None:
+    """Overwrites the writable contiguous array with zeros, in a way that the compiler does not remove."""
+
+def prg_fill(key: _Secret, counter: int, out: NDArray[np.uint8]) -> None:
+    """Fills the (m,) array with AES in counter mode from block `counter` on (0 to 2^128 - 1).
+
+    Block i, 16 bytes, is AES(key, counter + i mod 2^128 as 16 big-endian bytes). The key is 16 or 32 bytes.
+    """
+
+def hash_batch(name: str, prefix: bytes, data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """H(prefix || string) of n packed strings, "sha256" or "sha512": (n, 32) or (n, 64)."""
+
+def hash_rows(name: str, prefix: bytes, rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """H(prefix || row) of (n, w) rows, "sha256" or "sha512": (n, 32) or (n, 64)."""
+
+def ristretto255_hash_to_group(data: NDArray[np.uint8], offsets: NDArray[np.int64], dst: bytes) -> NDArray[np.uint8]:
+    """hash_to_ristretto255 of RFC 9380, appendix B, with SHA-512, of n packed strings: (n, 32)."""
+
+def ristretto255_mul(scalar: _Secret, points: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """One scalar * points[i]: 32 bytes, (n, 32) -> (n, 32)."""
+
+def ristretto255_mul_each(scalars: NDArray[np.uint8], points: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """scalars[i] * points[i]: (n, 32), (n, 32) -> (n, 32)."""
+
+def ristretto255_mul_base(scalars: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """scalars[i] * B for the generator B: (n, 32) -> (n, 32)."""
+
+def ristretto255_check(points: NDArray[np.uint8]) -> None:
+    """Raises InvalidEncoding at the first of the (n, 32) rows that is the identity or not canonical."""
+
+def ristretto255_scalar_from_uniform(uniform: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Scalars of uniform rows, reduced modulo the order: (n, 64) -> (n, 32).
+
+    A row that gives zero raises InvalidEncoding: never by chance, at once with a broken generator.
+    """
+
+def ristretto255_scalar_invert(scalars: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Inverses of scalars modulo the order: (n, 32) -> (n, 32)."""
+
+def oprf_sizes(suite: str) -> tuple[int, int, int, int]:
+    """Bytes of a scalar, an element, an output and a proof."""
+
+def oprf_derive_key(suite: str, mode: int, seed: _Secret, info: bytes) -> NDArray[np.uint8]:
+    """DeriveKeyPair of RFC 9497: the private key, (scalar,), of a 32-byte seed."""
+
+def oprf_public_key(suite: str, private: _Secret) -> NDArray[np.uint8]:
+    """The public key, (element,)."""
+
+def oprf_blind(
+    suite: str, mode: int, data: NDArray[np.uint8], offsets: NDArray[np.int64], blinds: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """Blind: n packed inputs, (n, scalar) -> (n, element)."""
+
+def oprf_blind_evaluate(suite: str, private: _Secret, blinded: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """BlindEvaluate: (n, element) -> (n, element). Checks every element first."""
+
+def oprf_prove(
+    suite: str,
+    mode: int,
+    private: _Secret,
+    public: NDArray[np.uint8],
+    blinded: NDArray[np.uint8],
+    evaluated: NDArray[np.uint8],
+    nonce_scalar: _Secret,
+) -> NDArray[np.uint8]:
+    """GenerateProof for 1 to 65535 elements: (proof,).
+
+    The nonce must be fresh and uniform. Two proofs with one nonce give the private key away.
+    """
+
+def oprf_verify(
+    suite: str,
+    mode: int,
+    public: NDArray[np.uint8],
+    blinded: NDArray[np.uint8],
+    evaluated: NDArray[np.uint8],
+    proof: NDArray[np.uint8],
+) -> None:
+    """VerifyProof: raises InvalidProof where the proof is wrong, InvalidEncoding where an element is."""
+
+def oprf_finalize(
+    suite: str,
+    mode: int,
+    data: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    blinds: NDArray[np.uint8],
+    evaluated: NDArray[np.uint8],
+) -> NDArray[np.uint8]:
+    """Finalize, once the proof is verified: n packed inputs, (n, scalar), (n, element) -> (n, output)."""
+
+def oprf_evaluate(
+    suite: str, mode: int, private: _Secret, data: NDArray[np.uint8], offsets: NDArray[np.int64]
+) -> NDArray[np.uint8]:
+    """Evaluate: what a client would get for each of n packed inputs: (n, output)."""

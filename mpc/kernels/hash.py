@@ -1,0 +1,40 @@
+"""SHA-256 and SHA-512 [FIPS 180-4] of whole batches, under a common prefix.
+
+The prefix separates one use from another: give every use its own, ended by a byte that no prefix holds elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpc import _native
+from mpc.errors import UsageError
+
+if TYPE_CHECKING:
+    from mpc.kernels.packing import Packed
+
+Name = Literal["sha256", "sha512"]
+
+DIGEST_BYTES: dict[Name, int] = {"sha256": 32, "sha512": 64}
+
+
+def batch(name: Name, prefix: bytes, items: Packed) -> NDArray[np.uint8]:
+    """H(prefix || string) of n strings: (n, 32) for sha256, (n, 64) for sha512."""
+    _known(name)
+    return _native.hash_batch(name, prefix, items.data, items.offsets)
+
+
+def rows(name: Name, prefix: bytes, rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """H(prefix || row) of (n, w) uint8 rows: (n, 32) for sha256, (n, 64) for sha512."""
+    _known(name)
+    if rows.dtype != np.uint8 or rows.ndim != 2 or not rows.flags.c_contiguous:
+        raise UsageError(f"rows is {rows.dtype} of shape {rows.shape}; give a contiguous (n, w) array of uint8.")
+    return _native.hash_rows(name, prefix, rows)
+
+
+def _known(name: Name) -> None:
+    if name not in DIGEST_BYTES:
+        raise UsageError(f"There is no hash {name!r} here; give {' or '.join(DIGEST_BYTES)}.")
