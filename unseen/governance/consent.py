@@ -14,10 +14,9 @@ from __future__ import annotations
 
 import hmac
 import json
-import secrets
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
@@ -34,16 +33,13 @@ from unseen.governance.documents import (
     Name,
     Nonce,
     Signed,
-    Signer,
     Time,
     check_signature,
     digest,
-    format_time,
     from_base64,
     from_json,
     parse,
     parse_time,
-    sign,
     to_base64,
     to_json,
     utc_now,
@@ -51,11 +47,6 @@ from unseen.governance.documents import (
 from unseen.governance.trust import Trust
 
 Part: TypeAlias = Annotated[int, Field(ge=1, le=2)]
-
-Blind: TypeAlias = Callable[[Sequence[bytes]], tuple[Sequence[bytes], Sequence[bytes]]]
-"""Blinds canonical inputs, in one batch: inputs -> (blinds r, blinded elements B), one of each per input, 32 bytes
-each.
-"""
 
 
 class Consent(BaseModel):
@@ -115,77 +106,6 @@ class CheckedConsent:
     issuers: tuple[str, ...]
     digests: tuple[bytes, ...]
     expires: datetime
-
-
-# The platform's side ------------------------------------------------------------------------------------------------
-
-
-def issue(
-    signer: Signer,
-    *,
-    keys: Sequence[tuple[str, ...]],
-    inputs: Sequence[bytes],
-    blind: Blind,
-    node: str,
-    product: str,
-    scenario: str,
-    requester: str,
-    epoch: int,
-    lifetime: timedelta = timedelta(minutes=10),
-    now: datetime | None = None,
-) -> list[Issued]:
-    """Issues the consents of many subjects (or pairs) in one batch.
-
-    Args:
-        signer: the platform.
-        keys: per row one key, or two for a pair, as they are to be handed over. A row of two gets two consents.
-        inputs: per row the canonical OPRF input of its key or sorted pair; as many as `keys`.
-        blind: blinds `inputs`; see `Blind`.
-        node: the node that may evaluate.
-        product: its product that may be asked.
-        scenario: the scenario that the subjects consented to.
-        requester: the party that may ask.
-        epoch: the epoch, named by the node's manifest, in which the consents can be used.
-        lifetime: how long they can be used; the epoch may end earlier.
-        now: time of issue; the present by default.
-
-    Raises UsageError for rows that do not fit together or a lifetime that is not positive.
-    """
-    if len(keys) != len(inputs):
-        raise UsageError(f"{len(keys)} keys but {len(inputs)} inputs. Give one canonical input per row of keys.")
-    if any(len(key) not in (1, 2) for key in keys):
-        raise UsageError("a row holds one key, or the two keys of a pair.")
-    if lifetime < timedelta(seconds=1):
-        raise UsageError("a consent must live for at least a second.")
-    start = now or utc_now()
-    blinds, blinded = blind(inputs)
-    if len(blinds) != len(keys) or len(blinded) != len(keys):
-        raise UsageError("`blind` must return one blind and one element per input.")
-    issued = []
-    for key, r, B in zip(keys, blinds, blinded, strict=True):
-        tokens = tuple(
-            sign(
-                Consent(
-                    suite=signer.suite,
-                    issuer=signer.name,
-                    node=node,
-                    product=product,
-                    scenario=scenario,
-                    requester=requester,
-                    epoch=epoch,
-                    blinded=to_base64(bytes(B)),
-                    nonce=to_base64(secrets.token_bytes(16)),
-                    part=part,
-                    parts=len(key),
-                    issued_at=format_time(start),
-                    expires_at=format_time(start + lifetime),
-                ),
-                signer,
-            )
-            for part in range(1, len(key) + 1)
-        )
-        issued.append(Issued(key=key, tokens=tokens, blind=bytes(r)))
-    return issued
 
 
 # Handing over -------------------------------------------------------------------------------------------------------
