@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19unseen/node/v1/node.proto\x12\x0eunseen.node.v1\"\x11\n\x0f\x44\x65scribeRequest\"]\n\x04Term\x12\x10\n\x08scenario\x18\x01 \x01(\t\x12\x17\n\x0f\x63onsent_issuers\x18\x02 \x03(\t\x12\x15\n\rcalls_per_day\x18\x03 \x01(\x04\x12\x13\n\x0bvalid_until\x18\x04 \x01(\t\")\n\nAnswerCode\x12\x0c\n\x04\x63ode\x18\x01 \x01(\r\x12\r\n\x05label\x18\x02 \x01(\t\"\xb7\x02\n\x07Product\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08operator\x18\x02 \x01(\t\x12\x18\n\x10operator_version\x18\x03 \x01(\r\x12\r\n\x05suite\x18\x04 \x01(\t\x12\x10\n\x08key_form\x18\x05 \x01(\t\x12\x0c\n\x04pair\x18\x06 \x01(\x08\x12\x14\n\x0c\x61nswer_bytes\x18\x07 \x01(\r\x12)\n\x05\x63odes\x18\x08 \x03(\x0b\x32\x1a.unseen.node.v1.AnswerCode\x12\x18\n\x10requires_consent\x18\t \x01(\x08\x12#\n\x05terms\x18\n \x03(\x0b\x32\x14.unseen.node.v1.Term\x12\r\n\x05\x65poch\x18\x0b \x01(\x04\x12\x12\n\nepoch_ends\x18\x0c \x01(\t\x12\x0f\n\x07serving\x18\r \x01(\x08\x12\x0f\n\x07problem\x18\x0e \x01(\t\"h\n\x0b\x44\x65scription\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07time_ms\x18\x02 \x01(\x03\x12\x0f\n\x07version\x18\x03 \x01(\t\x12)\n\x08products\x18\x04 \x03(\x0b\x32\x17.unseen.node.v1.Product\" \n\rRotateRequest\x12\x0f\n\x07product\x18\x01 \x01(\t\"\x1c\n\x0bRotateReply\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\"\x0f\n\rStatusRequest\"|\n\rProductStatus\x12(\n\x07product\x18\x01 \x01(\x0b\x32\x17.unseen.node.v1.Product\x12\x0b\n\x03pid\x18\x02 \x01(\r\x12\x10\n\x08restarts\x18\x03 \x01(\r\x12\x10\n\x08\x62uilding\x18\x04 \x01(\x04\x12\x10\n\x08sessions\x18\x05 \x01(\x04\"\xc8\x01\n\nNodeStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07time_ms\x18\x02 \x01(\x03\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\x12/\n\x08products\x18\x05 \x03(\x0b\x32\x1d.unseen.node.v1.ProductStatus\x12\x13\n\x0b\x63oordinator\x18\x06 \x01(\t\x12\x1b\n\x13\x63oordinator_problem\x18\x07 \x01(\t\x12\x16\n\x0epolicy_problem\x18\x08 \x01(\t2P\n\x04Node\x12H\n\x08\x44\x65scribe\x12\x1f.unseen.node.v1.DescribeRequest\x1a\x1b.unseen.node.v1.Description2\x94\x01\n\x07\x43ontrol\x12\x44\n\x06Rotate\x12\x1d.unseen.node.v1.RotateRequest\x1a\x1b.unseen.node.v1.RotateReply\x12\x43\n\x06Status\x12\x1d.unseen.node.v1.StatusRequest\x1a\x1a.unseen.node.v1.NodeStatusb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19unseen/node/v1/node.proto\x12\x0eunseen.node.v1\"\x11\n\x0f\x44\x65scribeRequest\"]\n\x04Term\x12\x10\n\x08scenario\x18\x01 \x01(\t\x12\x17\n\x0f\x63onsent_issuers\x18\x02 \x03(\t\x12\x15\n\rcalls_per_day\x18\x03 \x01(\x04\x12\x13\n\x0bvalid_until\x18\x04 \x01(\t\")\n\nAnswerCode\x12\x0c\n\x04\x63ode\x18\x01 \x01(\r\x12\r\n\x05label\x18\x02 \x01(\t\"\xb7\x02\n\x07Product\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08operator\x18\x02 \x01(\t\x12\x18\n\x10operator_version\x18\x03 \x01(\r\x12\r\n\x05suite\x18\x04 \x01(\t\x12\x10\n\x08key_form\x18\x05 \x01(\t\x12\x0c\n\x04pair\x18\x06 \x01(\x08\x12\x14\n\x0c\x61nswer_bytes\x18\x07 \x01(\r\x12)\n\x05\x63odes\x18\x08 \x03(\x0b\x32\x1a.unseen.node.v1.AnswerCode\x12\x18\n\x10requires_consent\x18\t \x01(\x08\x12#\n\x05terms\x18\n \x03(\x0b\x32\x14.unseen.node.v1.Term\x12\r\n\x05\x65poch\x18\x0b \x01(\x04\x12\x12\n\nepoch_ends\x18\x0c \x01(\t\x12\x0f\n\x07serving\x18\r \x01(\x08\x12\x0f\n\x07problem\x18\x0e \x01(\t\"|\n\x0b\x44\x65scription\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07time_ms\x18\x02 \x01(\x03\x12\x0f\n\x07version\x18\x03 \x01(\t\x12)\n\x08products\x18\x04 \x03(\x0b\x32\x17.unseen.node.v1.Product\x12\x12\n\ncontinuity\x18\x05 \x03(\t\" \n\rRotateRequest\x12\x0f\n\x07product\x18\x01 \x01(\t\"\x1c\n\x0bRotateReply\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\"\x0f\n\rStatusRequest\"|\n\rProductStatus\x12(\n\x07product\x18\x01 \x01(\x0b\x32\x17.unseen.node.v1.Product\x12\x0b\n\x03pid\x18\x02 \x01(\r\x12\x10\n\x08restarts\x18\x03 \x01(\r\x12\x10\n\x08\x62uilding\x18\x04 \x01(\x04\x12\x10\n\x08sessions\x18\x05 \x01(\x04\"\xc8\x01\n\nNodeStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07time_ms\x18\x02 \x01(\x03\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\x12/\n\x08products\x18\x05 \x03(\x0b\x32\x1d.unseen.node.v1.ProductStatus\x12\x13\n\x0b\x63oordinator\x18\x06 \x01(\t\x12\x1b\n\x13\x63oordinator_problem\x18\x07 \x01(\t\x12\x16\n\x0epolicy_problem\x18\x08 \x01(\t2P\n\x04Node\x12H\n\x08\x44\x65scribe\x12\x1f.unseen.node.v1.DescribeRequest\x1a\x1b.unseen.node.v1.Description2\x94\x01\n\x07\x43ontrol\x12\x44\n\x06Rotate\x12\x1d.unseen.node.v1.RotateRequest\x1a\x1b.unseen.node.v1.RotateReply\x12\x43\n\x06Status\x12\x1d.unseen.node.v1.StatusRequest\x1a\x1a.unseen.node.v1.NodeStatusb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,19 +40,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PRODUCT']._serialized_start=203
   _globals['_PRODUCT']._serialized_end=514
   _globals['_DESCRIPTION']._serialized_start=516
-  _globals['_DESCRIPTION']._serialized_end=620
-  _globals['_ROTATEREQUEST']._serialized_start=622
-  _globals['_ROTATEREQUEST']._serialized_end=654
-  _globals['_ROTATEREPLY']._serialized_start=656
-  _globals['_ROTATEREPLY']._serialized_end=684
-  _globals['_STATUSREQUEST']._serialized_start=686
-  _globals['_STATUSREQUEST']._serialized_end=701
-  _globals['_PRODUCTSTATUS']._serialized_start=703
-  _globals['_PRODUCTSTATUS']._serialized_end=827
-  _globals['_NODESTATUS']._serialized_start=830
-  _globals['_NODESTATUS']._serialized_end=1030
-  _globals['_NODE']._serialized_start=1032
-  _globals['_NODE']._serialized_end=1112
-  _globals['_CONTROL']._serialized_start=1115
-  _globals['_CONTROL']._serialized_end=1263
+  _globals['_DESCRIPTION']._serialized_end=640
+  _globals['_ROTATEREQUEST']._serialized_start=642
+  _globals['_ROTATEREQUEST']._serialized_end=674
+  _globals['_ROTATEREPLY']._serialized_start=676
+  _globals['_ROTATEREPLY']._serialized_end=704
+  _globals['_STATUSREQUEST']._serialized_start=706
+  _globals['_STATUSREQUEST']._serialized_end=721
+  _globals['_PRODUCTSTATUS']._serialized_start=723
+  _globals['_PRODUCTSTATUS']._serialized_end=847
+  _globals['_NODESTATUS']._serialized_start=850
+  _globals['_NODESTATUS']._serialized_end=1050
+  _globals['_NODE']._serialized_start=1052
+  _globals['_NODE']._serialized_end=1132
+  _globals['_CONTROL']._serialized_start=1135
+  _globals['_CONTROL']._serialized_end=1283
 # @@protoc_insertion_point(module_scope)

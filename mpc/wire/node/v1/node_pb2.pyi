@@ -63,16 +63,18 @@ class Product(_message.Message):
     def __init__(self, name: _Optional[str] = ..., operator: _Optional[str] = ..., operator_version: _Optional[int] = ..., suite: _Optional[str] = ..., key_form: _Optional[str] = ..., pair: _Optional[bool] = ..., answer_bytes: _Optional[int] = ..., codes: _Optional[_Iterable[_Union[AnswerCode, _Mapping]]] = ..., requires_consent: _Optional[bool] = ..., terms: _Optional[_Iterable[_Union[Term, _Mapping]]] = ..., epoch: _Optional[int] = ..., epoch_ends: _Optional[str] = ..., serving: _Optional[bool] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class Description(_message.Message):
-    __slots__ = ("name", "time_ms", "version", "products")
+    __slots__ = ("name", "time_ms", "version", "products", "continuity")
     NAME_FIELD_NUMBER: _ClassVar[int]
     TIME_MS_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     PRODUCTS_FIELD_NUMBER: _ClassVar[int]
+    CONTINUITY_FIELD_NUMBER: _ClassVar[int]
     name: str
     time_ms: int
     version: str
     products: _containers.RepeatedCompositeFieldContainer[Product]
-    def __init__(self, name: _Optional[str] = ..., time_ms: _Optional[int] = ..., version: _Optional[str] = ..., products: _Optional[_Iterable[_Union[Product, _Mapping]]] = ...) -> None: ...
+    continuity: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., time_ms: _Optional[int] = ..., version: _Optional[str] = ..., products: _Optional[_Iterable[_Union[Product, _Mapping]]] = ..., continuity: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class RotateRequest(_message.Message):
     __slots__ = ("product",)

@@ -1,0 +1,1 @@
+"""The coordinator: who is there, what they offer, and each epoch's first manifest. It never computes."""

@@ -1,0 +1,227 @@
+"""The desk of one product: decides, per element, whether it may be evaluated, and writes down what was, before it is
+answered.
+
+The protocol (`protocols.lookup.table`) calls the desk; the desk knows policy, consents, ledger and receipts, and no
+cryptography of the lookup.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpc.errors import PolicyError
+from protocols.lookup import table as lookup
+from unseen.governance import consent, documents
+from unseen.governance.consent import CheckedConsent
+from unseen.governance.documents import Signed
+from unseen.governance.enrolment import Identity
+from unseen.governance.ledger import Evaluation, Ledger, Note, Outcome, Quota
+from unseen.governance.policy import Rule
+from unseen.governance.receipt import issue_receipt
+from unseen.governance.trust import Trust
+from unseen.node.gate import Gate, for_peer
+from unseen.node.rotation import Rotation
+from unseen.node.settings import Product
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What all sessions of one product share."""
+
+    product: Product
+    identity: Callable[[], Identity]
+    trust: Callable[[], Trust]
+    gate: Gate
+    ledger: Ledger
+    rotation: Rotation
+    clock: Callable[[], datetime] = documents.utc_now
+
+    def manifests(self, since_epoch: int) -> Sequence[lookup.Manifest]:
+        """See ``lookup.Service``."""
+        found = self.rotation.manifests(since_epoch)
+        if not found:
+            raise PolicyError(
+                "the first table is still being built", code="epoch-not-ready", remedy="Try again in a minute."
+            )
+        return [lookup.Manifest(number, to_wire(signed)) for number, signed in found]
+
+    def epoch(self, number: int) -> lookup.Epoch:
+        """See ``lookup.Service``."""
+        served = self.rotation.served
+        if number not in served:
+            raise PolicyError(
+                f"epoch {number} is not served; served: {', '.join(map(str, sorted(served))) or 'none'}",
+                code="epoch-not-served",
+                remedy="Fetch the current manifest; consents for an epoch that is over have to be given anew.",
+            )
+        return served[number].secrets
+
+    def admit(self, request: lookup.Request) -> lookup.Admission:
+        """See ``lookup.Service``: policy for the whole request, consent for each element."""
+        try:
+            rule = self.gate.decide(self.product, requester=request.peer, scenario=request.scenario)
+        except PolicyError as error:
+            _log.warning("product %s: %s refused: %s", self.product.name, request.peer, error)
+            self.ledger.commit([self.refusal(error.code, requester=request.peer, scenario=request.scenario)])
+            raise for_peer(error) from None
+        checked: dict[int, CheckedConsent] = {}
+        refusals: dict[int, PolicyError] = {}
+        now = self.clock()
+        for index in range(len(request.blinded)):
+            try:
+                checked[index] = self._check(request, index, rule, now)
+            except PolicyError as error:
+                refusals[index] = error
+        return _Admission(self, request, rule, checked, refusals)
+
+    def refusal(self, code: str, *, requester: str, scenario: str | None = None, epoch: int | None = None) -> Note:
+        """An audit entry for something that was refused as a whole."""
+        return Note(
+            kind="refusal",
+            result=code,
+            requester=requester,
+            scenario=scenario,
+            product=self.product.name,
+            operator=self.product.operator,
+            operator_version=lookup.OPERATOR.version,
+            suite=self.product.suite,
+            epoch=epoch,
+        )
+
+    def _check(self, request: lookup.Request, index: int, rule: Rule, now: datetime) -> CheckedConsent:
+        blinded = request.blinded[index].tobytes()
+        if not self.product.requires_consent:
+            return CheckedConsent(
+                node=self.identity().name,
+                product=self.product.name,
+                scenario=request.scenario,
+                requester=request.peer,
+                epoch=request.spec.epoch,
+                suite=request.spec.suite,
+                blinded=blinded,
+                nonces=(),
+                issuers=(),
+                digests=(),
+                expires=datetime.max.replace(tzinfo=UTC) - timedelta(days=1),
+            )
+        found = consent.check(
+            [_token(token) for token in request.permits[index]] if request.permits else (),
+            blinded=blinded,
+            node=self.identity().name,
+            product=self.product.name,
+            requester=request.peer,
+            scenarios=(request.scenario,),
+            epochs=(request.spec.epoch,),
+            issuers=set(rule.consent_issuers).intersection(self.product.consent_issuers),
+            suite=request.spec.suite,
+            trust=self.trust(),
+            now=now,
+        )
+        if len(found.nonces) != len(self.product.data.keys):
+            raise PolicyError(
+                f"{len(found.nonces)} subjects consented, the product's key concerns {len(self.product.data.keys)}",
+                code="consent-parts-incomplete",
+                remedy="Send the consent of every person that the key names.",
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class _Admission:
+    """What was decided about one request. See ``lookup.Admission``."""
+
+    desk: Desk
+    request: lookup.Request
+    rule: Rule
+    checked: Mapping[int, CheckedConsent] = field(repr=False)
+    refusals: Mapping[int, PolicyError]
+
+    def record(self, accepted: NDArray[np.int64], evaluated: NDArray[np.uint8]) -> lookup.Recorded:
+        """One audit entry per element, in the request's order, together with the burnt nonces in one transaction."""
+        desk, request, rule = self.desk, self.request, self.rule
+        quota = None if rule.calls_per_day is None else Quota(rule=rule.key, limit=rule.calls_per_day)
+        items: dict[int, Evaluation | Note] = {
+            int(index): Evaluation(
+                consent=self.checked[int(index)],
+                evaluated=element.tobytes(),
+                operator=desk.product.operator,
+                operator_version=lookup.OPERATOR.version,
+                quota=quota,
+            )
+            for index, element in zip(accepted, evaluated, strict=True)
+        }
+        items |= {index: self._refused(index, error) for index, error in self.refusals.items()}
+        order = sorted(items)
+        outcomes = desk.ledger.commit([items[index] for index in order])
+        receipt = issue_receipt(
+            desk.identity().signer,
+            outcomes,
+            requester=request.peer,
+            product=desk.product.name,
+            epoch=request.spec.epoch,
+        )
+        late = {
+            index: _unanswered(outcome)
+            for index, outcome in zip(order, outcomes, strict=True)
+            if not outcome.answered and index not in self.refusals
+        }
+        return lookup.Recorded(receipt=to_wire(receipt), refusals=late)
+
+    def _refused(self, index: int, error: PolicyError) -> Note:
+        tokens = self.request.permits[index] if self.request.permits else ()
+        return Note(
+            kind="refusal",
+            result=error.code,
+            requester=self.request.peer,
+            scenario=self.request.scenario,
+            product=self.desk.product.name,
+            operator=self.desk.product.operator,
+            operator_version=lookup.OPERATOR.version,
+            suite=self.request.spec.suite,
+            epoch=self.request.spec.epoch,
+            consents=tuple(hashlib.sha256(token.document).digest() for token in tokens),
+            input=hashlib.sha256(self.request.blinded[index].tobytes()).digest(),
+        )
+
+
+def _unanswered(outcome: Outcome) -> PolicyError:
+    if outcome.status == "over-quota":
+        return PolicyError(
+            "the day's calls under this rule are spent",
+            code="quota-exceeded",
+            remedy="Try again tomorrow (UTC), or ask the node's operator for a higher calls_per_day.",
+        )
+    return PolicyError(
+        "the consent was used before, for another element",
+        code="consent-reused",
+        remedy="One consent permits one query; ask the platform for a new one.",
+    )
+
+
+def to_wire(signed: Signed) -> lookup.SignedDocument:
+    """A signed document as the lookup protocol carries it."""
+    return lookup.SignedDocument(signed.document, signed.signature, signed.certificate)
+
+
+def from_wire(signed: lookup.SignedDocument, *, signer: str) -> Signed:
+    """Inverse of `to_wire`, for a document that `signer` must have signed."""
+    return Signed(document=signed.document, signature=signed.signature, signer=signer, certificate=signed.certificate)
+
+
+def _token(token: lookup.SignedDocument) -> Signed:
+    """A consent, signed by whom it says. Whether this is true, and whether it is trusted, is checked later."""
+    try:
+        issuer = json.loads(token.document)["issuer"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        issuer = ""
+    return from_wire(token, signer=issuer if isinstance(issuer, str) else "")

@@ -1,0 +1,168 @@
+"""The epochs of one product on disk, so that the old one or the new one serves, whatever happens in between.
+
+    state/products/<product>/
+      current                   number of the current epoch
+      epochs/<n>/table.bin      the masked table
+      epochs/<n>/manifest.json  the signed manifest; stays when the epoch is over, since the next one names its hash
+      epochs/<n>/key.sealed     the epoch's secret key, sealed; erased when nobody is served from the epoch any more
+      building-<random>/        a table that a builder is writing
+      builder.lock              held by the builder while it lives
+
+An epoch is complete, synchronised to disk and renamed into ``epochs/`` before ``current`` names it, and ``current``
+names it before its manifest is shown to anyone. A directory with a number above ``current`` has therefore been seen
+by nobody: it is a leftover of a process that died in between, and is removed at the start.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mpc.errors import UsageError
+from unseen.governance import documents, files
+from unseen.governance.documents import Signed
+from unseen.node import sealing
+
+TABLE = "table.bin"
+MANIFEST = "manifest.json"
+KEY = "key.sealed"
+
+LONGEST_MANIFEST = 1 << 20
+
+
+class EpochStore:
+    """The directory of one product's epochs. One process writes it: the product's, together with the builder that it
+    starts.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._epochs = directory / "epochs"
+
+    @property
+    def directory(self) -> Path:
+        """The product's directory."""
+        return self._directory
+
+    def epoch(self, number: int) -> Path:
+        """The directory of one epoch."""
+        return self._epochs / str(number)
+
+    def open(self) -> None:
+        """Make the directories if they are missing, wait for a builder of a former process to end, and remove
+        leftovers.
+        """
+        files.private_directory(self._epochs)
+        with self.building_lock(timeout_s=30.0):
+            current = self.current()
+            for path in self._directory.glob("building-*"):
+                _remove(path)
+            for path in self._directory.glob(".*.tmp"):
+                path.unlink(missing_ok=True)
+            for number in self._numbers():
+                if number > current:
+                    _remove(self.epoch(number))
+        if current and not (self.epoch(current) / MANIFEST).exists():
+            raise UsageError(f"{self._directory}: current is epoch {current}, which is missing. Restore a backup.")
+
+    def current(self) -> int:
+        """Number of the current epoch; 0 before the first."""
+        try:
+            text = (self._directory / "current").read_text(encoding="ascii")
+        except FileNotFoundError:
+            return 0
+        if not text.strip().isdigit():
+            raise UsageError(
+                f"{self._directory / 'current'} does not hold a number. Restore the directory from a backup."
+            )
+        return int(text)
+
+    def numbers(self) -> tuple[int, ...]:
+        """All epochs there ever were up to the current one, ascending."""
+        current = self.current()
+        return tuple(number for number in self._numbers() if number <= current)
+
+    def manifest(self, number: int) -> Signed:
+        """The signed manifest of an epoch. Raises UsageError if it cannot be read."""
+        return documents.from_json(
+            files.read(self.epoch(number) / MANIFEST, what=f"the manifest of epoch {number}", limit=LONGEST_MANIFEST)
+        )
+
+    def has_key(self, number: int) -> bool:
+        """Whether the epoch's key has not been erased."""
+        return (self.epoch(number) / KEY).exists()
+
+    def new_building(self) -> Path:
+        """A fresh directory for a builder to write ``table.bin`` and ``key.sealed`` into."""
+        path = self._directory / f"building-{secrets.token_hex(6)}"
+        path.mkdir(mode=0o700)
+        return path
+
+    def discard(self, building: Path) -> None:
+        """Remove what a builder has left, and erase its key."""
+        _remove(building)
+
+    def publish(self, building: Path, number: int, manifest: Signed) -> None:
+        """Make what was built the current epoch. Afterwards, and not before, the manifest may be shown.
+
+        Raises:
+            UsageError: `number` does not follow the current one.
+            OSError: the disk is full or broken; the former epoch is still the current one.
+        """
+        if number != self.current() + 1:
+            raise UsageError(f"epoch {number} does not follow epoch {self.current()}. Start a new build.")
+        files.replace(building / MANIFEST, documents.to_json(manifest).encode(), mode=files.PRIVATE)
+        for path in building.iterdir():
+            _sync_file(path)
+        files.sync_directory(building)
+        building.rename(self.epoch(number))
+        files.sync_directory(self._epochs)
+        files.sync_directory(self._directory)
+        files.replace(self._directory / "current", f"{number}\n".encode(), mode=files.PRIVATE)
+
+    def retire(self, number: int) -> None:
+        """Erase an epoch's key and delete its table. Its manifest stays. Doing it again does nothing."""
+        sealing.erase(self.epoch(number) / KEY)
+        (self.epoch(number) / TABLE).unlink(missing_ok=True)
+
+    @contextmanager
+    def building_lock(self, *, timeout_s: float) -> Iterator[None]:
+        """Hold the lock that a builder holds while it lives. Raises UsageError if it is not free within `timeout_s`."""
+        handle = os.open(self._directory / "builder.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            deadline = time.monotonic() + timeout_s
+            while True:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise UsageError(
+                            f"another process is building in {self._directory}. Stop it, or wait for it to end."
+                        ) from None
+                    time.sleep(0.05)
+            yield
+        finally:
+            os.close(handle)
+
+    def _numbers(self) -> list[int]:
+        return sorted(int(path.name) for path in self._epochs.iterdir() if path.name.isdigit())
+
+
+def _remove(directory: Path) -> None:
+    sealing.erase(directory / KEY)
+    shutil.rmtree(directory)
+
+
+def _sync_file(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

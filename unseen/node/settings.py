@@ -1,0 +1,186 @@
+"""node.toml: what a party node serves.
+
+listen = "0.0.0.0:7700"
+advertise = "civil-affairs.example:7700"        # what others dial; `listen` where it is left out
+coordinator = "coordinator@10.0.0.5:7600"       # left out: the node runs without one
+
+[[product]]
+name = "marriage-status"
+key_form = "resident-id"
+requires_consent = true
+consent_issuers = ["id-platform"]
+epoch = "24h"
+grace = "1h"
+
+[product.data]
+name = "marriage-registry"
+source = "registry.csv"                         # .csv, .parquet or .sqlite; relative to the home directory
+keys = ["resident_id"]                          # two columns make a pair product
+answer = "status"
+codes = { unmarried = 0, married = 1 }
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, model_validator
+
+from mpc.errors import UsageError
+from unseen import settings
+from unseen.home import Home
+from unseen.settings import SETTINGS, Address, PartyAddress, PartyName, ProductName, Seconds
+
+Column = Annotated[str, Field(min_length=1, max_length=200)]
+
+LARGEST_ANSWER = 64
+"""Widest answer of a lookup product, bytes."""
+
+
+class Data(BaseModel):
+    """Where a product's records are and what its columns mean."""
+
+    model_config = SETTINGS
+
+    name: ProductName
+    """The data set's name in policies and in the audit log."""
+    source: str
+    """Path of a .csv, .parquet or .sqlite file, relative to the home directory."""
+    table: str | None = None
+    """Which table of an SQLite file."""
+    keys: Annotated[tuple[Column, ...], Field(strict=False, min_length=1, max_length=2)]
+    """The key column; or the two columns of a pair."""
+    answer: Column
+    """The answer column."""
+    codes: dict[str, Annotated[int, Field(ge=0, le=0xFFFFFFFF)]] | None = None
+    """Number that stands for each answer text; left out, the answer is the text itself in UTF-8, padded with zero
+    bytes.
+    """
+    duplicates: Literal["error", "first"] = "error"
+    """What a key that occurs twice is: an error, or answered by its first record."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns that are read; a policy has to name them."""
+        return (*self.keys, self.answer)
+
+
+class Product(BaseModel):
+    """One data product."""
+
+    model_config = SETTINGS
+
+    name: ProductName
+    operator: Literal["lookup.table"] = "lookup.table"
+    suite: Literal["intl"] = "intl"
+    key_form: str = "resident-id"
+    answer_bytes: Annotated[int, Field(ge=1, le=LARGEST_ANSWER)] = 1
+    default_answer: str | None = None
+    """The answer that an absent key has too: nobody can tell the two apart then."""
+    requires_consent: bool
+    """Whether each query needs the consent of the person it is about. There is no default: somebody has to decide."""
+    consent_issuers: Annotated[tuple[PartyName, ...], Field(strict=False)] = ()
+    """Identity platforms whose consents count."""
+    epoch: Seconds = 86400
+    """How long one key and one table are used, such as ``"24h"``."""
+    grace: Seconds = 3600
+    """How long an ended epoch goes on being served, for consents that were given during it."""
+    data: Data
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Product:
+        if self.requires_consent and not self.consent_issuers:
+            raise ValueError(
+                'requires_consent is true, so name who may issue consents: consent_issuers = ["id-platform"]'
+            )
+        if self.consent_issuers and not self.requires_consent:
+            raise ValueError("consent_issuers are named but requires_consent is false; decide which one is meant")
+        if self.grace > self.epoch:
+            raise ValueError("grace must not be longer than epoch: at most two epochs are served at a time")
+        codes = self.data.codes
+        if codes is not None:
+            if len(set(codes.values())) != len(codes):
+                raise ValueError("two answers have the same code; give each its own")
+            if max(codes.values(), default=0) >= 1 << (8 * self.answer_bytes):
+                raise ValueError(f"a code does not fit into answer_bytes = {self.answer_bytes}; raise answer_bytes")
+            if self.default_answer is not None and self.default_answer not in codes:
+                raise ValueError(
+                    f"default_answer {self.default_answer!r} has no code; it must be one of {sorted(codes)}"
+                )
+        elif self.default_answer is not None and len(self.default_answer.encode()) > self.answer_bytes:
+            raise ValueError(f"default_answer does not fit into answer_bytes = {self.answer_bytes}; raise answer_bytes")
+        return self
+
+    @property
+    def pair(self) -> bool:
+        """Whether one query takes two keys."""
+        return len(self.data.keys) == 2
+
+    @property
+    def form(self) -> str:
+        """Key form of the product's table: that of its keys, or of pairs of them."""
+        return f"pair:{self.key_form}" if self.pair else self.key_form
+
+    def encode(self, answer: str) -> bytes:
+        """The ``answer_bytes`` bytes that stand for an answer text. Raises UsageError if none do; does not repeat the
+        text.
+        """
+        if self.data.codes is not None:
+            code = self.data.codes.get(answer)
+            if code is None:
+                raise UsageError(
+                    f"product {self.name}: an answer has no code. Add it to product.data.codes, which knows {sorted(self.data.codes)}."
+                )
+            return code.to_bytes(self.answer_bytes, "little")
+        data = answer.encode()
+        if len(data) > self.answer_bytes or data.endswith(b"\x00"):
+            raise UsageError(
+                f"product {self.name}: an answer of {len(data)} bytes does not fit answer_bytes = {self.answer_bytes}."
+            )
+        return data.ljust(self.answer_bytes, b"\x00")
+
+
+class NodeSettings(BaseModel):
+    """The whole of node.toml."""
+
+    model_config = SETTINGS
+
+    listen: Address
+    advertise: Address | None = None
+    coordinator: PartyAddress | None = None
+    max_sessions: Annotated[int, Field(ge=1, le=4096)] = 128
+    """How many sessions are open at once, over all products and parties; the next one is refused."""
+    product: Annotated[tuple[Product, ...], Field(strict=False)] = ()
+
+    @model_validator(mode="after")
+    def _distinct(self) -> NodeSettings:
+        names = [product.name for product in self.product]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two products are named {twice[0]!r}; give each its own name")
+        return self
+
+    @property
+    def address(self) -> str:
+        """What others dial."""
+        return self.advertise or self.listen
+
+    def find(self, name: str) -> Product | None:
+        """The product of that name, if there is one."""
+        return next((product for product in self.product if product.name == name), None)
+
+
+def load(home: Home) -> NodeSettings:
+    """Read ``home/node.toml``. Raises UsageError naming each mistake and its remedy."""
+    return settings.load(home.node_toml, NodeSettings)
+
+
+def no_product(name: str) -> UsageError:
+    """The error for a product that node.toml does not have."""
+    return UsageError(f"node.toml has no product {name[:80]!r}. Add it, or use the name of one that it has.")
+
+
+def source_path(home: Home, product: Product) -> Path:
+    """Where the product's data set lies."""
+    return home.root / product.data.source
