@@ -1,36 +1,46 @@
 """Cipher suites: which group, hashes and standards stand behind a protocol's letters.
 
 A protocol takes a ``Suite``, or the name of one from a signed document, and never names a curve or a hash itself.
-``intl`` is ristretto255 with SHA-2. A suite of national standards is one more entry in the table below, whose group module
-offers the functions of ``Group`` and whose name the OPRF kernel knows.
+``intl`` is ristretto255 with SHA-2. A suite of national standards is one more entry in the table below, whose group
+module offers the functions of ``Group`` and whose name the kernels ``oprf`` and ``hash`` know.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, cast
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpc.errors import UsageError
 from mpc.kernels import ristretto255
+from mpc.kernels.hash import Name
 from mpc.kernels.packing import Packed
 
 Bytes = NDArray[np.uint8]
 
 
 class Group(Protocol):
-    """A prime-order group, as a module of ``mpc.kernels`` offers it. Elements and scalars are rows of bytes."""
+    """A prime-order group, as a module of ``mpc.kernels`` offers it. Elements and scalars are rows of bytes.
+
+    Whatever takes elements raises InvalidEncoding, with its index, at the first that is not canonical or the identity.
+    """
 
     ELEMENT_BYTES: int
     SCALAR_BYTES: int
     UNIFORM_SCALAR_BYTES: int
 
+    def scalar_from_uniform(self, uniform: Bytes) -> Bytes:
+        """(n, scalar): scalars that are not zero, of (n, UNIFORM_SCALAR_BYTES) uniform bytes."""
+
+    def scalar_invert(self, scalars: Bytes) -> Bytes:
+        """(n, scalar): inverses modulo the group order."""
+
     def hash_to_group(self, items: Packed, dst: bytes) -> Bytes:
         """(n, element): each item hashed to the group under a domain separation tag."""
 
-    def mul(self, scalar: Bytes, points: Bytes) -> Bytes:
+    def mul(self, scalar: Bytes | bytes, points: Bytes) -> Bytes:
         """(n, element): every point times one scalar."""
 
     def mul_each(self, scalars: Bytes, points: Bytes) -> Bytes:
@@ -40,13 +50,7 @@ class Group(Protocol):
         """(n, element): the generator times each scalar."""
 
     def check(self, points: Bytes) -> None:
-        """InvalidEncoding for the first point that is not canonically encoded, or is the identity."""
-
-    def scalar_from_uniform(self, uniform: Bytes) -> Bytes:
-        """(n, scalar): nonzero scalars made of (n, UNIFORM_SCALAR_BYTES) uniform bytes."""
-
-    def scalar_invert(self, scalars: Bytes) -> Bytes:
-        """(n, scalar): inverses modulo the group order."""
+        """Nothing where all points are valid."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +68,12 @@ class Suite:
     name: str
     group: Group = field(repr=False)
     oprf: str
-    hash: Literal["sha512"]
-    digest: Literal["sha256"]
+    hash: Name
+    digest: Name
 
 
 _SUITES = {
-    "intl": Suite(
-        name="intl", group=cast(Group, ristretto255), oprf="ristretto255-SHA512", hash="sha512", digest="sha256"
-    ),
+    "intl": Suite(name="intl", group=ristretto255, oprf="ristretto255-SHA512", hash="sha512", digest="sha256"),
 }
 
 

@@ -5,14 +5,15 @@
     pair:resident-id      two different keys of the form behind the colon, in whatever order they are given
     pair:text
 
-NFKC turns full-width digits and blanks into plain ones; a resident ID then loses all blanks, and its x becomes X. Its date
-must be one of the calendar and its check character right (ISO 7064, MOD 11-2), so that a typing error is an error here and
-not a wrong "absent" later. No message holds an identifier or a part of one: it names the row and what is wrong.
+NFKC turns full-width digits and blanks into plain ones; a resident ID then loses all blanks, and its x becomes X. Its
+date must be one of the calendar and its check character right (ISO 7064, MOD 11-2), so that a typing error is an error
+here and not a wrong "absent" later. No message holds an identifier or a part of one: it names row and problem.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +21,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mpc.errors import UsageError
-from mpc.kernels.packing import Packed
+from mpc.kernels.packing import Packed, pack, pack_arrow, pack_rows
 
 MAX_KEY_BYTES = 1024
 """Longest canonical key of the form ``text``, bytes of UTF-8."""
@@ -31,7 +32,7 @@ _WEIGHTS = np.array([7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2], dtype
 _CHECK = np.frombuffer(b"10X98765432", dtype=np.uint8)
 _DAYS = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], dtype=np.int32)
 
-Column = pa.Array | pa.ChunkedArray | Sequence[str | None]
+Column: TypeAlias = pa.Array | pa.ChunkedArray | Sequence[str | None]
 
 
 class InvalidIdentifier(UsageError):
@@ -78,7 +79,7 @@ def canonical(form: str, *values: str) -> bytes:
         keys = canonical_columns(form, *([v] for v in values))
     except InvalidIdentifier as error:
         raise InvalidIdentifier(error.form, error.problem) from None
-    return keys.data.tobytes()
+    return next(iter(keys))
 
 
 def canonical_columns(form: str, *columns: Column, first_row: int = 1) -> Packed:
@@ -106,7 +107,9 @@ def canonical_columns(form: str, *columns: Column, first_row: int = 1) -> Packed
 
 
 def pair(a: bytes, b: bytes) -> bytes:
-    """The canonical bytes of an unordered pair of canonical keys: the smaller first, each after its length (u16, big-endian).
+    """The canonical bytes of an unordered pair of canonical keys: the smaller first, each after its u16 length.
+
+    Lengths are big-endian, so that no two pairs share their bytes.
 
     Raises:
         InvalidIdentifier: a pair of a key with itself.
@@ -130,20 +133,6 @@ def _strings(column: Column) -> pa.LargeStringArray:
     return column.cast(pa.large_string())
 
 
-def _views(column: pa.LargeStringArray) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The column's bytes and offsets, (total,) uint8 and (n + 1,) int64, without copying. Nulls have no bytes' meaning."""
-    _, offsets, data = column.buffers()
-    n = len(column)
-    first = column.offset
-    o = (
-        np.zeros(1, dtype=np.int64)
-        if offsets is None
-        else np.frombuffer(offsets, dtype=np.int64)[first : first + n + 1]
-    )
-    d = np.empty(0, dtype=np.uint8) if data is None else np.frombuffer(data, dtype=np.uint8)
-    return d, o if n else np.zeros(1, dtype=np.int64)
-
-
 def _refuse_empty(column: pa.LargeStringArray, form: str, first_row: int) -> None:
     """Nulls and blanks are not keys."""
     empty = pc.fill_null(pc.equal(pc.binary_length(column), 0), True)
@@ -154,12 +143,11 @@ def _refuse_empty(column: pa.LargeStringArray, form: str, first_row: int) -> Non
 def _text(column: pa.LargeStringArray, form: str, first_row: int) -> Packed:
     column = pc.utf8_trim_whitespace(pc.utf8_normalize(column, form="NFKC"))
     _refuse_empty(column, form, first_row)
-    data, offsets = _views(column)
-    too_long = np.flatnonzero(np.diff(offsets) > MAX_KEY_BYTES)
+    keys = pack_arrow(column)
+    too_long = np.flatnonzero(np.diff(keys.offsets) > MAX_KEY_BYTES)
     if len(too_long):
         raise InvalidIdentifier(form, f"it is longer than {MAX_KEY_BYTES} bytes", first_row + int(too_long[0]))
-    start, stop = int(offsets[0]), int(offsets[-1])
-    return Packed(data=data[start:stop], offsets=offsets - start)
+    return keys
 
 
 def _resident_ids(column: pa.LargeStringArray, form: str, first_row: int) -> Packed:
@@ -190,16 +178,17 @@ def _resident_ids(column: pa.LargeStringArray, form: str, first_row: int) -> Pac
     ):
         if wrong.any():
             raise InvalidIdentifier(form, problem, first_row + int(np.argmax(wrong)))
-    offsets = np.arange(len(rows) + 1, dtype=np.int64) * _ID_CHARACTERS
-    return Packed(data=rows.reshape(-1), offsets=offsets)
+    return pack_rows(rows)
 
 
 def _plain_ids(column: pa.LargeStringArray) -> NDArray[np.uint8] | None:
     """The column as (n, 18) uint8, where every value is 17 digits and a digit, x or X; None otherwise."""
-    data, offsets = _views(column)
-    if column.null_count or not np.all(np.diff(offsets) == _ID_CHARACTERS):
+    if column.null_count:
         return None
-    rows = data[offsets[0] : offsets[-1]].reshape(-1, _ID_CHARACTERS).copy()
+    values = pack_arrow(column)
+    if not np.all(np.diff(values.offsets) == _ID_CHARACTERS):
+        return None
+    rows = values.data[values.offsets[0] : values.offsets[-1]].reshape(-1, _ID_CHARACTERS).copy()
     last = rows[:, 17]
     last[last == ord("x")] = ord("X")
     is_digit = rows - np.uint8(ord("0")) < 10  # bytes below "0" wrap around to large ones
@@ -209,32 +198,32 @@ def _plain_ids(column: pa.LargeStringArray) -> NDArray[np.uint8] | None:
 
 def _pairs(a: Packed, b: Packed, form: str, first_row: int) -> Packed:
     """Row by row what ``pair`` gives."""
-    n = len(a)
     lengths = np.concatenate((np.diff(a.offsets), np.diff(b.offsets)))
-    if n and lengths.min() == lengths.max():
-        width = int(lengths[0])
-        x, y = (p.data.reshape(n, width) for p in (a, b))
-        differs = x != y
-        where = np.argmax(differs, axis=1)[:, None]
-        same = ~differs.any(axis=1)
-        if same.any():
-            raise InvalidIdentifier(form, "both keys are the same", first_row + int(np.argmax(same)))
-        swap = np.take_along_axis(x, where, 1) > np.take_along_axis(y, where, 1)
-        out = np.empty((n, 2, 2 + width), dtype=np.uint8)
-        out[:, :, :2] = np.frombuffer(width.to_bytes(2, "big"), dtype=np.uint8)
-        out[:, 0, 2:] = np.where(swap, y, x)
-        out[:, 1, 2:] = np.where(swap, x, y)
-        return Packed(data=out.reshape(-1), offsets=np.arange(n + 1, dtype=np.int64) * (2 * (2 + width)))
+    if len(lengths) and lengths.min() == lengths.max():
+        return _pairs_of_one_width(a, b, int(lengths[0]), form, first_row)
     keys = []
-    for row in range(n):
+    for row, (x, y) in enumerate(zip(a, b, strict=True), first_row):
         try:
-            keys.append(pair(*(p.data[p.offsets[row] : p.offsets[row + 1]].tobytes() for p in (a, b))))
+            keys.append(pair(x, y))
         except InvalidIdentifier as error:
-            raise InvalidIdentifier(form, error.problem, first_row + row) from None
-    return Packed(
-        data=np.frombuffer(b"".join(keys), dtype=np.uint8),
-        offsets=np.cumsum([0, *(len(k) for k in keys)], dtype=np.int64),
-    )
+            raise InvalidIdentifier(form, error.problem, row) from None
+    return pack(keys)
+
+
+def _pairs_of_one_width(a: Packed, b: Packed, width: int, form: str, first_row: int) -> Packed:
+    n = len(a)
+    x, y = (p.data[p.offsets[0] : p.offsets[-1]].reshape(n, width) for p in (a, b))
+    differs = x != y
+    same = ~differs.any(axis=1)
+    if same.any():
+        raise InvalidIdentifier(form, "both keys are the same", first_row + int(np.argmax(same)))
+    where = np.argmax(differs, axis=1)[:, None]  # the first byte that decides which key is the smaller
+    swap = np.take_along_axis(x, where, 1) > np.take_along_axis(y, where, 1)
+    out = np.empty((n, 2, 2 + width), dtype=np.uint8)
+    out[:, :, :2] = np.frombuffer(width.to_bytes(2, "big"), dtype=np.uint8)
+    out[:, 0, 2:] = np.where(swap, y, x)
+    out[:, 1, 2:] = np.where(swap, x, y)
+    return pack_rows(out.reshape(n, -1))
 
 
 _FORMS: dict[str, Callable[[pa.LargeStringArray, str, int], Packed]] = {"resident-id": _resident_ids, "text": _text}

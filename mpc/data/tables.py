@@ -4,9 +4,8 @@
     for batch in keyed(people, keys=("id",), form="resident-id"):
         batch.keys, batch.columns["status"]
 
-What is wrong with a data set is a UsageError that names the column or the row, never a value. Rows count from 1, and the
-header of a CSV file is not counted. A file is read from its beginning by each iteration; a data set that somebody changes
-meanwhile gives what the file system or the data base makes of that.
+What is wrong with a data set is a UsageError that names the column or the row, never a value. Rows count from 1; the
+header of a CSV file and empty lines are not counted.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +28,7 @@ from numpy.typing import NDArray
 
 from mpc.data import identifiers
 from mpc.errors import UsageError
-from mpc.kernels import hash
+from mpc.kernels import hash as hashes
 from mpc.kernels.packing import Packed
 
 BATCH_ROWS = 1 << 16
@@ -63,14 +62,14 @@ class DataSet:
 def batches(data_set: DataSet) -> Iterator[pa.RecordBatch]:
     """Read a data set: about 0.2 s for 10^6 rows of two columns from CSV or Parquet, 2 s from SQLite.
 
-    Columns come in the order of `data_set.columns`; those of a CSV file as strings, an empty field being an empty string.
+    Columns come in the order of `data_set.columns`; a CSV file's as strings, an empty field being an empty string.
 
     Raises:
-        UsageError: no such file, table or column; a column name that occurs twice; bytes that are not of the encoding; a
-            line with more or fewer fields than the header; an empty file; another kind of file.
+        UsageError: no such file, table or column; a column name that occurs twice; bytes that are not of the encoding;
+            a line with more or fewer fields than the header; an empty file; another kind of file.
     """
     if "://" in data_set.source:
-        return _sql(data_set, sa.engine.make_url(data_set.source))
+        return _sql(data_set, data_set.source)
     path = Path(data_set.source)
     if not path.is_file():
         raise UsageError(f"There is no file {path}; check the path of the data set.")
@@ -80,12 +79,10 @@ def batches(data_set: DataSet) -> Iterator[pa.RecordBatch]:
     if suffix == ".parquet":
         return _parquet(data_set, path)
     if suffix in _SQLITE:
-        return _sql(
-            data_set, sa.URL.create("sqlite", database=f"file:{path.absolute()}", query={"mode": "ro", "uri": "true"})
-        )
-    raise UsageError(
-        f"{path.name} is none of .csv, .parquet, {', '.join(_SQLITE)}: convert it, or rename it to what it is."
-    )
+        # SQLite would make a new, empty data base of a file that somebody removes meanwhile, if it were not read-only.
+        return _sql(data_set, sa.URL.create("sqlite", database=f"{path.absolute().as_uri()}?mode=ro&uri=true"))
+    kinds = ", ".join((".csv", ".parquet", *_SQLITE))
+    raise UsageError(f"{path.name} is none of {kinds}: convert it, or rename it to what it is.")
 
 
 @dataclass(frozen=True)
@@ -118,13 +115,18 @@ def keyed(
         InvalidIdentifier: a key that is empty or not of its form.
         UsageError: a key that occurs twice, what ``batches`` raises, other columns than the form has.
     """
-    if not set(keys) <= set(data_set.columns) or len(keys) != identifiers.key_columns(form):
-        raise UsageError(
-            f"The form {form} has {identifiers.key_columns(form)} key column(s) among the data set's; got {list(keys)}."
-        )
+    wanted = identifiers.key_columns(form)
+    if not set(keys) <= set(data_set.columns) or len(keys) != wanted:
+        raise UsageError(f"The form {form} has {wanted} key column(s) among the data set's; got {list(keys)}.")
+    return _keyed(batches(data_set), tuple(keys), form, duplicates)
+
+
+def _keyed(
+    found: Iterator[pa.RecordBatch], keys: tuple[str, ...], form: str, duplicates: Literal["error", "first"]
+) -> Iterator[Keyed]:
     seen = _Seen()
     first_row = 1
-    for batch in batches(data_set):
+    for batch in found:
         packed = identifiers.canonical_columns(form, *(batch.column(name) for name in keys), first_row=first_row)
         rows = np.arange(first_row, first_row + batch.num_rows)
         first_row += batch.num_rows
@@ -158,13 +160,12 @@ def encode_codes(column: pa.Array, codes: Mapping[str, bytes], *, rows: NDArray[
     if not codes or any(len(c) != width for c in codes.values()):
         raise UsageError("Give at least one code, and codes of one width.")
     table = np.frombuffer(b"".join(codes.values()), dtype=np.uint8).reshape(len(codes), width)
-    which = pc.index_in(_texts(column), value_set=pa.array(list(codes), pa.large_string())).fill_null(-1).to_numpy()
+    known = pa.array(list(codes), pa.large_string())
+    which: NDArray[np.int32] = pc.index_in(_texts(column), value_set=known).fill_null(-1).to_numpy()
     unknown = np.flatnonzero(which < 0)
     if len(unknown):
-        known = ", ".join(codes)
-        raise UsageError(
-            f"Row {rows[unknown[0]]} has an answer without a code; codes are given for: {known}. Add one for it."
-        )
+        listed = ", ".join(map(repr, codes))
+        raise UsageError(f"Row {rows[unknown[0]]} has an answer without a code; there are codes for {listed}. Add one.")
     return table[which]
 
 
@@ -185,9 +186,8 @@ def encode_text(column: pa.Array, width: int, *, rows: NDArray[np.int64]) -> NDA
     texts = _texts(column).fill_null("")
     wrong = pc.or_(pc.greater(pc.binary_length(texts), width), pc.ends_with(texts, "\x00"))
     if pc.any(wrong, min_count=0).as_py():
-        raise UsageError(
-            f"Row {rows[pc.index(wrong, True).as_py()]} has an answer that does not fit {width} bytes: widen the answer."
-        )
+        row = rows[pc.index(wrong, True).as_py()]
+        raise UsageError(f"Row {row} has an answer that does not fit {width} bytes: widen the answer.")
     joined = b"".join(t.encode().ljust(width, b"\x00") for t in texts.to_pylist())
     return np.frombuffer(joined, dtype=np.uint8).reshape(len(texts), width)
 
@@ -218,7 +218,7 @@ class _Seen:
 
     def earlier(self, keys: Packed, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """For each of n keys the row that had it first, or 0 if none had it; then count the keys as seen."""
-        digest = np.ascontiguousarray(hash.batch("sha256", self._salt, keys)[:, :16]).view("<u8")
+        digest = np.ascontiguousarray(hashes.batch("sha256", self._salt, keys)[:, :16]).view("<u8")
         result = np.zeros(len(keys), dtype=np.int64)
         for high, low, run_rows in self._runs:
             at = np.minimum(np.searchsorted(high, digest[:, 0]), len(high) - 1)
@@ -266,16 +266,16 @@ def _csv(data_set: DataSet, path: Path) -> Iterator[pa.RecordBatch]:
     except pa.ArrowInvalid as error:
         if "UTF8" in str(error):
             raise _wrong_encoding(data_set, row=_first_bad_text(data_set, path)) from None
-        raise UsageError(f"{path.name} is not a CSV file that can be read: check its quotes and line ends.") from None
+        raise UsageError(f"{path.name} cannot be read as CSV: check its quotes and line ends.") from None
 
 
 def _csv_header(data_set: DataSet, path: Path) -> list[str]:
-    with open(path, "rb") as raw:
+    with path.open("rb") as raw:
         if raw.read(2) in (b"\xff\xfe", b"\xfe\xff"):
             raise _wrong_encoding(data_set)
     utf8 = data_set.encoding.lower().replace("_", "-") in ("utf-8", "utf8")
     try:
-        with open(path, encoding="utf-8-sig" if utf8 else data_set.encoding, newline="") as file:
+        with path.open(encoding="utf-8-sig" if utf8 else data_set.encoding, newline="") as file:
             return next((line for line in csv.reader(itertools.islice(file, 100)) if line), None) or _no_header(path)
     except LookupError:
         raise UsageError(f"There is no encoding {data_set.encoding!r}; utf-8 and gb18030 are the usual ones.") from None
@@ -327,8 +327,8 @@ def _csv_batches(data_set: DataSet, path: Path, kind: pa.DataType) -> Iterator[p
 def _wrong_encoding(data_set: DataSet, row: int = 0) -> UsageError:
     where = f"Row {row}" if row else "The text"
     return UsageError(
-        f"{where} of {Path(data_set.source).name} is not {data_set.encoding}: save the file as UTF-8, or state its encoding "
-        "(gb18030 for files of many Chinese programs)."
+        f"{where} of {Path(data_set.source).name} is not {data_set.encoding}: save the file as UTF-8, or state its "
+        "encoding (gb18030 for files of many Chinese programs)."
     )
 
 
@@ -357,10 +357,13 @@ def _parquet(data_set: DataSet, path: Path) -> Iterator[pa.RecordBatch]:
         ) from None
 
 
-def _sql(data_set: DataSet, url: sa.URL) -> Iterator[pa.RecordBatch]:
+def _sql(data_set: DataSet, url: str | sa.URL) -> Iterator[pa.RecordBatch]:
     if not data_set.table:
         raise UsageError("A data base has many tables: name the one to read (table = …).")
-    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    try:
+        engine = sa.create_engine(url, poolclass=sa.NullPool)
+    except (sa.exc.SQLAlchemyError, ImportError):
+        raise UsageError("The data base's URL names no kind of data base that is installed here: check it.") from None
     try:
         inspector = sa.inspect(engine)
         tables = [*inspector.get_table_names(), *inspector.get_view_names()]
@@ -369,7 +372,8 @@ def _sql(data_set: DataSet, url: sa.URL) -> Iterator[pa.RecordBatch]:
                 f"There is no table {data_set.table!r}; the data base has: {', '.join(map(repr, tables))}."
             )
         _check_columns(data_set, [c["name"] for c in inspector.get_columns(data_set.table)])
-        chosen = sa.select(*(sa.column(c) for c in data_set.columns)).select_from(sa.table(data_set.table))
+        columns: list[sa.ColumnClause[Any]] = [sa.column(c) for c in data_set.columns]
+        chosen: sa.Select[Any] = sa.select(*columns).select_from(sa.table(data_set.table))
         with engine.connect() as connection:
             result = connection.execution_options(yield_per=BATCH_ROWS).execute(chosen)
             first_row = 1
@@ -392,6 +396,6 @@ def _from_rows(data_set: DataSet, rows: Iterable[Sequence[object]], first_row: i
             columns.append(pa.array(values))
         except (pa.ArrowInvalid, pa.ArrowTypeError):
             raise UsageError(
-                f"Column {name!r} holds values of different types from row {first_row} on: make them all text or all numbers."
+                f"Column {name!r} holds values of several types from row {first_row} on: make all text, or all numbers."
             ) from None
     return pa.record_batch(columns, names=list(data_set.columns))

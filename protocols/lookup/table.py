@@ -1,21 +1,21 @@
 """Hidden lookup in a masked table [Freedman, Ishai, Pinkas, Reingold 2005; VOPRF: RFC 9497, mode 1].
 
-The source evaluates a keyed function F_k on every key of its data set once per epoch and gives everybody the same table:
-per record a tag, F_k(key) cut to 64 bits, and the answer under a mask made of F_k(key). To read a row the asker needs
-F_k(key), which the source evaluates on a blinded key, once per query, so that it never sees the key.
+The source evaluates a keyed function F_k on every key of its data set once per epoch and gives everybody the same
+table: per record a tag, F_k(key) cut to 64 bits, and the answer under a mask made of F_k(key). To read a row the asker
+needs F_k(key), which the source evaluates on a blinded key, once per query, so that it never sees the key.
 
 Security: malicious asker: it learns F_k only at points that the source agreed to evaluate, one row each (one-more gap
-          Diffie–Hellman in the suite's group, random oracle). Verifiable source: a DLEQ proof shows that every evaluation
-          used the epoch's key. It does not show that the rows are true.
-Leaks:    asker learns size_class(number of records that do not hold the default answer) and, per permitted query, the
-          answer or that the key is absent; sender learns who asks, when, how often, and which consents permit it.
-          A lost epoch key opens the whole table of that epoch to guessing: it is erased when the epoch is over.
-          An absent key is taken for a present one with odds rows · 2^-64 (5.7e-14 at 10^6).
-Cost:     per query of n elements, m of them accepted, in a suite of 32-byte elements: 1 round; 32·n bytes up, 32·m + 64
-          down, and 128 bytes at most of envelope in each direction, besides permits, refusals and receipt.
-          Per element and side: 1 hash-to-group and 3 multiplications for the asker (blind, verify, finalise), 3 for the
-          sender (check, evaluate, prove), several of them shared by the batch.
-          Per epoch: 1 round and (8 + answer_bytes) · rows bytes down; 1 multiplication per record to build.
+          Diffie-Hellman in the suite's group, random oracle). Verifiable source: a DLEQ proof shows that every
+          evaluation used the epoch's key. It does not show that the rows are true.
+Leaks:    the asker learns size_class(number of records that do not hold the default answer) and, per permitted query,
+          the answer or that the key is absent; the source learns who asks, when, how often, and under which consents.
+          Whoever has an epoch's private key can guess keys and open their rows: it is erased when the epoch is over.
+          An absent key is taken for a present one with odds rows / 2^64 (5.7e-14 at 10^6).
+Cost:     a query of n elements, m of them accepted, in a suite of 32-byte elements: 1 round; 32·n bytes up, 32·m + 64
+          down (no 64 where m = 0), and at most 160 bytes of envelope each way, besides permits, refusals and receipt.
+          Per element: the asker hashes to the group once and multiplies 4 times (blind, verify twice, finalise), the
+          source 2 times (evaluate, prove); a proof adds a constant. An epoch's table: 1 round and (8 + answer_bytes)
+          · rows bytes down; to build it, 1 multiplication per record.
 """
 
 from __future__ import annotations
@@ -23,22 +23,25 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, TypeVar, cast
 
 import numpy as np
+from google.protobuf.message import Message
 from numpy.typing import NDArray
 
 from mpc import suite as suites
-from mpc.channel import Channel
+from mpc.channel import Array, Channel
 from mpc.errors import ChannelClosed, PolicyError, UsageError
-from mpc.kernels import InvalidEncoding, InvalidProof, hash, oprf, wipe
+from mpc.kernels import InvalidEncoding, InvalidProof, oprf, wipe
+from mpc.kernels import hash as hashes
+from mpc.kernels.oprf import Mode
 from mpc.kernels.packing import Packed, pack
 from mpc.rng import Rng
 from mpc.session import Progress
 from mpc.suite import Suite
 from mpc.wire.lookup.v1 import table_pb2 as wire
 from protocols.lookup import tablefile
-from protocols.lookup.tablefile import DamagedTable, Table, TableSpec, size_class
+from protocols.lookup.tablefile import Table, TableSpec, size_class
 from protocols.operator import Operator
 
 OPERATOR = Operator(
@@ -47,20 +50,15 @@ OPERATOR = Operator(
     title="Hidden lookup in a masked table",
     learns={
         "asker": (
-            "for each permitted query: the answer, or that the key is absent (the same thing where the product has a default answer)",
+            "per permitted query the answer, or that the key is absent; both are one thing where there is a default",
             "the size class of the number of records that do not hold the default answer",
         ),
-        "source": (
-            "that the asker asked, when, how often and under which consents; never about whom, nor what came out",
-        ),
+        "source": ("who asks, when, how often and under which consents; neither about whom nor what came out",),
     },
 )
 
 MAX_BATCH = 1000
 """Most elements in one Query message. `query` cuts larger batches."""
-
-VERIFIABLE = 1
-"""RFC 9497 mode: VOPRF."""
 
 _DOMAIN = b"unseen lookup.table v1"
 _MASK = b"unseen lookup.table v1 mask"
@@ -68,6 +66,8 @@ _KEY_INFO = b"unseen lookup.table v1 epoch key"
 _PERMIT_BYTES = 768 << 10  # a Query's header has to fit one chunk of 1 MiB
 _MANIFESTS_PER_REPLY = 128
 _BUILD_ROWS = 1 << 16
+M = TypeVar("M", bound=Message)
+
 _CODE = re.compile(r"[a-z0-9](-?[a-z0-9]){0,63}")
 
 
@@ -114,8 +114,13 @@ def blind(inputs: Packed, *, suite: Suite, rng: Rng) -> tuple[NDArray[np.uint8],
     Returns:
         (n, scalar) uint8, the blinds, to be kept secret and wiped after use; (n, element) uint8, the blinded elements.
     """
-    blinds = suite.group.scalar_from_uniform(rng.uint8(len(inputs), suite.group.UNIFORM_SCALAR_BYTES))
-    return blinds, oprf.blind(suite.name, VERIFIABLE, inputs, blinds)
+    blinds = _random_scalars(suite, rng, len(inputs))
+    return blinds, oprf.blind(suite.name, Mode.VOPRF, inputs, blinds)
+
+
+def _random_scalars(suite: Suite, rng: Rng, n: int) -> NDArray[np.uint8]:
+    """(n, scalar): uniform and not zero."""
+    return suite.group.scalar_from_uniform(rng.uint8(n, suite.group.UNIFORM_SCALAR_BYTES))
 
 
 def _tags(y: NDArray[np.uint8]) -> NDArray[np.uint64]:
@@ -125,7 +130,7 @@ def _tags(y: NDArray[np.uint8]) -> NDArray[np.uint64]:
 
 def _masks(y: NDArray[np.uint8], width: int, suite: Suite) -> NDArray[np.uint8]:
     """(n, h) outputs of F → (n, width) masks: hash("… mask" ‖ y) cut to the answer's width."""
-    return hash.rows(suite.hash, _MASK, y)[:, :width]
+    return hashes.rows(suite.hash, _MASK, y)[:, :width]
 
 
 # The table of one epoch -----------------------------------------------------------------------------------------------
@@ -172,7 +177,7 @@ def build(
     progress: Callable[[Progress], None] = lambda _: None,
     expected_records: int = 0,
 ) -> Built:
-    """Draw a key for an epoch and build its table: about 30 s for 10^6 records on two cores, 9 bytes each for 1-byte answers.
+    """Draw a key for an epoch and build its table: about 30 s for 10^6 records on two cores.
 
     Records that hold the default answer are left out, so that a table shows of them not even their number.
     Memory: one batch of `records`, and per row 16 bytes, the answer's width, and 8 bytes while sorting.
@@ -195,7 +200,7 @@ def build(
     """
     if iter(records) is records:
         raise UsageError("`records` can be read only once; pass a list, or an object whose __iter__ starts again.")
-    tablefile.TableSpec(suite.name, product, epoch, key_form, answer_bytes, default_answer, tablefile.MIN_ROWS, b"")
+    TableSpec(suite.name, product, epoch, key_form, answer_bytes, default_answer, tablefile.MIN_ROWS, b"")
     suspects: frozenset[int] = frozenset()
     while True:
         private_key = _new_key(suite, rng)
@@ -211,7 +216,7 @@ def build(
         wipe(private_key)
         if twins & suspects:
             raise UsageError(
-                "Two records have the same key; drop one first (mpc.data.tables.keyed does, and names the rows)."
+                "Two records have the same key; read them with mpc.data.tables.keyed, which names the rows."
             )
         suspects = twins
     public_key = oprf.public_key(suite.name, private_key)
@@ -223,7 +228,7 @@ def _new_key(suite: Suite, rng: Rng) -> NDArray[np.uint8]:
     """A private key (RFC 9497, DeriveKeyPair, from a fresh seed)."""
     seed = rng.uint8(32)
     try:
-        return oprf.derive_key(suite.name, VERIFIABLE, seed, _KEY_INFO)
+        return oprf.derive_key(suite.name, Mode.VOPRF, seed, _KEY_INFO)
     finally:
         wipe(seed)
 
@@ -236,9 +241,9 @@ def _evaluated(
         if batch.answers.dtype != np.uint8 or batch.answers.shape != (len(batch.keys), width):
             raise UsageError(f"Answers are (records, {width}) uint8, one row per key; got {batch.answers.shape}.")
         for i in range(0, len(batch.keys), _BUILD_ROWS):
-            keys = _slice(batch.keys, i, i + _BUILD_ROWS)
+            keys = batch.keys.slice(i, min(i + _BUILD_ROWS, len(batch.keys)))
             inputs = query_inputs(keys, product=product, key_form=key_form)
-            y = oprf.evaluate(suite.name, VERIFIABLE, private_key, inputs)
+            y = oprf.evaluate(suite.name, Mode.VOPRF, private_key, inputs)
             yield _tags(y), _masks(y, width, suite), batch.answers[i : i + _BUILD_ROWS]
 
 
@@ -460,7 +465,11 @@ def _evaluate(
     epoch = service.epoch(header.epoch)
     spec = epoch.table.spec
     suite = suites.get(spec.suite)
-    _require_elements(channel, blinded, suite)
+    channel.require(blinded.shape[1] == suite.group.ELEMENT_BYTES, f"elements of {suite.group.ELEMENT_BYTES} bytes")
+    try:
+        suite.group.check(blinded)
+    except InvalidEncoding as error:
+        channel.require(False, f"element {error.index} canonically encoded and not the identity")
     permits = tuple(tuple(_from_wire(t) for t in p.tokens) for p in header.permits)
     admission = service.admit(Request(channel.peer, spec, header.scenario, blinded, permits))
     refusals = dict(admission.refusals)
@@ -473,9 +482,11 @@ def _evaluate(
         accepted, evaluated = accepted[stays], evaluated[stays]
     proof = np.empty(0, dtype=np.uint8)
     if len(accepted):
-        nonce = suite.group.scalar_from_uniform(rng.uint8(1, suite.group.UNIFORM_SCALAR_BYTES))[0]
+        nonce = _random_scalars(suite, rng, 1)[0]
         public_key = np.frombuffer(spec.public_key, dtype=np.uint8)
-        proof = oprf.prove(suite.name, VERIFIABLE, epoch.private_key, public_key, blinded[accepted], evaluated, nonce)
+        proof = oprf.prove(
+            suite.name, Mode.VOPRF, epoch.private_key, public_key, blinded[accepted], evaluated, nonce=nonce
+        )
         wipe(nonce)
     reply = wire.Evaluation(
         epoch=header.epoch,
@@ -521,9 +532,7 @@ def fetch_manifests(channel: Channel, *, since_epoch: int = 0) -> tuple[SignedDo
     manifests: list[SignedDocument] = []
     while True:
         channel.send(wire.ManifestRequest(since_epoch=since_epoch))
-        (reply,) = channel.recv(wire.Manifests, wire.Refused)
-        if isinstance(reply, wire.Refused):
-            raise _refusal(channel, reply)
+        reply, _ = _reply(channel, wire.Manifests)
         manifests += [_from_wire(m) for m in reply.manifests]
         if not reply.next_epoch:
             return tuple(manifests)
@@ -545,21 +554,14 @@ def fetch_table(channel: Channel, *, spec: TableSpec, table_hash: bytes) -> Tabl
         CheatingDetected: a table of another hash: not the one that other askers get.
     """
     channel.send(wire.TableRequest(epoch=spec.epoch))
-    reply, *arrays = channel.recv(wire.Table, wire.Refused)
-    if isinstance(reply, wire.Refused):
-        raise _refusal(channel, reply)
-    tags, masked = arrays
-    channel.require(isinstance(reply, wire.Table) and reply.epoch == spec.epoch, "the table of the requested epoch")
-    shape = (spec.rows, spec.answer_bytes)
+    reply, (tags, masked) = _reply(channel, wire.Table)
+    rows, width = spec.rows, spec.answer_bytes
+    channel.require(reply.epoch == spec.epoch, "the table of the epoch asked for")
     channel.require(
-        masked.shape == shape, f"a table of {shape[0]} rows with {shape[1]}-byte answers, as its manifest says"
+        masked.shape == (rows, width), f"a table of {rows} rows with {width}-byte answers, as its manifest says"
     )
-    table = None
-    try:
-        table = tablefile.assemble(spec, tags, masked)
-    except DamagedTable:
-        channel.require(False, "tags that strictly increase")
-    assert table is not None
+    channel.require(tablefile.increasing(tags), "tags that strictly increase")
+    table = tablefile.assemble(spec, tags, masked)
     channel.require(table.hash == table_hash, "the table that the manifest's hash names", cheating=True)
     return table
 
@@ -598,13 +600,13 @@ def query(
     n = len(keys)
     if not 1 <= batch <= MAX_BATCH:
         raise UsageError(f"batch is 1 to {MAX_BATCH}, not {batch}.")
-    if blinds is not None and len(blinds) != n or len(permits) not in (0, n):
+    if (blinds is not None and len(blinds) != n) or len(permits) not in (0, n):
         raise UsageError(f"{n} keys need as many blinds and permits; pass one of each per key, or none at all.")
     answers: list[Answers] = []
     waiting: list[_Asked] = []
     for start, stop in _cuts(n, permits, batch):
         own = None if blinds is None else blinds[start:stop].copy()  # a copy, since it is wiped after use
-        waiting.append(_ask(channel, table.spec, _slice(keys, start, stop), own, scenario, permits[start:stop], rng))
+        waiting.append(_ask(channel, table.spec, keys.slice(start, stop), own, scenario, permits[start:stop], rng))
         if len(waiting) > 1:
             answers.append(_take(channel, table, waiting.pop(0)))
             progress(Progress("query", start, n))
@@ -654,7 +656,7 @@ def _ask(
     if blinds is None:
         blinds, blinded = blind(inputs, suite=suite, rng=rng)
     else:
-        blinded = oprf.blind(suite.name, VERIFIABLE, inputs, blinds)
+        blinded = oprf.blind(suite.name, Mode.VOPRF, inputs, blinds)
     tokens = [wire.Permit(tokens=[_to_wire(t) for t in p]) for p in permits]
     channel.send(wire.Query(epoch=spec.epoch, scenario=scenario, permits=tokens), blinded)
     return _Asked(inputs, blinds, blinded)
@@ -672,12 +674,10 @@ def _take(channel: Channel, table: Table, asked: _Asked) -> Answers:
         refusals={},
         receipts=(),
     )
-    reply, *arrays = channel.recv(wire.Evaluation, wire.Refused)
-    if isinstance(reply, wire.Refused):
-        refusal = _refusal(channel, reply)
+    try:
+        reply, (evaluated, proof) = _reply(channel, wire.Evaluation)
+    except PolicyError as refusal:
         return replace(result, refusals=dict.fromkeys(range(n), refusal))
-    assert isinstance(reply, wire.Evaluation)
-    evaluated, proof = arrays
     refused = [r.index for r in reply.refusals]
     channel.require(reply.epoch == spec.epoch, "an evaluation of the epoch that was asked")
     in_order = all(a < b for a, b in zip([-1, *refused], [*refused, n], strict=True))
@@ -688,19 +688,24 @@ def _take(channel: Channel, table: Table, asked: _Asked) -> Answers:
         refusals={r.index: _refusal(channel, r) for r in reply.refusals},
         receipts=(_from_wire(reply.receipt),) if reply.HasField("receipt") else (),
     )
-    accepted = np.setdiff1d(np.arange(n), refused, assume_unique=True)
-    if not len(accepted):
+    if len(refused) == n:
         channel.require(not len(proof), "no proof where nothing was evaluated")
         return result
-    _require_elements(channel, evaluated, suite)
+    accepted = np.setdiff1d(np.arange(n), refused, assume_unique=True)
+    sizes = oprf.sizes(suite.name)
+    channel.require(
+        evaluated.shape[1] == sizes.element and len(proof) == sizes.proof, "elements and a proof of the suite"
+    )
     try:
         public_key = np.frombuffer(spec.public_key, dtype=np.uint8)
-        oprf.verify(suite.name, VERIFIABLE, public_key, asked.blinded[accepted], evaluated, proof)
+        oprf.verify(suite.name, Mode.VOPRF, public_key, asked.blinded[accepted], evaluated, proof)
+    except InvalidEncoding as error:
+        channel.require(False, f"element {error.index} canonically encoded and not the identity")
     except InvalidProof:
         channel.require(False, "a proof that the epoch's key was used", cheating=True)
     inputs = asked.inputs if not refused else _select(asked.inputs, accepted)
     blinds = asked.blinds[accepted]
-    y = oprf.finalize(suite.name, VERIFIABLE, inputs, blinds, evaluated)
+    y = oprf.finalize(suite.name, Mode.VOPRF, inputs, blinds, evaluated)
     wipe(blinds)
     wipe(asked.blinds)
     found, masked = table.find(_tags(y))
@@ -731,17 +736,16 @@ def _joined(parts: Sequence[Answers], width: int) -> Answers:
 # Small things ---------------------------------------------------------------------------------------------------------
 
 
-def _require_elements(channel: Channel, elements: NDArray[np.uint8], suite: Suite) -> None:
-    """Refuse a peer's elements unless all are canonical encodings of elements other than the identity."""
-    channel.require(elements.shape[1] == suite.group.ELEMENT_BYTES, f"elements of {suite.group.ELEMENT_BYTES} bytes")
-    try:
-        suite.group.check(elements)
-    except InvalidEncoding as error:
-        channel.require(False, f"element {error.index} canonically encoded and not the identity")
+def _reply(channel: Channel, wanted: type[M]) -> tuple[M, list[Array]]:
+    """Receive the message that was asked for; PolicyError where the source refuses."""
+    reply, *arrays = channel.recv(wanted, wire.Refused)
+    if isinstance(reply, wire.Refused):
+        raise _refusal(channel, reply)
+    return cast(M, reply), arrays
 
 
 def _refusal(channel: Channel, refusal: wire.Refused | wire.Refusal) -> PolicyError:
-    """A peer's refusal as an error. Its words may end in a terminal or a log, so they have to be printable and short."""
+    """A peer's refusal as an error. Its words may end in a terminal or a log: they have to be printable and short."""
     words = (refusal.message, refusal.remedy)
     printable = _CODE.fullmatch(refusal.code) is not None and all(w.isprintable() and len(w) <= 1000 for w in words)
     channel.require(printable, "a refusal with a code in kebab case and printable text")
@@ -756,11 +760,7 @@ def _from_wire(signed: wire.SignedDocument) -> SignedDocument:
     return SignedDocument(signed.document, signed.signature, signed.certificate)
 
 
-def _slice(packed: Packed, start: int, stop: int) -> Packed:
-    """Items start … stop - 1, without copying their bytes."""
-    return Packed(data=packed.data, offsets=packed.offsets[start : stop + 1])
-
-
 def _select(packed: Packed, rows: NDArray[np.int64]) -> Packed:
     """The items of the given rows."""
-    return pack([packed.data[packed.offsets[i] : packed.offsets[i + 1]].tobytes() for i in rows])
+    items = list(packed)
+    return pack([items[i] for i in rows])

@@ -7,7 +7,7 @@ itself, and nothing is copied.
 
 A file is the header, the tags (u64 little-endian) and the masked answers, without anything between or after them:
 
-    16 bytes            "unseen table v1\\n"
+    16 bytes            "unseen table v1" and a line feed
     u32                 length of the header, a multiple of 64, magic and padding included
     u64, u64, u16       epoch, rows, answer_bytes
     u8 and bytes        default answer: 0, or 1 followed by answer_bytes bytes
@@ -145,6 +145,11 @@ class Table:
         return self.tags[at] == tags, self.masked[at]
 
 
+def increasing(tags: NDArray[np.uint64]) -> bool:
+    """Whether tags strictly increase, as binary search needs."""
+    return bool(np.all(tags[:-1] < tags[1:]))
+
+
 def assemble(spec: TableSpec, tags: NDArray[np.uint64], masked: NDArray[np.uint8]) -> Table:
     """Make a table of its columns, check them and compute the hash.
 
@@ -158,8 +163,8 @@ def assemble(spec: TableSpec, tags: NDArray[np.uint64], masked: NDArray[np.uint8
     if not bool(np.all(tags[:-1] < tags[1:])):
         raise DamagedTable("The table's tags do not strictly increase: build or fetch it again.")
     digest = hashlib.sha256(spec.header())
-    digest.update(memoryview(tags.astype("<u8", copy=False)).cast("B"))
-    digest.update(memoryview(masked.reshape(-1)))
+    digest.update(_little_endian(tags))
+    digest.update(masked.data)
     return Table(spec=spec, tags=tags, masked=masked, hash=digest.digest())
 
 
@@ -171,15 +176,14 @@ def save(table: Table, path: Path) -> None:
         OSError: the disk is full, or the directory cannot be written.
     """
     try:
-        file = open(path, "xb")
+        with path.open("xb") as file:
+            file.write(table.spec.header())
+            file.write(_little_endian(table.tags))
+            file.write(table.masked.data)
+            file.flush()
+            os.fsync(file.fileno())
     except FileExistsError:
         raise UsageError(f"{path} exists; a table file is never overwritten, so give a new name.") from None
-    with file:
-        file.write(table.spec.header())
-        file.write(memoryview(table.tags.astype("<u8", copy=False)).cast("B"))
-        file.write(memoryview(table.masked.reshape(-1)))
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def load(path: Path, *, table_hash: bytes) -> Table:
@@ -193,7 +197,7 @@ def load(path: Path, *, table_hash: bytes) -> Table:
         DamagedTable: the file is not that table.
         OSError: the file cannot be read.
     """
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size < _FIXED.size:
             raise DamagedTable(f"{path} is too short to be a table: build or fetch it again.")
@@ -208,6 +212,11 @@ def load(path: Path, *, table_hash: bytes) -> Table:
     if table.hash != table_hash:
         raise DamagedTable(f"{path} is not the table that the manifest names: build or fetch it again.")
     return table
+
+
+def _little_endian(tags: NDArray[np.uint64]) -> memoryview:
+    """The tags' bytes as they stand in the file; not a copy, on a little-endian machine."""
+    return tags.astype("<u8", copy=False).data
 
 
 def _parse_header(data: mmap.mmap, path: Path) -> TableSpec:
