@@ -80,7 +80,8 @@ def batches(data_set: DataSet) -> Iterator[pa.RecordBatch]:
         return _parquet(data_set, path)
     if suffix in _SQLITE:
         # SQLite would make a new, empty data base of a file that somebody removes meanwhile, if it were not read-only.
-        return _sql(data_set, sa.URL.create("sqlite", database=f"{path.absolute().as_uri()}?mode=ro&uri=true"))
+        read_only = {"mode": "ro", "uri": "true"}
+        return _sql(data_set, sa.URL.create("sqlite", database=path.absolute().as_uri(), query=read_only))
     kinds = ", ".join((".csv", ".parquet", *_SQLITE))
     raise UsageError(f"{path.name} is none of {kinds}: convert it, or rename it to what it is.")
 
