@@ -69,6 +69,7 @@ def derive_key(suite: str, mode: int, seed: NDArray[np.uint8] | bytes, info: byt
     `info` is public, at most 65,535 bytes, and separates keys made from one seed.
     """
     sizes(suite)
+    _check_mode(mode)
     _check.secret(seed, (SEED_BYTES,), "seed")
     if len(info) > 65_535:
         raise UsageError(f"info is {len(info)} bytes; give at most 65535.")
@@ -83,6 +84,7 @@ def public_key(suite: str, private: NDArray[np.uint8] | bytes) -> NDArray[np.uin
 
 def blind(suite: str, mode: int, inputs: Packed, blinds: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Blind [RFC 9497, 3.3.1]: hides each of n inputs by a fresh uniform scalar, (n, scalar). Gives (n, element)."""
+    _check_mode(mode)
     n = _check.rows(blinds, sizes(suite).scalar, "blinds")
     _check.same_count(len(inputs), n, "blinds")
     _check_inputs(inputs)
@@ -120,6 +122,7 @@ def prove(
         nonce: a fresh uniform scalar, (scalar,), used for this call alone. Two proofs with one nonce give the key away.
     """
     size = sizes(suite)
+    _check_mode(mode)
     _check.secret(private, (size.scalar,), "private")
     _check.secret(nonce, (size.scalar,), "nonce")
     _check.row(public, size.element, "public")
@@ -146,6 +149,7 @@ def verify(
     Shapes as in `prove`; not constant-time, for everything here is public to both sides.
     """
     size = sizes(suite)
+    _check_mode(mode)
     _check.row(public, size.element, "public")
     _check.row(proof, size.proof, "proof")
     _check_batch(size, blinded, evaluated)
@@ -160,6 +164,7 @@ def finalize(
     In mode VOPRF call `verify` first: this function does not.
     """
     size = sizes(suite)
+    _check_mode(mode)
     _check.same_count(len(inputs), _check.rows(blinds, size.scalar, "blinds"), "blinds")
     _check.same_count(len(inputs), _check.rows(evaluated, size.element, "evaluated"), "evaluated")
     _check_inputs(inputs)
@@ -168,9 +173,15 @@ def finalize(
 
 def evaluate(suite: str, mode: int, private: NDArray[np.uint8] | bytes, inputs: Packed) -> NDArray[np.uint8]:
     """Evaluate [RFC 9497, 3.3.1]: what a client would get for each of n inputs, by the key's holder: (n, output)."""
+    _check_mode(mode)
     _check.secret(private, (sizes(suite).scalar,), "private")
     _check_inputs(inputs)
     return _native.oprf_evaluate(suite, mode, private, inputs.data, inputs.offsets)
+
+
+def _check_mode(mode: int) -> None:
+    if mode not in (Mode.OPRF, Mode.VOPRF):
+        raise UsageError(f"There is no mode {mode}; give Mode.OPRF or Mode.VOPRF.")
 
 
 def _check_inputs(inputs: Packed) -> None:

@@ -1,0 +1,77 @@
+"""Packed strings: from Python, from rows and from Arrow."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mpc import _native
+from mpc.errors import UsageError
+from mpc.kernels.packing import Packed, pack, pack_arrow, pack_rows
+
+TYPES = [pa.string(), pa.large_string(), pa.binary(), pa.large_binary()]
+
+
+@settings(max_examples=60, deadline=None)
+@given(items=st.lists(st.binary(max_size=20) | st.text(max_size=20), max_size=20))
+def test_strings_come_back(items: list[bytes | str]) -> None:
+    expected = [item.encode() if isinstance(item, str) else item for item in items]
+    packed = pack(items)
+    assert (len(packed), list(packed)) == (len(items), expected)
+    assert list(packed.slice(len(items) // 2, len(items))) == expected[len(items) // 2 :]
+
+
+@settings(max_examples=60, deadline=None)
+@given(items=st.lists(st.text(max_size=10), max_size=12), cut=st.integers(0, 12))
+@pytest.mark.parametrize("kind", TYPES, ids=str)
+def test_arrow_arrays_slices_and_chunks(kind: pa.DataType, items: list[str], cut: int) -> None:
+    array = pa.array(items, pa.string()).cast(kind)
+    expected = [item.encode() for item in items]
+    assert list(pack_arrow(array)) == expected
+    assert list(pack_arrow(array.slice(cut))) == expected[cut:]
+    assert list(pack_arrow(pa.chunked_array([array, array.slice(cut)], type=kind))) == expected + expected[cut:]
+    assert list(pack_arrow(pa.chunked_array([], type=kind))) == []
+
+
+def test_arrow_bytes_are_not_copied() -> None:
+    array = pa.array(["hidden", "lookup"], pa.large_string())
+    packed = pack_arrow(array)
+    assert packed.data.ctypes.data == array.buffers()[2].address
+    assert packed.offsets.ctypes.data == array.buffers()[1].address
+
+
+def test_rows_and_fixed_size_arrays() -> None:
+    rows = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    assert list(pack_rows(rows)) == [row.tobytes() for row in rows]
+    assert pack_rows(rows).data.base is not None
+    fixed = pa.array([b"ab", b"cd", b"ef"], pa.binary(2))
+    assert list(pack_arrow(fixed.slice(1))) == [b"cd", b"ef"]
+
+
+def test_misuse_says_what_to_do() -> None:
+    for call, text in (
+        (lambda: pack("one string"), "give a list"),
+        (lambda: pack(b"one string"), "give a list"),
+        (lambda: pack_arrow(pa.array(["a", None])), "1 nulls; drop or fill"),
+        (lambda: pack_arrow(pa.array([1, 2])), "cast it"),
+        (lambda: pack_arrow(["a"]), "pyarrow Array"),
+        (lambda: pack_rows(np.zeros(3, dtype=np.uint8)), r"give \(n, w\)"),
+        (lambda: pack([b"a"]).slice(0, 2), "not within"),
+        (lambda: pack([b"a"]).slice(-1, 1), "not within"),
+        (lambda: Packed(np.zeros(3, np.int8), np.zeros(1, np.int64)), "data must be"),
+        (lambda: Packed(np.zeros(3, np.uint8), np.zeros(1, np.int32)), "offsets must be"),
+    ):
+        with pytest.raises(UsageError, match=text):
+            call()
+
+
+@pytest.mark.parametrize("offsets", [[], [-1, 2], [0, 7], [0, 4, 2], [0, 2**62], [-(2**63), 0]])
+def test_bad_offsets_are_refused_by_both_doors(offsets: list[int]) -> None:
+    data, array = np.zeros(6, dtype=np.uint8), np.array(offsets, dtype=np.int64)
+    with pytest.raises(UsageError, match="never fall"):
+        Packed(data, array)
+    with pytest.raises(ValueError, match="offsets"):
+        _native.hash_batch("sha256", b"", data, array)

@@ -1,0 +1,71 @@
+"""The slow references against the standards. Everything else is judged by them, so they are judged first."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from tests import vectors
+from tests.reference import generate, oprf
+from tests.reference import ristretto255 as group
+
+RFC9496 = vectors.load("rfc9496_ristretto255")
+RFC9380 = vectors.load("rfc9380_expand_message_xmd_sha512")
+RFC9497 = vectors.load("rfc9497_ristretto255_sha512")
+
+
+def test_constants_are_the_roots_that_they_are_named_for() -> None:
+    assert group.SQRT_M1**2 % group.P == group.P - 1
+    assert group.SQRT_AD_MINUS_ONE**2 % group.P == (-group.D - 1) % group.P
+    assert group.INVSQRT_A_MINUS_D**2 * (-1 - group.D) % group.P == 1
+
+
+def test_multiples_of_the_generator() -> None:
+    for k, encoding in enumerate(RFC9496["multiples"]):
+        assert group.encode(k * group.GENERATOR).hex() == encoding
+        assert group.encode(group.decode(bytes.fromhex(encoding))).hex() == encoding
+
+
+@pytest.mark.parametrize("kind", RFC9496["bad_encodings"])
+def test_bad_encodings(kind: str) -> None:
+    for encoding in RFC9496["bad_encodings"][kind]:
+        with pytest.raises(ValueError, match="not"):
+            group.decode(bytes.fromhex(encoding))
+
+
+def test_derivation() -> None:
+    for vector in RFC9496["derived"]:
+        uniform = hashlib.sha512(vector["text"].encode()).digest()
+        assert group.encode(group.derive(uniform)).hex() == vector["element"]
+
+
+def test_expand_message_xmd() -> None:
+    for vector in RFC9380["vectors"]:
+        expanded = oprf.expand_message_xmd(vector["message"].encode(), RFC9380["dst"].encode(), vector["length"])
+        assert expanded.hex() == vector["uniform"]
+
+
+@pytest.mark.parametrize("run", RFC9497["modes"], ids=lambda run: f"mode{run['mode']}")
+def test_rfc9497(run: dict) -> None:
+    mode, k = run["mode"], oprf.derive_key(run["mode"], bytes.fromhex(run["seed"]), bytes.fromhex(run["info"]))
+    assert oprf.scalar_bytes(k).hex() == run["private"]
+    for vector in run["vectors"]:
+        inputs, blinded, evaluated = (
+            [bytes.fromhex(x) for x in vector[name]] for name in ("inputs", "blinded", "evaluated")
+        )
+        blinds = [int.from_bytes(bytes.fromhex(r), "little") for r in vector["blinds"]]
+        assert [oprf.blind(mode, x, r) for x, r in zip(inputs, blinds, strict=True)] == blinded
+        assert [oprf.blind_evaluate(k, b) for b in blinded] == evaluated
+        finalized = [oprf.finalize(*triple).hex() for triple in zip(inputs, blinds, evaluated, strict=True)]
+        assert finalized == vector["outputs"]
+        assert [oprf.evaluate(mode, k, x).hex() for x in inputs] == vector["outputs"]
+        if "proof" in vector:
+            nonce = int.from_bytes(bytes.fromhex(vector["nonce"]), "little")
+            proof = oprf.generate_proof(mode, k, blinded, evaluated, nonce)
+            assert proof.hex() == vector["proof"]
+            assert oprf.verify_proof(mode, bytes.fromhex(run["public"]), blinded, evaluated, proof)
+
+
+def test_the_written_vectors_are_what_the_reference_says() -> None:
+    assert generate.PATH.read_text(encoding="utf-8") == generate.document()
