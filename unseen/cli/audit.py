@@ -27,7 +27,7 @@ app = typer.Typer(
 Home = Annotated[Path, typer.Option("--home", help="Home of the node.")]
 
 _GOOD = Message(
-    "{node}: the log is in order, entries 0 to {last}: {billed} billed, {refusals} refused; {witnesses} receipts agree.",
+    "{node}: the log is in order, entries 0 to {last}; {billed} billed, {refusals} refused; {witnesses} receipts fit.",
     "{node} 的日志完整：条目 0 至 {last}，计费 {billed} 次，拒绝 {refusals} 次；与 {witnesses} 份回执一致。",
 )
 _HEAD = Message("Chain head: {head}", "链头：{head}")

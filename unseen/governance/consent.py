@@ -214,14 +214,9 @@ def check(
         raise _incomplete(f"{len(tokens)} parts where a consent has one or two")
     moment = now or utc_now()
     wanted = to_base64(blinded)
-    parts = sorted(
-        (
-            (_check_part(token, trust=trust, issuers=issuers, suite=suite, now=moment), digest(token))
-            for token in tokens
-        ),
-        key=lambda part: part[0].part,
-    )
-    for consent, _ in parts:
+    parts = sorted(((_read_part(token), token) for token in tokens), key=lambda part: part[0].part)
+    for consent, token in parts:
+        # What is free to check comes first; the signature is most of the work.
         _check_terms(consent, node=node, product=product, requester=requester, scenarios=scenarios, epochs=epochs)
         _check_times(consent, moment)
         if not hmac.compare_digest(consent.blinded, wanted):
@@ -230,6 +225,7 @@ def check(
                 "the consent is for another blinded element",
                 "Send each element with its own consent.",
             )
+        _check_issuer(consent, token, issuers=issuers, suite=suite, trust=trust, now=moment)
     first, last = parts[0][0], parts[-1][0]
     if [consent.part for consent, _ in parts] != list(range(1, first.parts + 1)) or last.parts != first.parts:
         raise _incomplete("the parts do not make one whole")
@@ -245,16 +241,24 @@ def check(
         blinded=blinded,
         nonces=tuple(from_base64(consent.nonce) for consent, _ in parts),
         issuers=tuple(consent.issuer for consent, _ in parts),
-        digests=tuple(sha256 for _, sha256 in parts),
+        digests=tuple(digest(token) for _, token in parts),
         expires=parse_time(max(consent.expires_at for consent, _ in parts)),
     )
 
 
-def _check_part(token: Signed, *, trust: Trust, issuers: Collection[str], suite: str, now: datetime) -> Consent:
+def _read_part(token: Signed) -> Consent:
     try:
         consent = parse(token.document, Consent)
     except PolicyError as error:
         raise _refuse("malformed", error.reason, "Ask the platform for a new consent.") from None
+    if consent.part > consent.parts:
+        raise _refuse("malformed", f"part {consent.part} of {consent.parts}", "Ask the platform for a new consent.")
+    return consent
+
+
+def _check_issuer(
+    consent: Consent, token: Signed, *, issuers: Collection[str], suite: str, trust: Trust, now: datetime
+) -> None:
     if consent.suite != suite:
         raise _refuse(
             "wrong-suite", f"the consent is not of suite {suite!r}", "Ask the platform for one of this suite."
@@ -272,9 +276,6 @@ def _check_part(token: Signed, *, trust: Trust, issuers: Collection[str], suite:
         raise _refuse(
             "bad-signature", f"the signature of {consent.issuer} does not fit", "Pass consents on unchanged."
         ) from None
-    if not 1 <= consent.part <= consent.parts:
-        raise _refuse("malformed", f"part {consent.part} of {consent.parts}", "Ask the platform for a new consent.")
-    return consent
 
 
 def _check_terms(
