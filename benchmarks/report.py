@@ -1,4 +1,4 @@
-"""What the lines of all benchmarks have in common: one JSON object a line on standard output, progress on standard error."""
+"""What the lines of all benchmarks have in common: one JSON object each on standard output, progress on the other."""
 
 from __future__ import annotations
 

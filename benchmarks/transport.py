@@ -3,8 +3,8 @@
     python -m benchmarks transport                two parties, one process each, mutual TLS over the loopback
     python -m benchmarks transport --via-nodes    worker, node, node, worker: Unix socket, mutual TLS, Unix socket
 
-`mb_per_s` is the median over the runs of how fast messages of 64 MiB arrive in arrays at the receiver, acknowledged by a
-message of its own at the end; `rtt_ms` is the median time from sending a message of one number to having the answer.
+`mb_per_s` is the median over the runs of how fast messages of 64 MiB arrive in arrays at the receiver, acknowledged by
+a message of its own at the end; `rtt_ms` is the median time from sending an empty message to having the answer.
 `n` is the number of bytes of a run. Processes are listed in the order asker, its node, the source's node, source.
 """
 
@@ -14,10 +14,11 @@ import argparse
 import multiprocessing
 import statistics
 import tempfile
-import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection as Pipe
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import Message
 
 from benchmarks.report import ProcessUse, line, own_use, progress
-from mpc.channel import Channel
+from mpc.channel import Channel, Traffic
 from mpc.errors import ChannelClosed
 from mpc.transport import grpc as transport
 from mpc.wire.wire.v1 import message_pb2
@@ -41,7 +42,8 @@ def _types() -> tuple[type[Message], type[Message]]:
     file.dependency.append(message_pb2.DESCRIPTOR.name)
     file.message_type.add(name="Ping")
     block = file.message_type.add(name="Block")
-    block.options.Extensions[message_pb2.array].add(name="data", dtype="u1", shape="n", max_bytes=1 << 30)
+    declared = block.options.Extensions[message_pb2.array]  # type: ignore[index]  # the stubs leave its type open
+    declared.add(name="data", dtype="u1", shape="n", max_bytes=1 << 30)
     pool = descriptor_pool.Default()
     pool.Add(file)
     found = (pool.FindMessageTypeByName(f"benchmarks.{name}") for name in ("Ping", "Block"))
@@ -86,6 +88,15 @@ def _node(
     relay.close()
 
 
+@dataclass(frozen=True)
+class _Measured:
+    rates: list[float]  # MB/s
+    trips: list[float]  # seconds
+    seconds: float
+    traffic: Traffic
+    use: ProcessUse
+
+
 def _asker(pipe: Pipe, address: str, mine: transport.Credentials | None, blocks: int, runs: int, pings: int) -> None:
     """Measures; sends (rates, round trips, traffic, use)."""
     with transport.connect(address, me="asker", peer="source", hello=HELLO, credentials=mine) as connection:
@@ -111,7 +122,7 @@ def _asker(pipe: Pipe, address: str, mine: transport.Credentials | None, blocks:
                 channel.send(Block(), block)
             ping()
             rates.append(blocks * BLOCK_BYTES / (time.perf_counter() - begun) / 1e6)
-        pipe.send((rates, trips, time.perf_counter() - started, channel.traffic, own_use()))
+        pipe.send(_Measured(rates, trips, time.perf_counter() - started, channel.traffic, own_use()))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -125,11 +136,11 @@ def main(arguments: Sequence[str]) -> int:
     spawn = multiprocessing.get_context("spawn")  # never forked: gRPC's threads do not survive it
     root = authority()
     ours, theirs = credentials(root, "asker"), credentials(root, "source")
-    processes: list[tuple[multiprocessing.process.BaseProcess, Pipe]] = []
+    processes: list[tuple[SpawnProcess, Pipe]] = []
 
-    def start(target: object, *args: object) -> Pipe:
+    def start(target: Callable[..., None], *args: object) -> Pipe:
         here, there = spawn.Pipe()
-        process = spawn.Process(target=target, args=(there, *args), daemon=True)  # type: ignore[arg-type]
+        process = spawn.Process(target=target, args=(there, *args), daemon=True)
         process.start()
         there.close()
         processes.append((process, here))
@@ -153,27 +164,30 @@ def main(arguments: Sequence[str]) -> int:
             address = told(start(_source, "127.0.0.1:0", theirs), 30)
             asker = start(_asker, str(address), ours, options.blocks, options.runs, options.pings)
         progress(f"{options.pings} round trips, then {options.runs} runs of {options.blocks * BLOCK_BYTES >> 20} MiB")
-        rates, trips, seconds, traffic, use = told(asker, 600)  # type: ignore[misc]
-        uses: list[ProcessUse] = [use]
+        result = told(asker, 600)
+        assert isinstance(result, _Measured)
+        uses = [result.use]
         for _, pipe in reversed(processes[:-1]):
             pipe.send("stop")
-            uses.append(told(pipe, 30))  # type: ignore[arg-type]
+            use = told(pipe, 30)
+            assert isinstance(use, ProcessUse)
+            uses.append(use)
         for process, _ in processes:
             process.join(10)
-    progress("rates in MB/s: " + ", ".join(f"{rate:.0f}" for rate in rates))
+    progress("rates in MB/s: " + ", ".join(f"{rate:.0f}" for rate in result.rates))
     line(
         "transport",
         n=options.blocks * BLOCK_BYTES,
-        seconds=seconds,
+        seconds=result.seconds,
         suite="",
         transport="via-nodes" if options.via_nodes else "direct",
-        bytes_sent=traffic.bytes_sent,
-        bytes_received=traffic.bytes_received,
-        rounds=traffic.rounds,
+        bytes_sent=result.traffic.bytes_sent,
+        bytes_received=result.traffic.bytes_received,
+        rounds=result.traffic.rounds,
         processes=uses,
         more={
-            "mb_per_s": round(statistics.median(rates), 1),
-            "rtt_ms": round(statistics.median(trips) * 1e3, 4),
+            "mb_per_s": round(statistics.median(result.rates), 1),
+            "rtt_ms": round(statistics.median(result.trips) * 1e3, 4),
         },
     )
     return 0

@@ -8,6 +8,7 @@ peer's message is checked; what ``recv`` returns has the stated shape. How the b
 
 from __future__ import annotations
 
+import contextvars
 import math
 import struct
 import threading
@@ -192,7 +193,9 @@ class Channel:
             except Exception as error:
                 failure.append(error)
 
-        sender = threading.Thread(target=send, name=f"exchange with {self.peer}", daemon=True)
+        # In the caller's context, so that what follows the caller about (a simulated clock) is in both threads.
+        context = contextvars.copy_context()
+        sender = threading.Thread(target=context.run, args=(send,), name=f"exchange with {self.peer}", daemon=True)
         sender.start()
         try:
             received = self.recv(type(header))
