@@ -84,7 +84,7 @@ impl Group for Ristretto255 {
     fn mul_encode(scalar: &Scalar, elements: &mut [RistrettoPoint], out: &mut [u8]) {
         let half = Zeroizing::new(scalar.div_by_2());
         for element in elements.iter_mut() {
-            *element = &*half * &*element;
+            *element *= &*half;
         }
         encode_doubled(elements, out);
     }
@@ -92,7 +92,7 @@ impl Group for Ristretto255 {
     fn mul_each_encode(scalars: &[Scalar], elements: &mut [RistrettoPoint], out: &mut [u8]) {
         for (scalar, element) in scalars.iter().zip(elements.iter_mut()) {
             let half = Zeroizing::new(scalar.div_by_2());
-            *element = &*half * &*element;
+            *element *= &*half;
         }
         encode_doubled(elements, out);
     }
