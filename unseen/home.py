@@ -21,6 +21,7 @@ import hashlib
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -129,20 +130,27 @@ def prepare(home: Home) -> None:
 
 
 @contextmanager
-def exclusive(home: Home, name: str) -> Iterator[None]:
-    """Hold the lock `name` of this home while the block runs. Raises UsageError if another process holds it.
+def exclusive(home: Home, name: str, *, timeout_s: float = 0.0) -> Iterator[None]:
+    """Hold the lock `name` of this home while the block runs.
+
+    Raises UsageError if another process holds it, and goes on holding it for `timeout_s`.
 
     The kernel frees the lock when the process ends, however it ends.
     """
     path = home.run() / f"{name}.lock"
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(
-                f"{name} is running for {home.root} already. Stop that process first, or use another home directory."
-            ) from None
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise UsageError(
+                        f"another process uses {home.root} as {name} already. Stop that one, or use another home."
+                    ) from None
+                time.sleep(0.02)
         yield
     finally:
         os.close(handle)

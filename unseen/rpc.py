@@ -18,7 +18,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import grpc
 from google.protobuf import descriptor_pool
@@ -238,10 +238,9 @@ _OPTIONS: list[tuple[str, Any]] = [
 
 
 def _translated(error: grpc.RpcError, peer: str, address: str) -> MpcError:
-    if not isinstance(error, grpc.Call):
-        return ChannelError(f"{peer} at {address}: {type(error).__name__}")
-    code, details = error.code(), error.details() or ""
-    trailer: dict[str, str | bytes] = {str(key): value for key, value in error.trailing_metadata() or ()}
+    call = cast("grpc.Call", error)  # what a failed call raises is both; the stubs know one half only
+    code, details = call.code(), call.details() or ""
+    trailer: dict[str, str | bytes] = {str(key): value for key, value in call.trailing_metadata() or ()}
     if code is grpc.StatusCode.PERMISSION_DENIED and CODE_KEY in trailer:
         message, remedy = (_text(trailer.get(key, b"")) for key in (MESSAGE_KEY, REMEDY_KEY))
         return PolicyError(message or f"{peer} refused", code=_text(trailer[CODE_KEY]), remedy=remedy)

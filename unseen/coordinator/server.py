@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mpc.errors import UsageError
 from mpc.wire.coordinator.v1 import coordinator_pb2 as wire
-from unseen import rpc, server
+from unseen import rpc, server, services
 from unseen.coordinator import settings
 from unseen.coordinator.registry import Contradiction, Party, ProductState, Registry, now_ms, open_registry
 from unseen.coordinator.settings import CoordinatorSettings
@@ -17,15 +17,8 @@ from unseen.governance.documents import Signed
 from unseen.governance.manifest import Manifest
 from unseen.governance.trust import Trust, load_root, parse_crl
 from unseen.home import Home, exclusive, prepare
-from unseen.rpc import Caller, Unary, bound
+from unseen.rpc import Caller, bound
 from unseen.settings import check_address
-
-SERVICE = "unseen.coordinator.v1.Coordinator"
-ANNOUNCE = Unary(SERVICE, "Announce", wire.Announcement, wire.Announced)
-LIST = Unary(SERVICE, "List", wire.ListRequest, wire.Directory)
-GET_CRL = Unary(SERVICE, "GetCrl", wire.GetCrlRequest, wire.Crl)
-SHOW_MANIFEST = Unary(SERVICE, "ShowManifest", wire.Manifest, wire.FirstManifest)
-LIST_EVIDENCE = Unary(SERVICE, "ListEvidence", wire.ListEvidenceRequest, wire.Evidence)
 
 THREADS = 16
 MOST_PRODUCTS = 1000
@@ -111,7 +104,7 @@ class Coordinator:
                 "CHEATING: %s signed two manifests for epoch %d of %s; %s showed the second. Both are kept.",
                 *(manifest.node, manifest.epoch, manifest.product, caller.name),
             )
-        return wire.FirstManifest(same=same, first=to_wire(first))
+        return wire.FirstManifest(same=same, first=services.manifest_to_wire(first))
 
     def list_evidence(self, _: wire.ListEvidenceRequest, __: Caller) -> wire.Evidence:
         """Everything that was kept as evidence. Anybody may see it: it convinces by its signatures."""
@@ -138,25 +131,13 @@ def _product(product: wire.ProductState) -> ProductState:
     )
 
 
-def to_wire(signed: Signed) -> wire.Manifest:
-    """A signed manifest as it travels to and from the coordinator."""
-    return wire.Manifest(
-        document=signed.document, signature=signed.signature, certificate=signed.certificate, signer=signed.signer
-    )
-
-
-def from_wire(manifest: wire.Manifest) -> Signed:
-    """Inverse of `to_wire`."""
-    return Signed(manifest.document, manifest.signature, manifest.signer, manifest.certificate)
-
-
 def _contradiction(found: Contradiction) -> wire.Contradiction:
     return wire.Contradiction(
         node=found.node,
         product=found.product,
         epoch=found.epoch,
-        first=to_wire(found.first),
-        other=to_wire(found.other),
+        first=services.manifest_to_wire(found.first),
+        other=services.manifest_to_wire(found.other),
         shown_by=found.shown_by,
         shown_ms=found.shown_ms,
     )
@@ -184,20 +165,20 @@ def serve(home: Home, *, ready: Callable[[str, str], None]) -> None:
         rpc.add_methods(
             grpc_server,
             [
-                bound(ANNOUNCE, service.announce),
-                bound(LIST, service.list),
-                bound(GET_CRL, service.get_crl),
-                bound(SHOW_MANIFEST, service.show_manifest),
-                bound(LIST_EVIDENCE, service.list_evidence),
+                bound(services.ANNOUNCE, service.announce),
+                bound(services.LIST, service.list),
+                bound(services.GET_CRL, service.get_crl),
+                bound(services.SHOW_MANIFEST, service.show_manifest),
+                bound(services.LIST_EVIDENCE, service.list_evidence),
             ],
             identify=rpc.by_certificate(lambda: trust),
         )
-        states = server.add_health(grpc_server, [SERVICE])
+        states = server.add_health(grpc_server, [services.COORDINATOR])
         port = server.bind(grpc_server, values.listen, server.credentials(identity.get))
         stop = server.until_told_to_stop()
         grpc_server.start()
         server.set_health(states, "", serving=True)
-        server.set_health(states, SERVICE, serving=True)
+        server.set_health(states, services.COORDINATOR, serving=True)
         address = f"{values.listen.rpartition(':')[0]}:{port}"
         _log.info("coordinator %s listens on %s", identity.get().name, address)
         ready(identity.get().name, address)

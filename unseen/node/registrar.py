@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 
 from mpc.errors import MpcError
 from mpc.wire.coordinator.v1 import coordinator_pb2 as wire
-from unseen import __version__
-from unseen.coordinator import server as coordinator
+from unseen import __version__, services
 from unseen.governance import files
 from unseen.governance.documents import Signed
 from unseen.governance.enrolment import Identity
@@ -106,7 +105,7 @@ class Registrar:
     def _once(self, client: Client) -> int:
         now = self._announced()
         request = wire.Announcement(address=now.address, version=__version__, products=now.products)
-        answer = client.call(coordinator.ANNOUNCE, request)
+        answer = client.call(services.ANNOUNCE, request)
         update_crl(self._home, self._identity(), client, offered=answer.crl_number)
         for manifest in now.manifests:
             self._show(client, manifest)
@@ -116,7 +115,7 @@ class Registrar:
     def _show(self, client: Client, manifest: Signed) -> None:
         if manifest.document in self._shown:
             return
-        first = client.call(coordinator.SHOW_MANIFEST, coordinator.to_wire(manifest))
+        first = client.call(services.SHOW_MANIFEST, services.manifest_to_wire(manifest))
         self._shown.add(manifest.document)
         if not first.same:
             # Either this state directory was restored from an old backup, or somebody else signs with this node's key.
@@ -140,8 +139,10 @@ def connect(identity: Identity, *, peer: str, address: str) -> Client:
     )
 
 
-def update_crl(home: Home, identity: Identity, client: Client, *, offered: int) -> bool:
-    """Fetch the coordinator's revocation list if it is newer than one's own. Returns whether it was.
+def update_crl(home: Home, identity: Identity, client: Client, *, offered: int | None = None) -> bool:
+    """Install the coordinator's revocation list if it is newer than one's own. Returns whether it was.
+
+    It is not fetched where `offered`, the number that the coordinator states, says that it is not newer.
 
     Raises:
         PolicyError: ``crl-untrusted``: the list is not signed by the CA's root.
@@ -149,11 +150,12 @@ def update_crl(home: Home, identity: Identity, client: Client, *, offered: int) 
         OSError: the list cannot be written.
     """
     root = load_root(identity.root)
-    if offered <= parse_crl(files.read(home.crl, what="a revocation list"), root=root).number:
+    own = parse_crl(files.read(home.crl, what="a revocation list"), root=root).number
+    if offered is not None and offered <= own:
         return False
-    pem = client.call(coordinator.GET_CRL, wire.GetCrlRequest()).pem
+    pem = client.call(services.GET_CRL, wire.GetCrlRequest()).pem
     number = parse_crl(pem, root=root).number
-    if number < offered:
+    if number <= own:
         return False
     files.replace(home.crl, pem)
     _log.info("revocation list %d installed", number)

@@ -22,7 +22,7 @@ from mpc.transport.grpc import Relay, Target, Usage, Words
 from mpc.wire.coordinator.v1 import coordinator_pb2
 from mpc.wire.node.v1 import node_pb2 as wire
 from protocols.lookup import table as lookup
-from unseen import __version__, rpc, server
+from unseen import __version__, rpc, server, services
 from unseen.governance import ledger as ledgers
 from unseen.governance.documents import Signed, format_time, to_json
 from unseen.governance.enrolment import Identity
@@ -36,21 +36,15 @@ from unseen.node.pipes import Report
 from unseen.node.registrar import Announced, Registrar
 from unseen.node.settings import NodeSettings, Product
 from unseen.node.supervisor import Supervisor
-from unseen.rpc import Caller, Unary, bound
+from unseen.rpc import Caller, bound
 from unseen.watch import Watched, stamp_of
-
-NODE = "unseen.node.v1.Node"
-CONTROL = "unseen.node.v1.Control"
-DESCRIBE = Unary(NODE, "Describe", wire.DescribeRequest, wire.Description)
-ROTATE = Unary(CONTROL, "Rotate", wire.RotateRequest, wire.RotateReply)
-STATUS = Unary(CONTROL, "Status", wire.StatusRequest, wire.NodeStatus)
-CONTROL_SOCKET = "control"
 
 NAME = re.compile(LABEL)
 
 UNARY_THREADS = 16
 """Threads for calls other than sessions."""
 WATCH_EVERY_S = 0.5
+MANIFESTS_AT_ONCE = 1000
 
 _log = logging.getLogger(__name__)
 
@@ -90,6 +84,21 @@ class Node:
             products=[self._describe(product, caller.name) for product in self._settings.product],
             continuity=[to_json(statement) for statement in self._identity.get().continuity],
         )
+
+    def list_manifests(self, request: wire.ListManifestsRequest, _: Caller) -> wire.Manifests:
+        """The product's manifests up to the current one, at most `MANIFESTS_AT_ONCE` of them, the newest."""
+        product = self._settings.find(request.product)
+        if product is None:
+            raise _unknown(request.product)
+        epoch = self._supervisors[product.name].report.epoch
+        if not epoch:
+            raise PolicyError(
+                "the first table is still being built", code="epoch-not-ready", remedy="Try again in a minute."
+            )
+        first = max(request.since_epoch or epoch, epoch - MANIFESTS_AT_ONCE + 1)
+        store = EpochStore(self._home.product(product.name))
+        found = [store.manifest(number) for number in store.numbers() if first <= number <= epoch]
+        return wire.Manifests(manifests=[to_json(signed) for signed in found])
 
     def rotate(self, request: wire.RotateRequest, _: Caller) -> wire.RotateReply:
         """Ask a product's process for its next epoch."""
@@ -166,11 +175,7 @@ class Node:
         try:
             product = self._settings.find(hello.product)
             if product is None:
-                raise PolicyError(
-                    f"there is no product {hello.product[:63]!r} here",
-                    code="product-unknown",
-                    remedy="`unseen products` lists what there is.",
-                )
+                raise _unknown(hello.product)
             if hello.operator != product.operator:
                 raise PolicyError(
                     f"{product.name} is served by {product.operator}, asked was {hello.operator[:63]!r}",
@@ -262,8 +267,12 @@ class Node:
             options=transport.server_options(),
         )
         self._relay.add_to(public)
-        rpc.add_methods(public, [bound(DESCRIBE, self.describe)], identify=rpc.by_certificate(lambda: self._trust))
-        self._health = server.add_health(public, [NODE, transport.SERVICE])
+        rpc.add_methods(
+            public,
+            [bound(services.DESCRIBE, self.describe), bound(services.LIST_MANIFESTS, self.list_manifests)],
+            identify=rpc.by_certificate(lambda: self._trust),
+        )
+        self._health = server.add_health(public, [services.NODE, transport.SERVICE])
         port = server.bind(public, self._settings.listen, server.credentials(self._identity.get))
         if self._settings.advertise is None:
             self._address = f"{self._settings.listen.rpartition(':')[0]}:{port}"
@@ -296,10 +305,12 @@ class Node:
 
     def _control(self) -> grpc.Server:
         """The owner's own door: a Unix socket in a directory that nobody else can enter."""
-        path = self._home.socket(CONTROL_SOCKET)
+        path = self._home.socket(services.CONTROL_SOCKET)
         path.unlink(missing_ok=True)
         control = server.make_server(trust=None, threads=2)
-        rpc.add_methods(control, [bound(ROTATE, self.rotate), bound(STATUS, self.status)], identify=rpc.owner)
+        rpc.add_methods(
+            control, [bound(services.ROTATE, self.rotate), bound(services.STATUS, self.status)], identify=rpc.owner
+        )
         control.add_insecure_port(f"unix:{path}")
         control.start()
         return control
@@ -316,6 +327,14 @@ def _refusal(code: str, requester: str, words: Words) -> Note:
         product=_name_or_none(hello.product),
         operator=hello.operator if hello.operator == lookup.OPERATOR.name else None,
         operator_version=hello.operator_version,
+    )
+
+
+def _unknown(product: str) -> PolicyError:
+    return PolicyError(
+        f"there is no product {product[:63]!r} here",
+        code="product-unknown",
+        remedy="`unseen products` lists what there is.",
     )
 
 

@@ -130,7 +130,7 @@ class Product(BaseModel):
             code = self.data.codes.get(answer)
             if code is None:
                 raise UsageError(
-                    f"product {self.name}: an answer has no code. Add it to product.data.codes, which knows {sorted(self.data.codes)}."
+                    f"product {self.name}: an answer has no code; there are codes for {sorted(self.data.codes)}. Add it."
                 )
             return code.to_bytes(self.answer_bytes, "little")
         data = answer.encode()

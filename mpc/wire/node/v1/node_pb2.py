@@ -24,35 +24,39 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19unseen/node/v1/node.proto\x12\x0eunseen.node.v1\"\x11\n\x0f\x44\x65scribeRequest\"]\n\x04Term\x12\x10\n\x08scenario\x18\x01 \x01(\t\x12\x17\n\x0f\x63onsent_issuers\x18\x02 \x03(\t\x12\x15\n\rcalls_per_day\x18\x03 \x01(\x04\x12\x13\n\x0bvalid_until\x18\x04 \x01(\t\")\n\nAnswerCode\x12\x0c\n\x04\x63ode\x18\x01 \x01(\r\x12\r\n\x05label\x18\x02 \x01(\t\"\xb7\x02\n\x07Product\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08operator\x18\x02 \x01(\t\x12\x18\n\x10operator_version\x18\x03 \x01(\r\x12\r\n\x05suite\x18\x04 \x01(\t\x12\x10\n\x08key_form\x18\x05 \x01(\t\x12\x0c\n\x04pair\x18\x06 \x01(\x08\x12\x14\n\x0c\x61nswer_bytes\x18\x07 \x01(\r\x12)\n\x05\x63odes\x18\x08 \x03(\x0b\x32\x1a.unseen.node.v1.AnswerCode\x12\x18\n\x10requires_consent\x18\t \x01(\x08\x12#\n\x05terms\x18\n \x03(\x0b\x32\x14.unseen.node.v1.Term\x12\r\n\x05\x65poch\x18\x0b \x01(\x04\x12\x12\n\nepoch_ends\x18\x0c \x01(\t\x12\x0f\n\x07serving\x18\r \x01(\x08\x12\x0f\n\x07problem\x18\x0e \x01(\t\"|\n\x0b\x44\x65scription\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07time_ms\x18\x02 \x01(\x03\x12\x0f\n\x07version\x18\x03 \x01(\t\x12)\n\x08products\x18\x04 \x03(\x0b\x32\x17.unseen.node.v1.Product\x12\x12\n\ncontinuity\x18\x05 \x03(\t\" \n\rRotateRequest\x12\x0f\n\x07product\x18\x01 \x01(\t\"\x1c\n\x0bRotateReply\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\"\x0f\n\rStatusRequest\"|\n\rProductStatus\x12(\n\x07product\x18\x01 \x01(\x0b\x32\x17.unseen.node.v1.Product\x12\x0b\n\x03pid\x18\x02 \x01(\r\x12\x10\n\x08restarts\x18\x03 \x01(\r\x12\x10\n\x08\x62uilding\x18\x04 \x01(\x04\x12\x10\n\x08sessions\x18\x05 \x01(\x04\"\xc8\x01\n\nNodeStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07time_ms\x18\x02 \x01(\x03\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\x12/\n\x08products\x18\x05 \x03(\x0b\x32\x1d.unseen.node.v1.ProductStatus\x12\x13\n\x0b\x63oordinator\x18\x06 \x01(\t\x12\x1b\n\x13\x63oordinator_problem\x18\x07 \x01(\t\x12\x16\n\x0epolicy_problem\x18\x08 \x01(\t2P\n\x04Node\x12H\n\x08\x44\x65scribe\x12\x1f.unseen.node.v1.DescribeRequest\x1a\x1b.unseen.node.v1.Description2\x94\x01\n\x07\x43ontrol\x12\x44\n\x06Rotate\x12\x1d.unseen.node.v1.RotateRequest\x1a\x1b.unseen.node.v1.RotateReply\x12\x43\n\x06Status\x12\x1d.unseen.node.v1.StatusRequest\x1a\x1a.unseen.node.v1.NodeStatusb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19unseen/node/v1/node.proto\x12\x0eunseen.node.v1\"<\n\x14ListManifestsRequest\x12\x0f\n\x07product\x18\x01 \x01(\t\x12\x13\n\x0bsince_epoch\x18\x02 \x01(\x04\"\x1e\n\tManifests\x12\x11\n\tmanifests\x18\x01 \x03(\t\"\x11\n\x0f\x44\x65scribeRequest\"]\n\x04Term\x12\x10\n\x08scenario\x18\x01 \x01(\t\x12\x17\n\x0f\x63onsent_issuers\x18\x02 \x03(\t\x12\x15\n\rcalls_per_day\x18\x03 \x01(\x04\x12\x13\n\x0bvalid_until\x18\x04 \x01(\t\")\n\nAnswerCode\x12\x0c\n\x04\x63ode\x18\x01 \x01(\r\x12\r\n\x05label\x18\x02 \x01(\t\"\xb7\x02\n\x07Product\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08operator\x18\x02 \x01(\t\x12\x18\n\x10operator_version\x18\x03 \x01(\r\x12\r\n\x05suite\x18\x04 \x01(\t\x12\x10\n\x08key_form\x18\x05 \x01(\t\x12\x0c\n\x04pair\x18\x06 \x01(\x08\x12\x14\n\x0c\x61nswer_bytes\x18\x07 \x01(\r\x12)\n\x05\x63odes\x18\x08 \x03(\x0b\x32\x1a.unseen.node.v1.AnswerCode\x12\x18\n\x10requires_consent\x18\t \x01(\x08\x12#\n\x05terms\x18\n \x03(\x0b\x32\x14.unseen.node.v1.Term\x12\r\n\x05\x65poch\x18\x0b \x01(\x04\x12\x12\n\nepoch_ends\x18\x0c \x01(\t\x12\x0f\n\x07serving\x18\r \x01(\x08\x12\x0f\n\x07problem\x18\x0e \x01(\t\"|\n\x0b\x44\x65scription\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07time_ms\x18\x02 \x01(\x03\x12\x0f\n\x07version\x18\x03 \x01(\t\x12)\n\x08products\x18\x04 \x03(\x0b\x32\x17.unseen.node.v1.Product\x12\x12\n\ncontinuity\x18\x05 \x03(\t\" \n\rRotateRequest\x12\x0f\n\x07product\x18\x01 \x01(\t\"\x1c\n\x0bRotateReply\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\"\x0f\n\rStatusRequest\"|\n\rProductStatus\x12(\n\x07product\x18\x01 \x01(\x0b\x32\x17.unseen.node.v1.Product\x12\x0b\n\x03pid\x18\x02 \x01(\r\x12\x10\n\x08restarts\x18\x03 \x01(\r\x12\x10\n\x08\x62uilding\x18\x04 \x01(\x04\x12\x10\n\x08sessions\x18\x05 \x01(\x04\"\xc8\x01\n\nNodeStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07time_ms\x18\x02 \x01(\x03\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\x12/\n\x08products\x18\x05 \x03(\x0b\x32\x1d.unseen.node.v1.ProductStatus\x12\x13\n\x0b\x63oordinator\x18\x06 \x01(\t\x12\x1b\n\x13\x63oordinator_problem\x18\x07 \x01(\t\x12\x16\n\x0epolicy_problem\x18\x08 \x01(\t2\xa2\x01\n\x04Node\x12H\n\x08\x44\x65scribe\x12\x1f.unseen.node.v1.DescribeRequest\x1a\x1b.unseen.node.v1.Description\x12P\n\rListManifests\x12$.unseen.node.v1.ListManifestsRequest\x1a\x19.unseen.node.v1.Manifests2\x94\x01\n\x07\x43ontrol\x12\x44\n\x06Rotate\x12\x1d.unseen.node.v1.RotateRequest\x1a\x1b.unseen.node.v1.RotateReply\x12\x43\n\x06Status\x12\x1d.unseen.node.v1.StatusRequest\x1a\x1a.unseen.node.v1.NodeStatusb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'unseen.node.v1.node_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DESCRIBEREQUEST']._serialized_start=45
-  _globals['_DESCRIBEREQUEST']._serialized_end=62
-  _globals['_TERM']._serialized_start=64
-  _globals['_TERM']._serialized_end=157
-  _globals['_ANSWERCODE']._serialized_start=159
-  _globals['_ANSWERCODE']._serialized_end=200
-  _globals['_PRODUCT']._serialized_start=203
-  _globals['_PRODUCT']._serialized_end=514
-  _globals['_DESCRIPTION']._serialized_start=516
-  _globals['_DESCRIPTION']._serialized_end=640
-  _globals['_ROTATEREQUEST']._serialized_start=642
-  _globals['_ROTATEREQUEST']._serialized_end=674
-  _globals['_ROTATEREPLY']._serialized_start=676
-  _globals['_ROTATEREPLY']._serialized_end=704
-  _globals['_STATUSREQUEST']._serialized_start=706
-  _globals['_STATUSREQUEST']._serialized_end=721
-  _globals['_PRODUCTSTATUS']._serialized_start=723
-  _globals['_PRODUCTSTATUS']._serialized_end=847
-  _globals['_NODESTATUS']._serialized_start=850
-  _globals['_NODESTATUS']._serialized_end=1050
-  _globals['_NODE']._serialized_start=1052
-  _globals['_NODE']._serialized_end=1132
-  _globals['_CONTROL']._serialized_start=1135
-  _globals['_CONTROL']._serialized_end=1283
+  _globals['_LISTMANIFESTSREQUEST']._serialized_start=45
+  _globals['_LISTMANIFESTSREQUEST']._serialized_end=105
+  _globals['_MANIFESTS']._serialized_start=107
+  _globals['_MANIFESTS']._serialized_end=137
+  _globals['_DESCRIBEREQUEST']._serialized_start=139
+  _globals['_DESCRIBEREQUEST']._serialized_end=156
+  _globals['_TERM']._serialized_start=158
+  _globals['_TERM']._serialized_end=251
+  _globals['_ANSWERCODE']._serialized_start=253
+  _globals['_ANSWERCODE']._serialized_end=294
+  _globals['_PRODUCT']._serialized_start=297
+  _globals['_PRODUCT']._serialized_end=608
+  _globals['_DESCRIPTION']._serialized_start=610
+  _globals['_DESCRIPTION']._serialized_end=734
+  _globals['_ROTATEREQUEST']._serialized_start=736
+  _globals['_ROTATEREQUEST']._serialized_end=768
+  _globals['_ROTATEREPLY']._serialized_start=770
+  _globals['_ROTATEREPLY']._serialized_end=798
+  _globals['_STATUSREQUEST']._serialized_start=800
+  _globals['_STATUSREQUEST']._serialized_end=815
+  _globals['_PRODUCTSTATUS']._serialized_start=817
+  _globals['_PRODUCTSTATUS']._serialized_end=941
+  _globals['_NODESTATUS']._serialized_start=944
+  _globals['_NODESTATUS']._serialized_end=1144
+  _globals['_NODE']._serialized_start=1147
+  _globals['_NODE']._serialized_end=1309
+  _globals['_CONTROL']._serialized_start=1312
+  _globals['_CONTROL']._serialized_end=1460
 # @@protoc_insertion_point(module_scope)

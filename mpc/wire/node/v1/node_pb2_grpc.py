@@ -39,6 +39,11 @@ class NodeStub:
                 request_serializer=unseen_dot_node_dot_v1_dot_node__pb2.DescribeRequest.SerializeToString,
                 response_deserializer=unseen_dot_node_dot_v1_dot_node__pb2.Description.FromString,
                 _registered_method=True)
+        self.ListManifests = channel.unary_unary(
+                '/unseen.node.v1.Node/ListManifests',
+                request_serializer=unseen_dot_node_dot_v1_dot_node__pb2.ListManifestsRequest.SerializeToString,
+                response_deserializer=unseen_dot_node_dot_v1_dot_node__pb2.Manifests.FromString,
+                _registered_method=True)
 
 
 class NodeServicer:
@@ -51,6 +56,13 @@ class NodeServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListManifests(self, request, context):
+        """Manifests are the same for everybody and public among the parties: an identity platform, which asks no product, needs them too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NodeServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -58,6 +70,11 @@ def add_NodeServicer_to_server(servicer, server):
                     servicer.Describe,
                     request_deserializer=unseen_dot_node_dot_v1_dot_node__pb2.DescribeRequest.FromString,
                     response_serializer=unseen_dot_node_dot_v1_dot_node__pb2.Description.SerializeToString,
+            ),
+            'ListManifests': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListManifests,
+                    request_deserializer=unseen_dot_node_dot_v1_dot_node__pb2.ListManifestsRequest.FromString,
+                    response_serializer=unseen_dot_node_dot_v1_dot_node__pb2.Manifests.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -87,6 +104,33 @@ class Node:
             '/unseen.node.v1.Node/Describe',
             unseen_dot_node_dot_v1_dot_node__pb2.DescribeRequest.SerializeToString,
             unseen_dot_node_dot_v1_dot_node__pb2.Description.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListManifests(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/unseen.node.v1.Node/ListManifests',
+            unseen_dot_node_dot_v1_dot_node__pb2.ListManifestsRequest.SerializeToString,
+            unseen_dot_node_dot_v1_dot_node__pb2.Manifests.FromString,
             options,
             channel_credentials,
             insecure,
