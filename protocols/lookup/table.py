@@ -484,9 +484,7 @@ def _evaluate(
     if len(accepted):
         nonce = _random_scalars(suite, rng, 1)[0]
         public_key = np.frombuffer(spec.public_key, dtype=np.uint8)
-        proof = oprf.prove(
-            suite.name, Mode.VOPRF, epoch.private_key, public_key, blinded[accepted], evaluated, nonce=nonce
-        )
+        proof = oprf.prove(suite.name, Mode.VOPRF, epoch.private_key, public_key, blinded[accepted], evaluated, nonce)
         wipe(nonce)
     reply = wire.Evaluation(
         epoch=header.epoch,
