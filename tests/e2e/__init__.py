@@ -1,0 +1,1 @@
+"""Tests on real processes: nodes, a coordinator, the command line."""

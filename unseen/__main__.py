@@ -1,0 +1,5 @@
+"""``python -m unseen``: the same as the command ``unseen``."""
+
+from unseen.cli import main
+
+main()
