@@ -39,6 +39,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Select,
     String,
     Table,
     Text,
@@ -564,7 +565,11 @@ def _prepare_sqlite(engine: Engine) -> None:
 def _take_lock(connection: Connection, ledger_id: str) -> None:
     """Makes this transaction the only one that extends the chain. On SQLite, BEGIN IMMEDIATE has done so already."""
     if connection.dialect.name != "sqlite":
-        connection.execute(select(_ledger.c.id).where(_ledger.c.id == ledger_id).with_for_update())
+        connection.execute(_lock_statement(ledger_id))
+
+
+def _lock_statement(ledger_id: str) -> Select[tuple[str]]:
+    return select(_ledger.c.id).where(_ledger.c.id == ledger_id).with_for_update()
 
 
 @contextmanager
@@ -582,7 +587,9 @@ def _durable(engine: Engine) -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     """The database's own short reason, without the statement and its parameters."""
-    return str(error.orig) if isinstance(error, DBAPIError) else type(error).__name__
+    if isinstance(error, DBAPIError):
+        return str(error.orig)
+    return str(error) if isinstance(error, sqlite3.Error) else type(error).__name__
 
 
 # Verifying ----------------------------------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ def read_policy(path: Path) -> Policy:
         rules = _File.model_validate(content).allow
     except ValidationError as error:
         found = [_fault(dict(problem)) for problem in error.errors(include_url=False, include_input=False)]
-        raise UsageError(f"{path}: {'; '.join(found)}. See the example in docs/operations/policy.md.") from None
+        raise UsageError(f"{path}: {'; '.join(found)}. A rule has the keys {', '.join(Rule.model_fields)}.") from None
     for number, rule in enumerate(rules, start=1):
         for field in ("valid_from", "valid_until"):
             if getattr(rule, field).tzinfo is None:
