@@ -1,8 +1,12 @@
 //! Batch kernels on contiguous byte buffers: a prime-order group, the OPRF over it, hashing, and a pseudorandom generator.
 //!
-//! The modules here know no Python; [`py`] is a thin layer of bindings over them and nothing else.
+//! The modules here know no Python; `py` is a thin layer of bindings over them and nothing else.
 //! Code that touches a secret runs in constant time. A function whose time depends on its inputs ends in `_vartime`,
 //! and may be given public data only. Secrets held on this side are zeroized when they are dropped.
+//!
+//! What the processor offers is found out when it is needed: AVX2 for the group, VAES or AES-NI for the generator, SHA
+//! instructions or AVX2 for the hashes. No build flag is needed for that. The portable path is forced by
+//! `RUSTFLAGS='--cfg curve25519_dalek_backend="serial" --cfg aes_backend="soft" --cfg sha2_backend="soft"'`.
 
 mod error;
 pub mod group;

@@ -3,6 +3,8 @@
 //! The names are the RFC's. Everything is a batch: row `i` of the output belongs to row `i` of the input.
 //! Randomness is always an argument, so that whoever calls decides where it comes from and tests can repeat it.
 
+use std::slice;
+
 use sha2::digest::Digest;
 use sha2::digest::common::BlockSizeUser;
 use subtle::ConstantTimeEq;
@@ -146,7 +148,7 @@ impl<S: Suite> Context<S> {
         let k = decode_scalar::<S::Group>(private)?;
         let r = decode_scalar::<S::Group>(nonce)?;
         let mut own = vec![0; S::Group::ELEMENT_LENGTH];
-        S::Group::mul_base_encode(&[*k], &mut own);
+        S::Group::mul_base_encode(slice::from_ref(&*k), &mut own);
         if !bool::from(own.ct_eq(public)) {
             // The same nonce under two public keys would also give the private key away.
             return Err(Error::Misuse("the public key does not belong to the private key"));
@@ -156,7 +158,7 @@ impl<S: Suite> Context<S> {
         let m = S::Group::combine_vartime(&d, &c_i);
         let z = S::Group::mul(&k, &m);
         let mut t2 = vec![0; S::Group::ELEMENT_LENGTH];
-        S::Group::mul_base_encode(&[*r], &mut t2);
+        S::Group::mul_base_encode(slice::from_ref(&*r), &mut t2);
         let t3 = S::Group::mul(&r, &m);
         let [m, z, t3] = [m, z, t3].map(|element| encode::<S>(&element));
         let c = self.challenge(&[public, &m, &z, &t2, &t3]);
@@ -283,7 +285,7 @@ fn encode_scalar<S: Suite>(scalar: &Scalar<S>) -> Vec<u8> {
 /// The public key of a private key.
 pub fn public_key<S: Suite>(private: &[u8], public: &mut [u8]) -> Result<(), Error> {
     let private = decode_scalar::<S::Group>(private)?;
-    S::Group::mul_base_encode(&[*private], public);
+    S::Group::mul_base_encode(slice::from_ref(&*private), public);
     Ok(())
 }
 

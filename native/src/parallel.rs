@@ -1,5 +1,6 @@
 //! How a batch is spread over threads: one pool for the process, and none for a small batch.
 
+use std::process;
 use std::sync::OnceLock;
 
 use rayon::prelude::*;
@@ -47,16 +48,18 @@ fn bad_threads() -> String {
 
 /// The pool, built when the first large batch needs it; none where one thread is all there is.
 fn pool() -> Option<&'static ThreadPool> {
-    static POOL: OnceLock<Option<ThreadPool>> = OnceLock::new();
-    POOL.get_or_init(|| {
+    static POOL: OnceLock<Option<(u32, ThreadPool)>> = OnceLock::new();
+    let built = POOL.get_or_init(|| {
         let threads = threads().unwrap_or(1);
         if threads == 1 {
             return None;
         }
         // Where the system grants no threads the work is still done, on the caller's own.
-        ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("unseen-{i}")).build().ok()
-    })
-    .as_ref()
+        let pool = ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("unseen-{i}")).build();
+        pool.ok().map(|pool| (process::id(), pool))
+    });
+    // A forked child inherits the pool without its threads, and would wait for them for ever.
+    built.as_ref().filter(|(owner, _)| *owner == process::id()).map(|(_, pool)| pool)
 }
 
 /// Fills `out`, rows of `width` bytes, chunk by chunk: `work(i, rows)` fills the rows from row `i` on.
@@ -69,15 +72,16 @@ where
     F: Fn(usize, &mut [T]) -> Result<(), E> + Sync,
 {
     let rows = out.len() / width;
-    match pool() {
-        Some(pool) if rows > grain.serial => {
+    let pool = if rows > grain.serial { pool() } else { None };
+    match pool {
+        Some(pool) => {
             let chunk = rows.div_ceil(pool.current_num_threads()).clamp(1, grain.chunk);
             let failed = pool.install(|| {
                 out.par_chunks_mut(chunk * width).enumerate().find_map_first(|(i, rows)| work(i * chunk, rows).err())
             });
             failed.map_or(Ok(()), Err)
         }
-        _ => {
+        None => {
             let mut chunks = out.chunks_mut(grain.chunk * width).enumerate();
             chunks.try_for_each(|(i, rows)| work(i * grain.chunk, rows))
         }

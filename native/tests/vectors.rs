@@ -1,10 +1,5 @@
-//! The pure modules against the vectors that the Python tests use too, so that every backend can be checked alone:
-//!
-//! ```text
-//! cargo test --no-default-features
-//! RUSTFLAGS='--cfg curve25519_dalek_backend="serial" --cfg aes_backend="soft" --cfg sha2_backend="soft"' \
-//!     cargo test --no-default-features --target-dir target/portable
-//! ```
+//! The pure modules against the vectors that the Python tests use too, so that every backend can be checked alone, the
+//! portable one (see the crate's page) with `cargo test --no-default-features --target-dir target/portable`.
 
 use std::fs;
 use std::path::Path;
