@@ -271,25 +271,21 @@ def _csv(data_set: DataSet, path: Path) -> Iterator[pa.RecordBatch]:
 
 
 def _csv_header(data_set: DataSet, path: Path) -> list[str]:
-    with path.open("rb") as raw:
-        if raw.read(2) in (b"\xff\xfe", b"\xfe\xff"):
-            raise _wrong_encoding(data_set)
     utf8 = data_set.encoding.lower().replace("_", "-") in ("utf-8", "utf8")
+    encoding = "utf-8-sig" if utf8 else data_set.encoding
     try:
-        with path.open(encoding="utf-8-sig" if utf8 else data_set.encoding, newline="") as file:
-            return next((line for line in csv.reader(itertools.islice(file, 100)) if line), None) or _no_header(path)
+        with path.open("rb") as file:  # decoded line by line: a bad byte further on is reported with its row, later
+            lines = (line.decode(encoding) for line in itertools.islice(file, 100))
+            header = next((fields for fields in csv.reader(lines) if fields), None)
     except LookupError:
         raise UsageError(f"There is no encoding {data_set.encoding!r}; utf-8 and gb18030 are the usual ones.") from None
     except UnicodeDecodeError:
         raise _wrong_encoding(data_set) from None
     except csv.Error:
-        raise UsageError(
-            f"{path.name} does not begin with a line of column names: check that it is a CSV file."
-        ) from None
-
-
-def _no_header(path: Path) -> list[str]:
-    raise UsageError(f"{path.name} is empty; a CSV file begins with a line of column names.")
+        raise UsageError(f"{path.name} does not begin with a line of column names: is it a CSV file?") from None
+    if header is None:
+        raise UsageError(f"{path.name} is empty; a CSV file begins with a line of column names.")
+    return header
 
 
 def _csv_batches(data_set: DataSet, path: Path, kind: pa.DataType) -> Iterator[pa.RecordBatch]:
@@ -369,9 +365,7 @@ def _sql(data_set: DataSet, url: str | sa.URL) -> Iterator[pa.RecordBatch]:
         inspector = sa.inspect(engine)
         tables = [*inspector.get_table_names(), *inspector.get_view_names()]
         if data_set.table not in tables:
-            raise UsageError(
-                f"There is no table {data_set.table!r}; the data base has: {', '.join(map(repr, tables))}."
-            )
+            raise UsageError(f"There is no table {data_set.table!r}; there are: {', '.join(map(repr, tables))}.")
         _check_columns(data_set, [c["name"] for c in inspector.get_columns(data_set.table)])
         columns: list[sa.ColumnClause[Any]] = [sa.column(c) for c in data_set.columns]
         chosen: sa.Select[Any] = sa.select(*columns).select_from(sa.table(data_set.table))

@@ -158,9 +158,9 @@ def assemble(spec: TableSpec, tags: NDArray[np.uint64], masked: NDArray[np.uint8
     """
     if tags.shape != (spec.rows,) or masked.shape != (spec.rows, spec.answer_bytes):
         raise DamagedTable(
-            f"{len(tags)} and {masked.shape} rows where {spec.rows} of width {spec.answer_bytes} belong."
+            f"The columns are not {spec.rows} rows with {spec.answer_bytes}-byte answers: build or fetch them again."
         )
-    if not bool(np.all(tags[:-1] < tags[1:])):
+    if not increasing(tags):
         raise DamagedTable("The table's tags do not strictly increase: build or fetch it again.")
     digest = hashlib.sha256(spec.header())
     digest.update(_little_endian(tags))
