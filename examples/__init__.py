@@ -1,0 +1,1 @@
+"""Runnable examples, each one run by a test."""
