@@ -22,7 +22,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import compress
 from typing import Protocol, TypeVar, cast
 
 import numpy as np
@@ -86,21 +87,8 @@ def query_inputs(keys: Packed, *, product: str, key_form: str) -> Packed:
         key_form: the form that the keys are in.
     """
     words = [w.encode() for w in (product, key_form)]
-    prefix = np.frombuffer(_DOMAIN + b"".join(len(w).to_bytes(2, "big") + w for w in words), dtype=np.uint8)
-    n, p = len(keys), len(prefix)
-    lengths = np.diff(keys.offsets)
-    offsets = np.zeros(n + 1, dtype=np.int64)
-    np.cumsum(lengths + p, out=offsets[1:])
-    first, last = int(keys.offsets[0]), int(keys.offsets[-1])
-    data = np.empty(int(offsets[-1]), dtype=np.uint8)
-    if n and lengths.min() == lengths.max():  # keys of one width, the usual case, need no scattering
-        rows = data.reshape(n, -1)
-        rows[:, :p] = prefix
-        rows[:, p:] = keys.data[first:last].reshape(n, -1)
-    else:
-        data[offsets[:-1, None] + np.arange(p)] = prefix
-        data[np.arange(last - first) + np.repeat(np.arange(1, n + 1) * p, lengths)] = keys.data[first:last]
-    return Packed(data=data, offsets=offsets)
+    prefix = _DOMAIN + b"".join(len(w).to_bytes(2, "big") + w for w in words)
+    return pack([prefix + key for key in keys])
 
 
 def blind(inputs: Packed, *, suite: Suite, rng: Rng) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -446,7 +434,7 @@ def send(channel: Channel, *, service: Service, rng: Rng) -> int:
             elif isinstance(request, wire.ManifestRequest):
                 channel.send(_manifests(service, request.since_epoch))
         except PolicyError as error:
-            channel.send(wire.Refused(code=error.code, message=error.reason, remedy=error.remedy))
+            channel.send(wire.Refused(code=error.code, message=_plain(error.reason), remedy=_plain(error.remedy)))
 
 
 def _manifests(service: Service, since_epoch: int) -> wire.Manifests:
@@ -489,7 +477,8 @@ def _evaluate(
     reply = wire.Evaluation(
         epoch=header.epoch,
         refusals=[
-            wire.Refusal(index=i, code=e.code, message=e.reason, remedy=e.remedy) for i, e in sorted(refusals.items())
+            wire.Refusal(index=i, code=e.code, message=_plain(e.reason), remedy=_plain(e.remedy))
+            for i, e in sorted(refusals.items())
         ],
         receipt=None if recorded.receipt is None else _to_wire(recorded.receipt),
     )
@@ -665,31 +654,24 @@ def _take(channel: Channel, table: Table, asked: _Asked) -> Answers:
     spec = table.spec
     suite = suites.get(spec.suite)
     n = len(asked.blinded)
-    result = Answers(
-        answered=np.zeros(n, dtype=np.bool_),
-        found=np.zeros(n, dtype=np.bool_),
-        answers=np.zeros((n, spec.answer_bytes), dtype=np.uint8),
-        refusals={},
-        receipts=(),
-    )
+    found = np.zeros(n, dtype=np.bool_)
+    answers = np.zeros((n, spec.answer_bytes), dtype=np.uint8)
     try:
         reply, (evaluated, proof) = _reply(channel, wire.Evaluation)
     except PolicyError as refusal:
-        return replace(result, refusals=dict.fromkeys(range(n), refusal))
+        return Answers(np.zeros(n, dtype=np.bool_), found, answers, dict.fromkeys(range(n), refusal), ())
     refused = [r.index for r in reply.refusals]
     channel.require(reply.epoch == spec.epoch, "an evaluation of the epoch that was asked")
     in_order = all(a < b for a, b in zip([-1, *refused], [*refused, n], strict=True))
     channel.require(in_order, "refusals in order, at most one per element")
     channel.require(len(evaluated) == n - len(refused), "one evaluated element for each that was not refused")
-    result = replace(
-        result,
-        refusals={r.index: _refusal(channel, r) for r in reply.refusals},
-        receipts=(_from_wire(reply.receipt),) if reply.HasField("receipt") else (),
-    )
+    refusals = {r.index: _refusal(channel, r) for r in reply.refusals}
+    receipts = (_from_wire(reply.receipt),) if reply.HasField("receipt") else ()
+    accepted = np.ones(n, dtype=np.bool_)
+    accepted[refused] = False
     if len(refused) == n:
         channel.require(not len(proof), "no proof where nothing was evaluated")
-        return result
-    accepted = np.setdiff1d(np.arange(n), refused, assume_unique=True)
+        return Answers(accepted, found, answers, refusals, receipts)
     sizes = oprf.sizes(suite.name)
     channel.require(
         evaluated.shape[1] == sizes.element and len(proof) == sizes.proof, "elements and a proof of the suite"
@@ -701,22 +683,20 @@ def _take(channel: Channel, table: Table, asked: _Asked) -> Answers:
         channel.require(False, f"element {error.index} canonically encoded and not the identity")
     except InvalidProof:
         channel.require(False, "a proof that the epoch's key was used", cheating=True)
-    inputs = asked.inputs if not refused else _select(asked.inputs, accepted)
+    inputs = asked.inputs if not refused else pack(list(compress(asked.inputs, accepted)))
     blinds = asked.blinds[accepted]
     y = oprf.finalize(suite.name, Mode.VOPRF, inputs, blinds, evaluated)
     wipe(blinds)
     wipe(asked.blinds)
-    found, masked = table.find(_tags(y))
-    answers = masked ^ _masks(y, spec.answer_bytes, suite)
+    found[accepted], masked = table.find(_tags(y))
+    answers[accepted] = masked ^ _masks(y, spec.answer_bytes, suite)
+    absent = accepted & ~found
     if spec.default_answer is None:
-        answers[~found] = 0
+        answers[absent] = 0
     else:
-        answers[~found] = np.frombuffer(spec.default_answer, dtype=np.uint8)
-        found[:] = True
-    result.answered[accepted] = True
-    result.found[accepted] = found
-    result.answers[accepted] = answers
-    return result
+        answers[absent] = np.frombuffer(spec.default_answer, dtype=np.uint8)
+        found = accepted
+    return Answers(accepted, found, answers, refusals, receipts)
 
 
 def _joined(parts: Sequence[Answers], width: int) -> Answers:
@@ -745,9 +725,14 @@ def _reply(channel: Channel, wanted: type[M]) -> tuple[M, list[Array]]:
 def _refusal(channel: Channel, refusal: wire.Refused | wire.Refusal) -> PolicyError:
     """A peer's refusal as an error. Its words may end in a terminal or a log: they have to be printable and short."""
     words = (refusal.message, refusal.remedy)
-    printable = _CODE.fullmatch(refusal.code) is not None and all(w.isprintable() and len(w) <= 1000 for w in words)
+    printable = _CODE.fullmatch(refusal.code) is not None and all(w == _plain(w) for w in words)
     channel.require(printable, "a refusal with a code in kebab case and printable text")
     return PolicyError(refusal.message, code=refusal.code, remedy=refusal.remedy)
+
+
+def _plain(text: str) -> str:
+    """The text as a refusal may carry it: without control characters, and not endless."""
+    return "".join(c if c.isprintable() else " " for c in text[:1000])
 
 
 def _to_wire(signed: SignedDocument) -> wire.SignedDocument:
@@ -756,9 +741,3 @@ def _to_wire(signed: SignedDocument) -> wire.SignedDocument:
 
 def _from_wire(signed: wire.SignedDocument) -> SignedDocument:
     return SignedDocument(signed.document, signed.signature, signed.certificate)
-
-
-def _select(packed: Packed, rows: NDArray[np.int64]) -> Packed:
-    """The items of the given rows."""
-    items = list(packed)
-    return pack([items[i] for i in rows])

@@ -382,6 +382,12 @@ def test_refusals_before_and_after_the_evaluation() -> None:
     assert got.receipts == (SignedDocument(b"r", b"s"),)
 
 
+def test_a_refusal_arrives_in_plain_and_bounded_words() -> None:
+    desk = Desk(early={0: PolicyError("two\nlines\x1b[2J", code="no", remedy="r" * 5000)})
+    refusal = run(ask(["person 0"]), desk).refusals[0]
+    assert (refusal.reason, refusal.remedy) == ("two lines [2J", "r" * 1000)
+
+
 def test_everything_refused_is_still_recorded() -> None:
     no = PolicyError("no", code="consent-expired")
     desk = Desk(early={0: no, 1: no}, receipt=SignedDocument(b"r", b"s"))
