@@ -45,6 +45,19 @@ def process_use(pid: int) -> ProcessUse:
     return ProcessUse(round(high_kib * 1024 / 1e6, 1), (int(fields[11]) + int(fields[12])) / ticks_per_s)
 
 
+def own_pid() -> int:
+    """The calling process."""
+    return os.getpid()
+
+
+def resident_mb(pid: int) -> float:
+    """What a process holds in memory now, 10^6 bytes, pages of mapped files that other processes share left out."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    return round(
+        next(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon:")) * 1024 / 1e6, 1
+    )
+
+
 def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0))

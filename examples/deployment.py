@@ -132,5 +132,11 @@ def wait_for_products(home: Path, node: Server, *, within_s: float, waiting: Cal
     raise CommandFailed(f"{node.name} does not serve after {passed:.0f} s:\n{_end_of(node.log)}")
 
 
+def product_pids(home: Path) -> list[int]:
+    """The process of each product of the node that runs from `home`."""
+    products = run("node", "status", "--home", home)["products"]
+    return [int(product["pid"]) for product in products] if isinstance(products, list) else []
+
+
 def _end_of(log: Path) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-15:])

@@ -277,9 +277,7 @@ def show_applicants(applicants: Applicants, labels: list[str], outcomes: list[st
     counts = {kind: outcomes.count(kind) for kind in ("agrees", "mismatch", "undeclared")}
     table = Table("applicant", "declared", "verified", "outcome", title="marriage-status · 婚姻核验")
     styles = {"mismatch": "red", "undeclared": "yellow", "agrees": "green"}
-    rows = [
-        i for kind in ("agrees", "mismatch", "undeclared") for i in _first(outcomes, kind, 3 if kind == "agrees" else 6)
-    ]
+    rows = _first(outcomes, "agrees", 3) + _first(outcomes, "mismatch", 6) + _first(outcomes, "undeclared", 6)
     for i in rows:
         style = styles[outcomes[i]]
         declared = shown_declaration(applicants.declared[i])
@@ -322,6 +320,17 @@ def show_report(measured: dict[str, dict[str, float | int]], learned: dict[str, 
     console.print(table)
 
 
+def clear(root: Path) -> None:
+    """Make an empty directory for the run; what an earlier run left there is removed, anything else is not."""
+    mark = root / ".marriage-verification"
+    if root.exists() and any(root.iterdir()):
+        if not mark.exists():
+            sys.exit(f"{root} holds something else. Choose another --out.")
+        shutil.rmtree(root)
+    root.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+
+
 def main() -> int:
     """Run the whole job. Returns 0 if every answer agrees with the plain join and the audit log verifies."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -330,9 +339,7 @@ def main() -> int:
     parser.add_argument("--suite", choices=["intl"], default="intl", help="cryptographic suite")
     options = parser.parse_args()
     root: Path = options.out
-    if root.exists():
-        shutil.rmtree(root)
-    root.mkdir(parents=True)
+    clear(root)
     started = time.monotonic()
 
     def done(step: str, **fields: object) -> None:
@@ -362,10 +369,6 @@ def main() -> int:
             "marriage-couple": list(couples),
         }
         consents = {p: get_consents(root, p, k, node.at, coordinator.at) for p, k in keys.items()}
-        rows = sum(
-            json.loads(json.loads((root / f"{p}.manifest.json").read_text())["document"])["table_rows"] for p in keys
-        )
-        done("serving", node=node.name, rows=rows, seconds=build_s)
         done("consents", n=sum(map(len, keys.values())))
         got = {p: ask(root, p, consents[p], node.at, coordinator.at) for p in keys}
     receipts = root / "receipts.jsonl"
