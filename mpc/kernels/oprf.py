@@ -145,7 +145,8 @@ def verify(
 ) -> None:
     """VerifyProof [RFC 9497, 2.2.2]. Returns nothing: a proof that does not verify raises InvalidProof.
 
-    An element of the batch that is the identity or not canonical raises InvalidEncoding with its index.
+    So does one that is malformed, and one for a public key that is no element. An element of the batch that is the
+    identity or not canonical raises InvalidEncoding with its index.
     Shapes as in `prove`; not constant-time, for everything here is public to both sides.
     """
     size = sizes(suite)
