@@ -690,10 +690,15 @@ class Acceptor:
             greeting = _first(incoming, context, caller.name)
             if greeting.hello != words.hello:
                 raise PeerError("HELLO and metadata differ", party=caller.name, protocol="transport", step="Hello")
-            disagreement = _disagreement(self._me, mine, caller.name, greeting.hello)
-            if disagreement:
-                yield _hello_frame(mine, ack=0, resume=False)  # so that the other side can name the field too
-                raise UsageError(disagreement)
+        except MpcError as error:
+            self._refused(caller, error)
+            _refuse(context, error)
+        disagreement = _disagreement(self._me, mine, caller.name, greeting.hello)
+        if disagreement:
+            self._refused(caller, UsageError(disagreement))  # first: the other side may hang up on reading what follows
+            yield _hello_frame(mine, ack=0, resume=False)  # so that it can name the field too
+            _refuse(context, UsageError(disagreement))
+        try:
             session, stream = self._session(caller, greeting)
         except MpcError as error:
             self._refused(caller, error)

@@ -22,6 +22,7 @@ from typing import NoReturn
 
 from mpc.channel import CHUNK_BYTES, Buffer
 from mpc.errors import ChannelClosed, ChannelTimeout, MpcError, PeerError, UsageError
+from mpc.transport.local import checked_label, checked_size, ended_by
 from mpc.wire.wire.v1 import frame_pb2
 
 FRAME_COST = 512
@@ -157,11 +158,6 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
             return value, at + 1
         shift += 7
     raise MalformedFrame("a number of more than 64 bits")
-
-
-def ended_by(party: str, reason: str) -> str:
-    """The text with which operations fail after `party` has closed a lane."""
-    return f"{party} ended the conversation" + (f": {reason}" if reason else "")
 
 
 class _State:
@@ -339,9 +335,7 @@ class Link:
 
     def fork(self, path: str, label: str) -> LinkLane:
         """See ``LinkLane.fork``; `path` is the lane's, here and below."""
-        if not label or "/" in label:
-            raise UsageError(f"A lane's label is not empty and has no slash; {label!r} does not do: choose another.")
-        child = f"{path}/{label}"
+        child = f"{path}/{checked_label(label)}"
         if len(child.encode()) > PATH_BYTES:
             raise UsageError(
                 f"A lane's path has at most {PATH_BYTES} bytes: choose shorter labels, or fork less deeply."
@@ -352,10 +346,7 @@ class Link:
 
     def write(self, path: str, buffers: Sequence[Buffer], *, last: bool) -> None:
         """See ``LinkLane.write``."""
-        size = sum(len(b) for b in buffers)
-        if size > CHUNK_BYTES:
-            raise UsageError(f"A chunk has at most {CHUNK_BYTES} bytes, this one {size}: cut it.")
-        cost = size + FRAME_COST
+        cost = checked_size(buffers) + FRAME_COST
         with self._lock:
             state = self._states[path]
             while True:

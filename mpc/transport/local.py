@@ -7,11 +7,31 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import combinations
 
-from mpc.channel import Buffer
-from mpc.errors import ChannelClosed, ChannelTimeout
+from mpc.channel import CHUNK_BYTES, Buffer
+from mpc.errors import ChannelClosed, ChannelTimeout, UsageError
 
 QUEUE_BYTES = 64 << 20
 """How much may lie unread in one direction of one lane before the writer waits."""
+
+
+def checked_size(buffers: Sequence[Buffer]) -> int:
+    """Size of a chunk in bytes; UsageError where it is larger than a lane carries."""
+    size = sum(len(b) for b in buffers)
+    if size > CHUNK_BYTES:
+        raise UsageError(f"A chunk has at most {CHUNK_BYTES} bytes, this one {size}: cut it.")
+    return size
+
+
+def checked_label(label: str) -> str:
+    """The label of a fork; UsageError where it could be taken for a path."""
+    if not label or "/" in label:
+        raise UsageError(f"A lane's label is not empty and has no slash; {label!r} does not do: choose another.")
+    return label
+
+
+def ended_by(party: str, reason: str) -> str:
+    """The text with which operations on a lane fail after `party` has closed it."""
+    return f"{party} ended the conversation" + (f": {reason}" if reason else "")
 
 
 class _Pipe:
@@ -99,6 +119,7 @@ class LocalLane:
 
     def write(self, buffers: Sequence[Buffer], *, last: bool) -> None:
         """Copy the chunk into the queue; waits while more than QUEUE_BYTES lie unread."""
+        checked_size(buffers)
         self._out.put(b"".join(buffers), last=last)
 
     def read(self, *, timeout_s: float | None) -> tuple[Buffer, bool]:
@@ -107,11 +128,11 @@ class LocalLane:
 
     def fork(self, label: str) -> LocalLane:
         """The lane that the peer's `fork` of the same label opens."""
-        return LocalLane(self._link, self._me, self._peer, f"{self._path}{label}/")
+        return LocalLane(self._link, self._me, self._peer, f"{self._path}{checked_label(label)}/")
 
     def close(self, reason: str = "") -> None:
         """End this lane and its forks at both ends."""
-        self._link.close(self._path, f"{self._me} ended the conversation" + (f": {reason}" if reason else ""))
+        self._link.close(self._path, ended_by(self._me, reason))
 
 
 def pair(a: str, b: str) -> tuple[LocalLane, LocalLane]:

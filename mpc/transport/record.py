@@ -37,6 +37,7 @@ from typing import BinaryIO
 
 from mpc.channel import CHUNK_BYTES, Buffer, Lane
 from mpc.errors import ChannelClosed, ChannelTimeout, UsageError
+from mpc.transport.local import checked_label, checked_size, ended_by
 
 MAGIC = b"unseen-recording-1\n"
 _RECORD = struct.Struct("<BHI")
@@ -184,6 +185,7 @@ class ReplayLane:
                 raise ChannelClosed(reel.ended)
             raise UsageError(f"Replay: {self._me} sends {where}, the recording ends before it. {_REMEDY}")
         wanted, wanted_last = reel.sent.popleft()
+        checked_size(buffers)
         data = b"".join(buffers)
         if data != wanted:
             at = next((i for i, (a, b) in enumerate(zip(data, wanted, strict=False)) if a != b), None)
@@ -203,11 +205,11 @@ class ReplayLane:
 
     def fork(self, label: str) -> ReplayLane:
         """The recorded lane below this one of that label."""
-        return ReplayLane(self._reels, self._me, self._peer, f"{self._path}/{label}")
+        return ReplayLane(self._reels, self._me, self._peer, f"{self._path}/{checked_label(label)}")
 
     def close(self, reason: str = "") -> None:
         """End this lane."""
-        self._closed = f"{self._me} ended the conversation" + (f": {reason}" if reason else "")
+        self._closed = ended_by(self._me, reason)
 
     def finish(self) -> None:
         """Check that everything in the recording was sent and received again.

@@ -27,9 +27,9 @@ from itertools import combinations
 
 from mpc.channel import Buffer
 from mpc.errors import UsageError
-from mpc.transport.local import LocalLane, pair
+from mpc.transport.local import LocalLane, checked_size, pair
 
-_STAMP = struct.Struct("<dQ")  # when the chunk arrives, seconds; how many messages led to it, itself included
+_STAMP = struct.Struct("<dQ")  # when the next chunk arrives, seconds; how many messages led to it, itself included
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,10 @@ class Network:
                 seconds += computed_s
         return _Moment(seconds, depth, thread, computed_s)
 
+    def _knows(self, party: str) -> bool:
+        """Whether the calling thread has acted for `party` before."""
+        return (id(self), party) in _moments.get()
+
     def _set(self, party: str, moment: _Moment) -> None:
         _moments.set({**_moments.get(), (id(self), party): moment})
         with self._lock:
@@ -183,25 +187,30 @@ class WanLane:
     def write(self, buffers: Sequence[Buffer], *, last: bool) -> None:
         """Send one chunk."""
         line = self._network._line_of(self.me, self.peer)
-        size = sum(len(b) for b in buffers)
+        size = checked_size(buffers)
         now = self._arrive()
         self._free_s = max(now.seconds, self._free_s) + size / line.bytes_per_s
         self._network._set(self.me, now)
         self._network._count(self.me, self.peer, size, last=last)
-        self._lane.write([_STAMP.pack(self._free_s + line.latency_s, now.depth + 1), *buffers], last=last)
+        self._lane.write([_STAMP.pack(self._free_s + line.latency_s, now.depth + 1)], last=False)
+        self._lane.write(buffers, last=last)
 
     def read(self, *, timeout_s: float | None) -> tuple[Buffer, bool]:
         """The next chunk and whether it ends its message. `timeout_s` is real time, not virtual."""
+        stamp, _ = self._lane.read(timeout_s=timeout_s)
+        arrival_s, depth = _STAMP.unpack(stamp)
         chunk, last = self._lane.read(timeout_s=timeout_s)
-        arrival_s, depth = _STAMP.unpack_from(chunk)
         now = self._arrive()
         self._reached = _Moment(max(now.seconds, arrival_s), max(now.depth, depth), now.thread, now.computed_s)
         self._network._set(self.me, self._reached)
-        return memoryview(chunk)[_STAMP.size :], last
+        return chunk, last
 
     def fork(self, label: str) -> WanLane:
         """The lane below this one that the peer opens by the same label."""
-        fork = WanLane(self._network, self._lane.fork(label), self._arrive())
+        # A thread that forks as the first thing it does was started for that: it owes nothing to the other forks.
+        now = self._arrive() if self._network._knows(self.me) else self._network._now(self.me, self._born)
+        self._network._set(self.me, now)
+        fork = WanLane(self._network, self._lane.fork(label), now)
         self._forks.append(fork)
         return fork
 
