@@ -4,6 +4,8 @@
 BIN := .venv/bin
 CARGO := PYO3_PYTHON=$(CURDIR)/$(BIN)/python cargo
 
+EXAMPLES := marriage_verification
+
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-all test bench lint format wheel proto lock setup clean
 
@@ -12,10 +14,10 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: setup ## marriage verification over real nodes: two minutes, ends with a table and build/demo/report.json
-	@$(BIN)/python examples/marriage_verification.py $(if $(SUITE),--suite $(SUITE))
+	@$(BIN)/python -m examples.marriage_verification $(if $(SUITE),--suite $(SUITE))
 
 demo-all: setup ## every example, one after the other
-	@set -e; for example in examples/*.py; do echo "== $$example"; $(BIN)/python $$example $(if $(SUITE),--suite $(SUITE)); done
+	@set -e; for example in $(EXAMPLES); do echo "== $$example"; $(BIN)/python -m examples.$$example $(if $(SUITE),--suite $(SUITE)); done
 
 test: setup ## the whole test-suite: Rust, then Python; under ten minutes on two cores
 	@cd native && $(CARGO) test --quiet --locked --no-default-features

