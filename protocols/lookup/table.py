@@ -168,7 +168,7 @@ def build(
     """Draw a key for an epoch and build its table: about 30 s for 10^6 records on two cores.
 
     Records that hold the default answer are left out, so that a table shows of them not even their number.
-    Memory: one batch of `records`, and per row 16 bytes, the answer's width, and 8 bytes while sorting.
+    Memory: one batch of `records`; per row 8 bytes and the answer's width, and while sorting 16 bytes more.
 
     Args:
         records: batches, of any size; must start again when iterated again, as a list does and a generator does not.
@@ -286,13 +286,15 @@ def _sort(tags: NDArray[np.uint64], masked: NDArray[np.uint8], kept: int, rng: R
     while True:
         tags[kept:] = rng.uint64(dummies)
         order = np.argsort(tags)
-        equal = np.flatnonzero(tags[order[1:]] == tags[order[:-1]])
+        ordered = tags[order]
+        equal = np.flatnonzero(ordered[1:] == ordered[:-1])
         positions = np.concatenate((order[equal], order[equal + 1]))
         if not len(positions):
             break
         if np.all(positions < kept):
             return frozenset(positions.tolist())
-    tags.sort()
+    tags[:] = ordered
+    del ordered
     for column in range(0, masked.shape[1], 8):  # a few columns at a time: a whole second copy would be held otherwise
         masked[:, column : column + 8] = masked[order, column : column + 8]
     return frozenset()
@@ -580,7 +582,7 @@ def query(
         progress: called with the stage "query" after each reply.
 
     Raises:
-        UsageError: lengths that do not match, a consent too long for a message.
+        UsageError: lengths that do not match, a blind that is no scalar, a consent too long for a message.
         CheatingDetected: a proof that does not verify against the epoch's public key.
         PeerError: another malformed reply.
     """
@@ -643,7 +645,12 @@ def _ask(
     if blinds is None:
         blinds, blinded = blind(inputs, suite=suite, rng=rng)
     else:
-        blinded = oprf.blind(suite.name, Mode.VOPRF, inputs, blinds)
+        try:
+            blinded = oprf.blind(suite.name, Mode.VOPRF, inputs, blinds)
+        except InvalidEncoding as error:
+            raise UsageError(
+                f"Blind {error.index} of a message is no scalar: take it anew from where it came."
+            ) from None
     tokens = [wire.Permit(tokens=[_to_wire(t) for t in p]) for p in permits]
     channel.send(wire.Query(epoch=spec.epoch, scenario=scenario, permits=tokens), blinded)
     return _Asked(inputs, blinds, blinded)

@@ -459,6 +459,12 @@ def test_misuse_by_the_asker() -> None:
         ({"batch": 1001}, "batch is 1 to 1000, not 1001"),
         ({"permits": [[]]}, "2 keys need as many"),
         ({"blinds": np.ones((1, 32), dtype=np.uint8)}, "2 keys need as many"),
+        ({"blinds": np.ones((2, 31), dtype=np.uint8)}, r"give \(n, 32\)"),
+        (
+            {"blinds": np.vstack([np.eye(1, 32, dtype=np.uint8), np.zeros((1, 32), dtype=np.uint8)])},
+            "Blind 1 of a message",
+        ),
+        ({"blinds": np.full((2, 32), 255, dtype=np.uint8)}, "Blind 0 of a message is no scalar"),
         ({"permits": [[SignedDocument(bytes(1 << 20), b"")], []]}, "consents of one key take more than"),
     ):
         with pytest.raises(UsageError, match=text):
