@@ -23,7 +23,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, count
 
 from mpc.channel import Buffer
 from mpc.errors import UsageError
@@ -87,6 +87,7 @@ class _Moment:
     computed_s: float = 0.0  # processor time of that thread up to here
 
 
+_numbers = count()
 _moments: ContextVar[Mapping[tuple[int, str], _Moment]] = ContextVar("moments", default={})  # noqa: B039, never changed
 
 
@@ -104,6 +105,7 @@ class Network:
     def __init__(
         self, line: Line, *, lines: Mapping[tuple[str, str], Line] | None = None, compute: bool = False
     ) -> None:
+        self._number = next(_numbers)
         self._line = line
         self._lines = dict(lines or {})
         self._compute = compute
@@ -135,7 +137,7 @@ class Network:
 
     def _now(self, party: str, lane: _Moment) -> _Moment:
         """How far the calling thread has come, having waited for what happened on its lane's forks."""
-        known = _moments.get().get((id(self), party))
+        known = _moments.get().get((self._number, party))
         moment = known or lane
         seconds, depth = max(moment.seconds, lane.seconds), max(moment.depth, lane.depth)
         thread, computed_s = threading.get_ident(), 0.0
@@ -149,10 +151,10 @@ class Network:
 
     def _knows(self, party: str) -> bool:
         """Whether the calling thread has acted for `party` before."""
-        return (id(self), party) in _moments.get()
+        return (self._number, party) in _moments.get()
 
     def _set(self, party: str, moment: _Moment) -> None:
-        _moments.set({**_moments.get(), (id(self), party): moment})
+        _moments.set({**_moments.get(), (self._number, party): moment})
         with self._lock:
             self._seconds = max(self._seconds, moment.seconds)
             self._rounds = max(self._rounds, moment.depth)
