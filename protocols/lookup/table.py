@@ -569,6 +569,8 @@ def query(
 ) -> Answers:
     """Look keys up. The next message is under way while the reply to the last one is awaited.
 
+    Whatever goes wrong once messages are under way ends the channel; a refusal is an answer and does not.
+
     Args:
         channel: to the source.
         table: the epoch's table, verified.
@@ -593,15 +595,20 @@ def query(
         raise UsageError(f"{n} keys need as many blinds and permits; pass one of each per key, or none at all.")
     answers: list[Answers] = []
     waiting: list[_Asked] = []
-    for start, stop in _cuts(n, permits, batch):
-        own = None if blinds is None else blinds[start:stop].copy()  # a copy, since it is wiped after use
-        waiting.append(_ask(channel, table.spec, keys.slice(start, stop), own, scenario, permits[start:stop], rng))
-        if len(waiting) > 1:
-            answers.append(_take(channel, table, waiting.pop(0)))
-            progress(Progress("query", start, n))
-    for asked in waiting:
-        answers.append(_take(channel, table, asked))
-        progress(Progress("query", n, n))
+    cuts = list(_cuts(n, permits, batch))
+    try:
+        for start, stop in cuts:
+            own = None if blinds is None else blinds[start:stop].copy()  # a copy, since it is wiped after use
+            waiting.append(_ask(channel, table.spec, keys.slice(start, stop), own, scenario, permits[start:stop], rng))
+            if len(waiting) > 1:
+                answers.append(_take(channel, table, waiting.pop(0)))
+                progress(Progress("query", start, n))
+        for asked in waiting:
+            answers.append(_take(channel, table, asked))
+            progress(Progress("query", n, n))
+    except BaseException:
+        channel.close("a query was abandoned")  # a reply still on its way would be taken for the next query's
+        raise
     return _joined(answers, table.spec.answer_bytes)
 
 

@@ -471,6 +471,19 @@ def test_misuse_by_the_asker() -> None:
             run(ask(["a", "b"], **options))
 
 
+def test_an_abandoned_query_does_not_answer_the_next() -> None:
+    def asker(channel: Channel, s: Session) -> None:
+        def stop(_: Progress) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            lookup.query(channel, TABLE, pack(["person 0"] * 3), rng=s.rng, batch=1, progress=stop)
+        with pytest.raises(ChannelClosed):
+            lookup.query(channel, TABLE, pack(["person 1"]), rng=s.rng)
+
+    run(asker)
+
+
 def test_bulky_consents_are_spread_over_messages() -> None:
     permits = [[SignedDocument(bytes(3000), bytes(64))] for _ in range(600)]
     desk = Desk()
