@@ -55,6 +55,8 @@ from unseen.settings import split_party_address
 CLOCK_WARNING_S = 60
 """A node's clock that differs by more is worth a warning, seconds."""
 ANSWER_TIMEOUT_S = 60.0
+BATCH = 100
+"""Queries in one message: enough to share its cost, and few enough that both sides work at the same time."""
 PINS_TIMEOUT_S = 30.0
 """How long to wait for another process of this party that writes its pins, seconds."""
 
@@ -157,7 +159,11 @@ class Asker:
         return self._channel.traffic
 
     def verify(
-        self, consents: Sequence[Issued], *, progress: Callable[[Progress], None] = lambda _: None
+        self,
+        consents: Sequence[Issued],
+        *,
+        batch: int = BATCH,
+        progress: Callable[[Progress], None] = lambda _: None,
     ) -> list[Verdict]:
         """Ask about the keys of consents, in any number.
 
@@ -166,6 +172,7 @@ class Asker:
 
         Args:
             consents: as the identity platform handed them over, key, tokens and blind.
+            batch: how many go in one message, at most 1000.
             progress: called with the stage "query" now and then.
 
         Returns:
@@ -188,21 +195,21 @@ class Asker:
             except PolicyError as error:
                 verdicts.update(dict.fromkeys(rows, _refused(error)))
                 continue
-            answers = self._query(manifest, table, keys, _from(progress, done, len(consents)), blinds, permits)
+            answers = self._query(manifest, table, keys, batch, _from(progress, done, len(consents)), blinds, permits)
             verdicts.update(zip(rows, self._verdicts(answers), strict=True))
             done += len(rows)
         return [verdicts[row] for row in range(len(consents))]
 
     def verify_keys(
-        self, keys: Sequence[Key], *, progress: Callable[[Progress], None] = lambda _: None
+        self, keys: Sequence[Key], *, batch: int = BATCH, progress: Callable[[Progress], None] = lambda _: None
     ) -> list[Verdict]:
         """Ask about keys, of a product that needs no consent. Otherwise as `verify`."""
         manifest = self.manifest
-        answers = self._query(manifest, self._epochs[manifest.epoch][1], keys, progress)
+        answers = self._query(manifest, self._epochs[manifest.epoch][1], keys, batch, progress)
         if keys and all(_is_over(answers.refusals.get(row)) for row in range(len(keys))):
             self._learn(0)  # the epoch ended early: its owner began the next one
             manifest = self.manifest
-            answers = self._query(manifest, self._epochs[manifest.epoch][1], keys, progress)
+            answers = self._query(manifest, self._epochs[manifest.epoch][1], keys, batch, progress)
         return self._verdicts(answers)
 
     def close(self) -> None:
@@ -216,6 +223,7 @@ class Asker:
         manifest: Manifest,
         table: Table,
         keys: Sequence[Key],
+        batch: int,
         progress: Callable[[Progress], None],
         blinds: NDArray[np.uint8] | None = None,
         permits: Sequence[Sequence[lookup.SignedDocument]] = (),
@@ -228,6 +236,7 @@ class Asker:
             scenario=self._scenario,
             blinds=blinds,
             permits=permits,
+            batch=batch,
             progress=progress,
         )
         self._keep_receipts(manifest, answers)

@@ -1,4 +1,4 @@
-"""A small town for the tests: a CA, a civil-affairs node with a registry, a bank, an identity platform, all in real processes."""
+"""A small town for the tests: a CA, a civil-affairs node with a registry, a bank, a platform, all in real processes."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from mpc.errors import MpcError
 from mpc.wire.node.v1 import node_pb2
-from tests.governance.world import World, enrol, make_world
+from tests.governance.world import World
 from unseen import asker, services
 from unseen.asker import Asker
-from unseen.governance import documents, files, issuing, ledger
+from unseen.governance import ca, documents, enrolment, files, issuing, ledger
 from unseen.governance.consent import Issued
-from unseen.governance.documents import Signed
+from unseen.governance.documents import Signed, utc_now
 from unseen.governance.ledger import LEDGER_FILE
 from unseen.governance.manifest import Manifest
 from unseen.home import Home
@@ -214,9 +214,19 @@ class Town:
 
     # Asking ---------------------------------------------------------------------------------------------------------
 
-    def connect(self, process: Process, product: str = PRODUCT, *, who: str = BANK, **options: Any) -> Asker:
-        options.setdefault("node", f"{NODE}@{process.address}")
-        return asker.connect(self.root / who, product, **options)
+    def connect(
+        self,
+        process: Process,
+        product: str = PRODUCT,
+        *,
+        who: str = BANK,
+        scenario: str | None = None,
+        coordinator: Process | None = None,
+    ) -> Asker:
+        at = None if coordinator is None else f"{COORDINATOR}@{coordinator.address}"
+        return asker.connect(
+            self.root / who, product, node=f"{NODE}@{process.address}", coordinator_at=at, scenario=scenario
+        )
 
     def manifest(self, number: int | None = None, product: str = PRODUCT, name: str = NODE) -> Signed:
         """A manifest from the node's own disk."""
@@ -233,7 +243,7 @@ class Town:
         issuer: str = PLATFORM,
         manifest: Signed | None = None,
         lifetime: timedelta = issuing.LIFETIME,
-        **options: Any,
+        now: datetime | None = None,
     ) -> list[Issued]:
         """Consents as the identity platform gives them."""
         signed = manifest or self.manifest()
@@ -245,7 +255,7 @@ class Town:
             scenario=scenario,
             requester=requester,
             lifetime=lifetime,
-            **options,
+            now=now,
         )
 
     # The log --------------------------------------------------------------------------------------------------------
@@ -266,10 +276,21 @@ class Town:
         return done
 
 
+def enrol(world: World, name: str) -> None:
+    """Enrol a party, as of yesterday: its certificates are valid on a machine whose clock is somewhat behind, too."""
+    yesterday = utc_now() - timedelta(days=1)
+    request = enrolment.init_party(world.home(name), name, now=yesterday)
+    signed = ca.sign_request(world.ca, request.path.read_bytes(), now=yesterday)
+    enrolment.install_bundle(world.home(name), signed.bundle)
+
+
 @contextmanager
 def town(root: Path, *, people: int = 300) -> Iterator[Town]:
     """A town with enrolled parties, a registry, and nothing running."""
-    made = Town(root, make_world(root, NODE, BANK, PLATFORM))
+    made = Town(root, World(root))
+    ca.init_ca(made.world.ca, now=utc_now() - timedelta(days=1))
+    for name in (NODE, BANK, PLATFORM):
+        enrol(made.world, name)
     write_registry(root / NODE / "registry.csv", people)
     made.write_node()
     try:

@@ -8,7 +8,6 @@ cryptography of the lookup.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -115,7 +114,7 @@ class Desk:
                 expires=datetime.max.replace(tzinfo=UTC) - timedelta(days=1),
             )
         found = consent.check(
-            [_token(token) for token in request.permits[index]] if request.permits else (),
+            [_token(token, self.trust()) for token in request.permits[index]] if request.permits else (),
             blinded=blinded,
             node=self.identity().name,
             product=self.product.name,
@@ -218,10 +217,15 @@ def from_wire(signed: lookup.SignedDocument, *, signer: str) -> Signed:
     return Signed(document=signed.document, signature=signed.signature, signer=signer, certificate=signed.certificate)
 
 
-def _token(token: lookup.SignedDocument) -> Signed:
-    """A consent, signed by whom it says. Whether this is true, and whether it is trusted, is checked later."""
-    try:
-        issuer = json.loads(token.document)["issuer"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        issuer = ""
-    return from_wire(token, signer=issuer if isinstance(issuer, str) else "")
+def _token(token: lookup.SignedDocument, trust: Trust) -> Signed:
+    """A consent, signed by whom its certificate names. Whether it says so itself, and the rest, is checked later.
+
+    Raises PolicyError ``certificate-…``.
+    """
+    if not token.certificate:
+        raise PolicyError(
+            "a consent without its issuer's certificate",
+            code="certificate-missing",
+            remedy="Pass consents on as the identity platform handed them over.",
+        )
+    return from_wire(token, signer=trust.know(token.certificate))

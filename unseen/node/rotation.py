@@ -159,7 +159,7 @@ class Rotation:
     def request(self) -> None:
         """Begin the next epoch as soon as it is built."""
         self._requested = True
-        self._retry_at = 0.0
+        self._retry_at, self._retry_pause = 0.0, FIRST_RETRY_S
 
     def tick(self) -> None:
         """Do what is due. Never blocks for long, and raises nothing that another tick could mend."""
