@@ -452,6 +452,7 @@ def _evaluate(
     n = len(blinded)
     channel.require(1 <= n <= MAX_BATCH, f"1 to {MAX_BATCH} elements in a query")
     channel.require(len(header.permits) in (0, n), "one permit per element, or none at all")
+    channel.require(header.scenario == _plain(header.scenario), "a scenario in plain words")
     epoch = service.epoch(header.epoch)
     spec = epoch.table.spec
     suite = suites.get(spec.suite)
@@ -737,7 +738,7 @@ def _reply(channel: Channel, wanted: type[M]) -> tuple[M, list[Array]]:
 
 
 def _refusal(channel: Channel, refusal: wire.Refused | wire.Refusal) -> PolicyError:
-    """A peer's refusal as an error. Its words may end in a terminal or a log: they have to be printable and short."""
+    """A peer's refusal as an error."""
     words = (refusal.message, refusal.remedy)
     printable = _CODE.fullmatch(refusal.code) is not None and all(w == _plain(w) for w in words)
     channel.require(printable, "a refusal with a code in kebab case and printable text")
@@ -745,7 +746,7 @@ def _refusal(channel: Channel, refusal: wire.Refused | wire.Refusal) -> PolicyEr
 
 
 def _plain(text: str) -> str:
-    """The text as a refusal may carry it: without control characters, and not endless."""
+    """The text as it may go into a terminal or a log: without control characters, and not endless."""
     return "".join(c if c.isprintable() else " " for c in text[:1000])
 
 

@@ -545,8 +545,9 @@ POINT = lookup.blind(pack(["x"]), suite=SUITE, rng=Rng())[1]
         (np.empty((0, 32), dtype=np.uint8), {}, "required: 1 to 1000 elements in a query"),
         (np.repeat(POINT, 1001, axis=0), {}, "required: 1 to 1000 elements in a query"),
         (POINT, {"permits": [wire.Permit()] * 2}, "required: one permit per element, or none at all"),
+        (POINT, {"scenario": "loan\x1b[2J"}, "required: a scenario in plain words"),
     ],
-    ids=["identity", "beyond the field", "negative", "width", "none", "too many", "permits"],
+    ids=["identity", "beyond the field", "negative", "width", "none", "too many", "permits", "escape"],
 )
 def test_a_bad_query_is_the_askers_error(blinded: NDArray[np.uint8], header: dict[str, Any], reason: str) -> None:
     desk = Desk()
