@@ -98,7 +98,7 @@ def test_a_good_consent_says_what_may_be_evaluated(single: Issued, trust: Trust)
         epoch=7,
         suite="intl",
         blinded=B,
-        nonces=(from_base64(document.nonce),),
+        nonces=(int((NOW + timedelta(minutes=10)).timestamp()).to_bytes(8, "big") + from_base64(document.nonce),),
         issuers=(PLATFORM,),
         digests=(documents.digest(single.tokens[0]),),
         expires=NOW + timedelta(minutes=10),
@@ -187,6 +187,11 @@ def test_a_pair_needs_both_parts_of_one_consent(world: World, trust: Trust, coup
     single = consent_by(world.identity(PLATFORM), blinded=B).tokens[0]
     for tokens in ([], [one], [two], [one, one], [two, two], [single, single], [single, two], [one, two, two]):
         assert code_of(tokens, trust) == "consent-parts-incomplete"
+    # One nonce for both subjects is one consent, not two.
+    second = documents.parse(two.document, Consent)
+    same = second.model_copy(update={"nonce": documents.parse(one.document, Consent).nonce})
+    twice = documents.sign(same, world.identity(PLATFORM).signer)
+    assert code_of([one, twice], trust) == "consent-parts-incomplete"
     # Two platforms, one subject each, over the same element.
     elsewhere = consent_by(world.identity(BANK), blinded=B, keys=("a", "b")).tokens[1]
     assert check([one, elsewhere], trust, issuers=(PLATFORM, BANK)).issuers == (PLATFORM, BANK)

@@ -337,6 +337,13 @@ def test_a_request_proves_itself(tmp_path: Path) -> None:
         forged = json.dumps({"enrolment": json.dumps(changed), "continuity": None}).encode()
         with pytest.raises(UsageError, match="does not prove itself"):
             ca.sign_request(tmp_path / "ca", forged)
+    # A TLS key of the same name, which only the signature over the whole request tells from the party's own.
+    twin = enrolment.init_party(tmp_path / "twin", "one").path.read_bytes()
+    document = json.loads(mine["document"])
+    document["tls_request"] = json.loads(json.loads(json.loads(twin)["enrolment"])["document"])["tls_request"]
+    changed = {**mine, "document": documents.canonical(document).decode()}
+    with pytest.raises(UsageError, match="does not prove itself"):
+        ca.sign_request(tmp_path / "ca", json.dumps({"enrolment": json.dumps(changed), "continuity": None}).encode())
     for nothing in (b"", b"{}", b"[]", one[:-20], b"\xff"):
         with pytest.raises(UsageError, match="not an enrolment request"):
             ca.sign_request(tmp_path / "ca", nothing)

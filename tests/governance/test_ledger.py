@@ -27,7 +27,7 @@ from sqlalchemy import create_mock_engine
 from sqlalchemy.dialects import postgresql
 
 from mpc.errors import PolicyError, UsageError
-from tests.governance.world import BANK, NODE, NOW, PRODUCT, SCENARIO, World, checked
+from tests.governance.world import BANK, NODE, NOW, PRODUCT, SCENARIO, World, checked, nonce
 from unseen.governance import ledger as ledgers
 from unseen.governance.consent import CheckedConsent
 from unseen.governance.documents import from_base64, to_base64
@@ -91,14 +91,14 @@ def test_one_batch_is_judged_in_order(ledger: Ledger) -> None:
 
 
 def test_a_pair_burns_both_or_neither(ledger: Ledger) -> None:
-    pair = checked(nonces=(os.urandom(16), os.urandom(16)))
-    mixed = replace(pair, blinded=os.urandom(32), nonces=(os.urandom(16), pair.nonces[1]))
+    pair = checked(nonces=(nonce(), nonce()))
+    mixed = replace(pair, blinded=os.urandom(32), nonces=(nonce(), pair.nonces[1]))
     assert statuses(ledger.commit([evaluation(pair), evaluation(mixed)])) == ["fresh", "reused"]
     # The refused pair's own nonce is still good.
     alone = replace(mixed, nonces=mixed.nonces[:1], issuers=mixed.issuers[:1], digests=mixed.digests[:1])
     assert statuses(ledger.commit([evaluation(alone)])) == ["fresh"]
     # One part used before, for the very same element: nothing new is learnt, and the other part is burnt too.
-    half = replace(pair, nonces=(pair.nonces[0], os.urandom(16)))
+    half = replace(pair, nonces=(pair.nonces[0], nonce()))
     elsewhere = replace(half, blinded=os.urandom(32))
     assert statuses(ledger.commit([evaluation(half), evaluation(elsewhere)])) == ["repeat", "reused"]
 
@@ -418,6 +418,8 @@ WRITER = textwrap.dedent(
 
     path, count, size = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     with open_ledger(path, node="civil-affairs") as ledger:
+        print("ready", flush=True)
+        sys.stdin.readline()
         for _ in range(count):
             outcomes = ledger.commit([evaluation() for _ in range(size)])
             print(outcomes[-1].entry, outcomes[-1].head.hex(), flush=True)
@@ -428,10 +430,22 @@ WRITER = textwrap.dedent(
 def writer(path: Path, count: int, size: int) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", WRITER, str(path), str(count), str(size)],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         cwd=REPOSITORY,
     )
+
+
+def go(*processes: subprocess.Popen[str]) -> None:
+    """Lets writers begin, once all of them are ready."""
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
 
 
 def witnesses_of(output: str) -> list[Witness]:
@@ -442,6 +456,7 @@ def witnesses_of(output: str) -> list[Witness]:
 
 def test_two_processes_extend_one_chain(path: Path) -> None:
     processes = [writer(path, 60, 5) for _ in range(2)]
+    go(*processes)
     outputs = [process.communicate(timeout=50)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
     witnesses = [witness for output in outputs for witness in witnesses_of(output)]
@@ -452,11 +467,14 @@ def test_two_processes_extend_one_chain(path: Path) -> None:
 @pytest.mark.parametrize("lines", [1, 7, 40])
 def test_kill_9_loses_nothing_that_was_said(path: Path, lines: int) -> None:
     process = writer(path, 100_000, 3)
+    go(process)
+    assert process.stdin is not None
     assert process.stdout is not None
     said = "".join(process.stdout.readline() for _ in range(lines))
     process.send_signal(signal.SIGKILL)
     said += process.stdout.read()
     process.wait(10)
+    process.stdin.close()
     process.stdout.close()
     witnesses = witnesses_of(said)
     assert len(witnesses) >= lines

@@ -92,6 +92,11 @@ def consent_by(
     return one
 
 
+def nonce(expires: datetime = NOW + timedelta(minutes=10)) -> bytes:
+    """A nonce as the ledger burns it: expiry, then 16 random bytes."""
+    return int(expires.timestamp()).to_bytes(8, "big") + os.urandom(16)
+
+
 def checked(
     *,
     blinded: bytes | None = None,
@@ -101,7 +106,7 @@ def checked(
     expires: datetime = NOW + timedelta(minutes=10),
 ) -> CheckedConsent:
     """A consent as the node has it after checking, for the ledger's tests."""
-    burnt = nonces or (os.urandom(16),)
+    burnt = nonces or (nonce(expires),)
     return CheckedConsent(
         node=NODE,
         product=product,

@@ -90,9 +90,10 @@ class CheckedConsent:
 
     Attributes:
         blinded: the element B that may be evaluated, once.
-        nonces: 16 bytes each; `unseen.governance.ledger` burns them.
+        nonces: 24 bytes each: the part's expiry in seconds since 1970 (8 bytes, big-endian) and its nonce.
+            `unseen.governance.ledger` burns them, and forgets them when they have expired.
         digests: SHA-256 of each part's bytes, 32 bytes each.
-        expires: when the last part expires. The ledger must remember the nonces until then.
+        expires: when the last part expires.
     """
 
     node: str
@@ -239,11 +240,15 @@ def check(
         epoch=first.epoch,
         suite=first.suite,
         blinded=blinded,
-        nonces=tuple(from_base64(consent.nonce) for consent, _ in parts),
+        nonces=tuple(_dated_nonce(consent) for consent, _ in parts),
         issuers=tuple(consent.issuer for consent, _ in parts),
         digests=tuple(digest(token) for _, token in parts),
         expires=parse_time(max(consent.expires_at for consent, _ in parts)),
     )
+
+
+def _dated_nonce(consent: Consent) -> bytes:
+    return int(parse_time(consent.expires_at).timestamp()).to_bytes(8, "big") + from_base64(consent.nonce)
 
 
 def _read_part(token: Signed) -> Consent:

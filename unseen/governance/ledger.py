@@ -80,16 +80,19 @@ _ledger = Table(
 _nonces = Table(
     "nonces",
     _metadata,
-    Column("nonce", LargeBinary(16), primary_key=True),
+    # A nonce begins with its consent's expiry, so that new rows come at the end of the table and old ones go from its
+    # beginning: a batch touches a few pages of the disk, not one for each of its rows.
+    Column("nonce", LargeBinary(24), primary_key=True),
     # Two platforms draw nonces independently, so that one's can never be burnt by the other's.
     Column("issuer", String(63), primary_key=True),
     Column("binding", LargeBinary(32), nullable=False),
-    Column("expires", BigInteger, nullable=False, index=True),
+    sqlite_with_rowid=False,
 )
 _audit = Table(
     "audit",
     _metadata,
-    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    # On SQLite an INTEGER key is the row's own place; a BIGINT would need an index beside it.
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
     Column("entry", Text, nullable=False),
     Column("hash", LargeBinary(32), nullable=False),
 )
@@ -267,7 +270,7 @@ class Ledger:
         """
         limit = int((now or self._clock()).timestamp() - 2 * CLOCK_TOLERANCE.total_seconds())
         with self._turn, _durable(self._engine), self._engine.begin() as connection:
-            return connection.execute(delete(_nonces).where(_nonces.c.expires < limit)).rowcount
+            return connection.execute(delete(_nonces).where(_nonces.c.nonce < limit.to_bytes(8, "big"))).rowcount
 
     def head(self) -> tuple[int, bytes]:
         """The last entry's number and the chain's hash after it."""
@@ -356,7 +359,7 @@ def _burn(item: Evaluation, burnt: dict[tuple[bytes, str], bytes]) -> Iterator[d
     for nonce, issuer in zip(consent.nonces, consent.issuers, strict=True):
         if (nonce, issuer) not in burnt:
             burnt[nonce, issuer] = binding
-            yield {"nonce": nonce, "issuer": issuer, "binding": binding, "expires": int(consent.expires.timestamp())}
+            yield {"nonce": nonce, "issuer": issuer, "binding": binding}
 
 
 def _burnt(connection: Connection, items: Sequence[Evaluation | Note]) -> dict[tuple[bytes, str], bytes]:
