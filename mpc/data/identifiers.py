@@ -128,7 +128,10 @@ def _strings(column: Column) -> pa.LargeStringArray:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     kind = column.type
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)):
+    if not any(
+        is_kind(kind)
+        for is_kind in (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_null)
+    ):
         raise UsageError(f"Keys are text or whole numbers, not {kind}: convert the column where the data set is made.")
     return column.cast(pa.large_string())
 

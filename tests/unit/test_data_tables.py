@@ -236,6 +236,21 @@ def test_a_data_base_is_opened_read_only_and_never_made(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_a_data_base_column_without_any_value(tmp_path: Path) -> None:
+    path = tmp_path / "people.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE people (id, note)")
+        connection.execute("INSERT INTO people VALUES (NULL, NULL)")
+    connection.close()
+    data_set = DataSet(str(path), ("id", "note"), table="people")
+    with pytest.raises(UsageError, match="row 1 is no text: it is empty"):
+        list(keyed(data_set, keys=("id",), form="text"))
+    (batch,) = batches(data_set)
+    assert encode_text(batch.column("note"), 1, rows=NUMBERS).tobytes() == b"\x00"
+    with pytest.raises(UsageError, match="Row 11 has an answer without a code"):
+        encode_codes(batch.column("note"), {"a": b"a"}, rows=NUMBERS)
+
+
 def test_a_data_base_column_of_several_types(tmp_path: Path) -> None:
     path = tmp_path / "people.db"
     with sqlite3.connect(path) as connection:
