@@ -217,6 +217,19 @@ def test_a_revocation_is_in_force_as_soon_as_the_list_is_there(own_world: World)
     trust.tls_party(node.tls_certificate)
 
 
+def test_a_connection_is_judged_by_the_list_of_this_moment(own_world: World) -> None:
+    """Whoever saw the file change must not be told what the old list said; consents may wait for `recheck_s`."""
+    node, bank = own_world.identity(NODE), own_world.identity(BANK)
+    trust = Trust(node.root, node.crl, recheck_s=3600)
+    ca.revoke(own_world.ca, name=BANK)
+    enrolment.update_crl(own_world.home(NODE), (own_world.ca / "crl.pem").read_bytes())
+    trust.signing_key(BANK, bank.signer.certificate, suite="intl")
+    with refused("certificate-revoked"):
+        trust.tls_party(bank.tls_certificate)
+    with refused("certificate-revoked"):
+        trust.signing_key(BANK, bank.signer.certificate, suite="intl")
+
+
 def test_one_certificate_can_be_revoked_by_its_number(own_world: World) -> None:
     [tls, signing] = [one for one in ca.list_issued(own_world.ca) if one.name == BANK]
     assert [one.serial for one in ca.revoke(own_world.ca, serial=signing.serial.upper())] == [signing.serial]

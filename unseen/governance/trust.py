@@ -207,8 +207,9 @@ def check_current(vouched: Vouched, crl: RevocationList, *, now: datetime) -> No
 class Trust:
     """Checks certificates against one root and its revocation list, and remembers whose signature it has checked.
 
-    Dates and revocation are checked at every use. A changed list is in force within `recheck_s`: that often, a use
-    looks at the file's time, size and inode. Safe to use from many threads.
+    Dates and revocation are checked at every use. `tls_party` looks at the list's file (its time, size and inode) each
+    time; `signing_key`, which is called for every consent, at most every `recheck_s`, so that a signer revoked in a
+    changed list is refused that much later. Safe to use from many threads.
     """
 
     def __init__(self, root: bytes, crl: Path, *, recheck_s: float = 1.0) -> None:
@@ -216,7 +217,7 @@ class Trust:
         Args:
             root: the root certificate, PEM.
             crl: path of the revocation list, PEM.
-            recheck_s: how often, in seconds, the list's file is looked at.
+            recheck_s: how often at most, in seconds, `signing_key` looks at the list's file.
 
         Raises UsageError if there is no root or no list, PolicyError ``crl-untrusted`` if they do not belong together.
         """
@@ -294,7 +295,7 @@ class Trust:
         vouched = self._vouch(der)
         if vouched.kind != "tls":
             raise _wrong_usage()
-        check_current(vouched, self._current_crl(), now=now or utc_now())
+        check_current(vouched, self._current_crl(at_once=True), now=now or utc_now())
         return vouched.name
 
     def _vouch(self, der: bytes) -> Vouched:
@@ -305,8 +306,8 @@ class Trust:
             self._vouched[der] = vouched
         return vouched
 
-    def _current_crl(self) -> RevocationList:
-        if time.monotonic() < self._next_look:
+    def _current_crl(self, *, at_once: bool = False) -> RevocationList:
+        if not at_once and time.monotonic() < self._next_look:
             return self._crl
         with self._lock:
             try:
