@@ -1,28 +1,26 @@
-"""The command line: ``unseen``."""
+"""The command line: ``unseen``.
+
+Each part is imported only when it is the one asked for: together they take a second, and a script may call the command
+many times.
+"""
 
 from __future__ import annotations
 
+import importlib
+import sys
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
 
 from unseen import __version__
-from unseen.cli import audit, ca, consent, coordinator, node, output, query
+from unseen.cli import output
 
-app = typer.Typer(
-    name="unseen",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    help="Data that can be used and never seen. 数据可用不可见。",
-)
-app.add_typer(ca.app, name="ca")
-app.add_typer(node.app, name="node")
-app.add_typer(coordinator.app, name="coordinator")
-app.add_typer(consent.app, name="consent")
-app.add_typer(audit.app, name="audit")
-app.command("products")(query.products)
-app.command("manifest")(query.manifest)
-app.command("query")(query.query)
+_GROUPS = ("ca", "node", "coordinator", "consent", "audit")
+"""Modules here whose ``app`` is the group of commands of that name."""
+
+_COMMANDS: Mapping[str, str] = {"products": "query", "manifest": "query", "query": "query"}
+"""Commands of their own, and the module here that has the function of that name."""
 
 
 def _show_version(wanted: bool) -> None:
@@ -31,7 +29,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
@@ -40,6 +37,20 @@ def _options(
     """Data that can be used and never seen. 数据可用不可见。"""
 
 
+def tree(word: str = "") -> typer.Typer:
+    """The commands: the part that `word` names, or all of them where it names none."""
+    app = typer.Typer(name="unseen", no_args_is_help=True, rich_markup_mode="rich", help=_options.__doc__)
+    app.callback()(_options)
+    known = word in (*_GROUPS, *_COMMANDS, "--version")
+    for group in _GROUPS:
+        if word == group or not known:
+            app.add_typer(importlib.import_module(f"unseen.cli.{group}").app, name=group)
+    for command, module in _COMMANDS.items():
+        if word == command or not known:
+            app.command(command)(getattr(importlib.import_module(f"unseen.cli.{module}"), command))
+    return app
+
+
 def main() -> None:
     """Entry point of the command ``unseen``."""
-    app()
+    tree(sys.argv[1] if len(sys.argv) > 1 else "")(prog_name="unseen")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -16,10 +16,10 @@ from unseen.governance import enrolment, files
 from unseen.governance.documents import format_time
 from unseen.governance.enrolment import PartyRequest
 from unseen.home import Home
-from unseen.node import preflight as checks
-from unseen.node import server as node
-from unseen.node.preflight import Check
 from unseen.rpc import Client
+
+if TYPE_CHECKING:
+    from unseen.node.preflight import Check
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -121,6 +121,8 @@ def serve(home: HomeOption, as_json: Json = False) -> None:
 
     Example: [bold]unseen node serve --home civil-affairs[/bold]
     """
+    from unseen.node import server as node  # the node itself takes long to import, and only this command needs it
+
     server.log_to_stderr("node")
 
     def ready(name: str, address: str) -> None:
@@ -219,6 +221,8 @@ def preflight(home: HomeOption, as_json: Json = False) -> None:
 
     Example: [bold]unseen node preflight --home civil-affairs[/bold]
     """
+    from unseen.node import preflight as checks  # reads data sets, and takes as long to import
+
     found = checks.run(Home(home))
     failed = [check for check in found if not check.ok]
     if as_json:
