@@ -102,12 +102,14 @@ def make_server(*, trust: Trust | None, threads: int, options: Sequence[tuple[st
 
     Args:
         trust: checks every caller's certificate; None for a Unix socket.
-        threads: how many calls are served at once. A stream takes one for as long as it lives.
+        threads: how many calls are served at once, more are refused. A stream takes one for as long as it lives.
         options: further gRPC channel arguments.
     """
     pool = futures.ThreadPoolExecutor(max_workers=threads, thread_name_prefix="grpc")
     interceptors: list[grpc.ServerInterceptor] = [] if trust is None else [_Guard(trust)]
-    return grpc.server(pool, interceptors=interceptors, options=[("grpc.so_reuseport", 0), *options])
+    return grpc.server(
+        pool, interceptors=interceptors, options=[("grpc.so_reuseport", 0), *options], maximum_concurrent_rpcs=threads
+    )
 
 
 def add_health(server: grpc.Server, services: Sequence[str]) -> health.HealthServicer:

@@ -26,7 +26,7 @@ from unseen.governance.ledger import Evaluation, Ledger, Note, Outcome, Quota
 from unseen.governance.policy import Rule
 from unseen.governance.receipt import issue_receipt
 from unseen.governance.trust import Trust
-from unseen.node.gate import Gate, for_peer
+from unseen.node.gate import Gate, for_peer, name_or_none
 from unseen.node.rotation import Rotation
 from unseen.node.settings import Product
 
@@ -75,10 +75,10 @@ class Desk:
             raise for_peer(error) from None
         checked: dict[int, CheckedConsent] = {}
         refusals: dict[int, PolicyError] = {}
-        now = self.clock()
+        issuers, now = frozenset(rule.consent_issuers).intersection(self.product.consent_issuers), self.clock()
         for index in range(len(request.blinded)):
             try:
-                checked[index] = self._check(request, index, rule, now)
+                checked[index] = self._check(request, index, issuers, now)
             except PolicyError as error:
                 refusals[index] = error
         return _Admission(self, request, rule, checked, refusals)
@@ -89,7 +89,7 @@ class Desk:
             kind="refusal",
             result=code,
             requester=requester,
-            scenario=scenario,
+            scenario=None if scenario is None else name_or_none(scenario),
             product=self.product.name,
             operator=self.product.operator,
             operator_version=lookup.OPERATOR.version,
@@ -97,7 +97,7 @@ class Desk:
             epoch=epoch,
         )
 
-    def _check(self, request: lookup.Request, index: int, rule: Rule, now: datetime) -> CheckedConsent:
+    def _check(self, request: lookup.Request, index: int, issuers: frozenset[str], now: datetime) -> CheckedConsent:
         blinded = request.blinded[index].tobytes()
         if not self.product.requires_consent:
             return CheckedConsent(
@@ -121,7 +121,7 @@ class Desk:
             requester=request.peer,
             scenarios=(request.scenario,),
             epochs=(request.spec.epoch,),
-            issuers=set(rule.consent_issuers).intersection(self.product.consent_issuers),
+            issuers=issuers,
             suite=request.spec.suite,
             trust=self.trust(),
             now=now,
@@ -182,7 +182,7 @@ class _Admission:
             kind="refusal",
             result=error.code,
             requester=self.request.peer,
-            scenario=self.request.scenario,
+            scenario=name_or_none(self.request.scenario),
             product=self.desk.product.name,
             operator=self.desk.product.operator,
             operator_version=lookup.OPERATOR.version,

@@ -124,7 +124,12 @@ class EpochStore:
         building.rename(self.epoch(number))
         files.sync_directory(self._epochs)
         files.sync_directory(self._directory)
-        files.replace(self._directory / "current", f"{number}\n".encode(), mode=files.PRIVATE)
+        try:
+            files.replace(self._directory / "current", f"{number}\n".encode(), mode=files.PRIVATE)
+        except OSError:
+            if self.current() != number:
+                _remove(self.epoch(number))
+            raise
 
     def retire(self, number: int) -> None:
         """Erase an epoch's key and delete its table. Its manifest stays. Doing it again does nothing."""

@@ -8,15 +8,18 @@ rule, the process since a rule can end while a session is open.
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 
 from mpc.errors import PolicyError, UsageError
 from unseen.governance import policy
 from unseen.governance.policy import NOTHING, Policy, Rule
 from unseen.home import Home
+from unseen.names import LABEL
 from unseen.node.settings import Product
 from unseen.watch import Watched
 
+_NAME = re.compile(LABEL)
 _log = logging.getLogger(__name__)
 
 
@@ -82,6 +85,11 @@ class Gate:
             return _Read(NOTHING, str(error))
         _log.info("policy read: %d rules, SHA-256 %s", len(found.rules), found.sha256.hex())
         return _Read(found, "")
+
+
+def name_or_none(word: str) -> str | None:
+    """A word from a peer for the audit log: left out where it is no name, since a peer can send anything."""
+    return word if _NAME.fullmatch(word) else None
 
 
 def for_peer(error: PolicyError) -> PolicyError:

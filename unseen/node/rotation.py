@@ -162,7 +162,7 @@ class Rotation:
         self._retry_at, self._retry_pause = 0.0, FIRST_RETRY_S
 
     def tick(self) -> None:
-        """Do what is due. Never blocks for long, and raises nothing that another tick could mend."""
+        """Do what is due. Never blocks for long; raises only what no other tick, but a fresh process could mend."""
         self._retire_old()
         self._collect_build()
         current, now = self.current, self._clock()
@@ -207,7 +207,7 @@ class Rotation:
                 env={**os.environ, "UNSEEN_THREADS": str(threads)} if self._served else None,
             )
         except OSError as error:
-            self._failed(f"building cannot begin: {error.strerror}")
+            self._failed(f"building cannot begin: {error.strerror}")  # what it leaves is removed at the next start
             return
         build = _Build(number, directory, process, threading.Thread(target=lambda: None))
         build.thread = threading.Thread(target=_listen, args=(build,), name=f"builder of epoch {number}", daemon=True)
@@ -250,6 +250,8 @@ class Rotation:
             self._store.publish(directory, number, signed)
             epoch = self._load(number)
         except (MpcError, OSError) as error:
+            if self._store.current() == number:
+                raise  # published, yet it cannot be served: a fresh process looks again at what is on the disk
             self._ready = None
             if directory.exists():
                 self._store.discard(directory)

@@ -7,7 +7,6 @@ and holds no product's key, so that a product that crashes, or one that is slow,
 from __future__ import annotations
 
 import logging
-import re
 import ssl
 import threading
 import time
@@ -28,18 +27,15 @@ from unseen.governance.documents import Signed, format_time, to_json
 from unseen.governance.enrolment import Identity
 from unseen.governance.ledger import Ledger, Note
 from unseen.home import Home, exclusive, prepare
-from unseen.names import LABEL
 from unseen.node import sealing, settings
 from unseen.node.epochs import EpochStore
-from unseen.node.gate import Gate, for_peer
+from unseen.node.gate import Gate, for_peer, name_or_none
 from unseen.node.pipes import Report
 from unseen.node.registrar import Announced, Registrar
 from unseen.node.settings import NodeSettings, Product
 from unseen.node.supervisor import Supervisor
 from unseen.rpc import Caller, bound
 from unseen.watch import Watched, stamp_of
-
-NAME = re.compile(LABEL)
 
 UNARY_THREADS = 16
 """Threads for calls other than sessions."""
@@ -278,10 +274,12 @@ class Node:
             self._address = f"{self._settings.listen.rpartition(':')[0]}:{port}"
         control = self._control()
         self._try_note(Note(kind="start", result="ok"))
-        for supervisor in self._supervisors.values():
+        for name, supervisor in self._supervisors.items():
+            server.set_health(self._health, name, serving=False)
             supervisor.start()
         public.start()
         server.set_health(self._health, "", serving=True)
+        server.set_health(self._health, services.NODE, serving=True)
         if self._registrar is not None:
             self._registrar.start()
         watcher = threading.Thread(target=self._watch, args=(stop,), name="watcher", daemon=True)
@@ -323,8 +321,8 @@ def _refusal(code: str, requester: str, words: Words) -> Note:
         kind="refusal",
         result=code,
         requester=requester,
-        scenario=_name_or_none(hello.scenario),
-        product=_name_or_none(hello.product),
+        scenario=name_or_none(hello.scenario),
+        product=name_or_none(hello.product),
         operator=hello.operator if hello.operator == lookup.OPERATOR.name else None,
         operator_version=hello.operator_version,
     )
@@ -336,10 +334,6 @@ def _unknown(product: str) -> PolicyError:
         code="product-unknown",
         remedy="`unseen products` lists what there is.",
     )
-
-
-def _name_or_none(word: str) -> str | None:
-    return word if NAME.fullmatch(word) else None
 
 
 def _meter(usage: Usage) -> None:

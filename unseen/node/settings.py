@@ -27,6 +27,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
+from mpc.data import identifiers
 from mpc.errors import UsageError
 from unseen import settings
 from unseen.home import Home
@@ -34,6 +35,7 @@ from unseen.settings import SETTINGS, Address, PartyAddress, PartyName, ProductN
 
 Column = Annotated[str, Field(min_length=1, max_length=200)]
 
+_WILDCARDS = ("0.0.0.0", "[::]")  # they are looked for, not listened on
 LARGEST_ANSWER = 64
 """Widest answer of a lookup product, bytes."""
 
@@ -98,6 +100,9 @@ class Product(BaseModel):
             raise ValueError("consent_issuers are named but requires_consent is false; decide which one is meant")
         if self.grace > self.epoch:
             raise ValueError("grace must not be longer than epoch: at most two epochs are served at a time")
+        if self.form not in identifiers.forms():
+            known = ", ".join(form for form in identifiers.forms() if ":" not in form)
+            raise ValueError(f"there is no key_form {self.key_form!r}; choose one of {known}")
         codes = self.data.codes
         if codes is not None:
             if len(set(codes.values())) != len(codes):
@@ -130,7 +135,7 @@ class Product(BaseModel):
             code = self.data.codes.get(answer)
             if code is None:
                 raise UsageError(
-                    f"product {self.name}: an answer has no code; there are codes for {sorted(self.data.codes)}. Add it."
+                    f"product {self.name}: an answer has no code; there are codes for {sorted(self.data.codes)}."
                 )
             return code.to_bytes(self.answer_bytes, "little")
         data = answer.encode()
@@ -155,6 +160,8 @@ class NodeSettings(BaseModel):
 
     @model_validator(mode="after")
     def _distinct(self) -> NodeSettings:
+        if self.coordinator and self.advertise is None and self.listen.rpartition(":")[0] in _WILDCARDS:
+            raise ValueError("`listen` is every address of this machine, so say which one others dial: advertise = …")
         names = [product.name for product in self.product]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
