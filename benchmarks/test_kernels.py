@@ -65,15 +65,15 @@ def test_oprf_evaluate(benchmark: BenchmarkFixture) -> None:
 @pytest.mark.parametrize("n", [1, 100, 10_000])
 @pytest.mark.parametrize("step", ["blind", "blind_evaluate", "prove", "verify", "finalize"])
 def test_voprf_step(benchmark: BenchmarkFixture, step: str, n: int) -> None:
-    private, nonce, blinds, inputs = scalars(1)[0], scalars(1)[0], scalars(n), identifiers(n)
+    private, entropy, blinds, inputs = scalars(1)[0], RNG.uint8(32), scalars(n), identifiers(n)
     public = oprf.public_key(SUITE, private)
     blinded = oprf.blind(SUITE, Mode.VOPRF, inputs, blinds)
     evaluated = oprf.blind_evaluate(SUITE, private, blinded)
-    proof = oprf.prove(SUITE, Mode.VOPRF, private, public, blinded, evaluated, nonce)
+    proof = oprf.prove(SUITE, Mode.VOPRF, private, public, blinded, evaluated, entropy)
     calls: dict[str, Callable[[], Any]] = {
         "blind": lambda: oprf.blind(SUITE, Mode.VOPRF, inputs, blinds),
         "blind_evaluate": lambda: oprf.blind_evaluate(SUITE, private, blinded),
-        "prove": lambda: oprf.prove(SUITE, Mode.VOPRF, private, public, blinded, evaluated, nonce),
+        "prove": lambda: oprf.prove(SUITE, Mode.VOPRF, private, public, blinded, evaluated, entropy),
         "verify": lambda: oprf.verify(SUITE, Mode.VOPRF, public, blinded, evaluated, proof),
         "finalize": lambda: oprf.finalize(SUITE, Mode.VOPRF, inputs, blinds, evaluated),
     }

@@ -8,8 +8,9 @@ Conventions, for every function:
 - Strings of varying length come packed, as in Arrow's LargeBinary: string `i` is `data[offsets[i]:offsets[i + 1]]`.
 - A `_Secret` is short: a scalar, a seed or a key. It is copied, and the copy is zeroized.
 - The work runs without the interpreter lock, on up to `threads()` threads; a small batch stays on the calling thread.
-  No other thread may change an argument meanwhile.
-- A wrong shape, length or name raises ValueError. A row that is not a valid element, scalar or input raises
+  No other thread may change an argument meanwhile: what comes out is wrong or an error then. A call that would write
+  to an array that another call still works on raises TypeError.
+- A wrong shape, length or name raises ValueError, and a wrong type TypeError. A row that is not a valid element, scalar or input raises
   InvalidEncoding, a ValueError, with the first such row in `index`. Nothing of a refused batch is returned.
 - Code that touches a scalar, a private key, an input or a cipher key is constant-time in the values, not in lengths.
 """
@@ -95,11 +96,11 @@ def oprf_prove(
     public: NDArray[np.uint8],
     blinded: NDArray[np.uint8],
     evaluated: NDArray[np.uint8],
-    nonce_scalar: _Secret,
+    entropy: _Secret,
 ) -> NDArray[np.uint8]:
     """GenerateProof for 1 to 65535 elements: (proof,).
 
-    The nonce must be fresh and uniform. Two proofs with one nonce give the private key away.
+    The entropy is 32 fresh uniform bytes. The random scalar is a hash of them, the private key and the statement.
     """
 
 def oprf_verify(

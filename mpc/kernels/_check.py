@@ -8,6 +8,11 @@ from numpy.typing import NDArray
 from mpc.errors import UsageError
 
 
+def is_array(value: object) -> bool:
+    """Whether this is a numpy array at all. Not all callers have a type checker, and pandas' columns look like one."""
+    return isinstance(value, np.ndarray)
+
+
 def rows(array: NDArray[np.uint8], width: int, name: str) -> int:
     """Checks that `array` is (n, width) uint8 and C-contiguous. Returns n."""
     _bytes(array, name)
@@ -40,7 +45,7 @@ def same_count(n: int, other: int, name: str) -> None:
 
 
 def _bytes(array: NDArray[np.uint8], name: str) -> None:
-    given = getattr(array, "dtype", type(array).__name__)  # callers without a type checker may pass anything
+    given = array.dtype if is_array(array) else type(array).__name__
     if given != np.uint8:
         raise UsageError(f"{name} is {given}; give a numpy array of uint8.")
     if not array.flags.c_contiguous:

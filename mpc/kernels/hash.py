@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mpc import _native
 from mpc.errors import UsageError
+from mpc.kernels import _check
 
 if TYPE_CHECKING:
     from mpc.kernels.packing import Packed
@@ -30,8 +31,8 @@ def batch(name: Name, prefix: bytes, items: Packed) -> NDArray[np.uint8]:
 def rows(name: Name, prefix: bytes, rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """H(prefix || row) of (n, w) uint8 rows: (n, 32) for sha256, (n, 64) for sha512."""
     _known(name)
-    if rows.dtype != np.uint8 or rows.ndim != 2 or not rows.flags.c_contiguous:
-        raise UsageError(f"rows is {rows.dtype} of shape {rows.shape}; give a contiguous (n, w) array of uint8.")
+    if not _check.is_array(rows) or rows.dtype != np.uint8 or rows.ndim != 2 or not rows.flags.c_contiguous:
+        raise UsageError("rows must be a contiguous (n, w) array of uint8; numpy.ascontiguousarray makes one.")
     return _native.hash_rows(name, prefix, rows)
 
 

@@ -3,13 +3,13 @@
     client                          server (private key k, public key K)
     blinded = blind(x, r)      ->
                                <-   evaluated = blind_evaluate(k, blinded)
-                                    proof = prove(k, K, blinded, evaluated, nonce)      mode 1 only
+                                    proof = prove(k, K, blinded, evaluated, entropy)    mode 1 only
     verify(K, blinded, evaluated, proof)
     y = finalize(x, r, evaluated)   ==   evaluate(k, x), which the server makes alone
 
 `suite` is a name of `mpc.suite`, first in every call; `mode` is a `Mode`. ``intl`` is ristretto255-SHA512: scalars and
 elements are 32 bytes, outputs and proofs 64. Ask `sizes` for another suite's. Inputs are at most 65,535 bytes each.
-Scalars for blinds and nonces come from the suite's group: ``suite.group.scalar_from_uniform(rng.uint8(n, 64))``.
+Scalars for blinds come from the suite's group: ``suite.group.scalar_from_uniform(rng.uint8(n, 64))``.
 
 What comes from the other side raises InvalidEncoding (with the index of the first bad row) or InvalidProof.
 """
@@ -35,6 +35,8 @@ MAX_BATCH = 65_535
 """The most elements that one proof can speak of."""
 MAX_INPUT_BYTES = 65_535
 SEED_BYTES = 32
+ENTROPY_BYTES = 32
+"""Fresh randomness that one proof takes, in every suite."""
 
 
 class Mode(IntEnum):
@@ -108,7 +110,7 @@ def prove(
     public: NDArray[np.uint8],
     blinded: NDArray[np.uint8],
     evaluated: NDArray[np.uint8],
-    nonce: NDArray[np.uint8] | bytes,
+    entropy: NDArray[np.uint8] | bytes,
 ) -> NDArray[np.uint8]:
     """GenerateProof [RFC 9497, 2.2.1]: that `private` made `public` and every `evaluated` from its `blinded`. (proof,)
 
@@ -119,16 +121,17 @@ def prove(
         public: (element,), the key that belongs to `private`; another one raises UsageError.
         blinded: (n, element), n from 1 to 65,535.
         evaluated: (n, element), what `blind_evaluate` returned.
-        nonce: a fresh uniform scalar, (scalar,), used for this call alone. Two proofs with one nonce give the key away.
+        entropy: 32 fresh uniform bytes, such as ``rng.uint8(ENTROPY_BYTES)``. The RFC's random scalar is hashed from
+            them, the private key and the whole statement: entropy that repeats does not give the key away.
     """
     size = sizes(suite)
     _check_mode(mode)
     _check.secret(private, (size.scalar,), "private")
-    _check.secret(nonce, (size.scalar,), "nonce")
+    _check.secret(entropy, (ENTROPY_BYTES,), "entropy")
     _check.row(public, size.element, "public")
     _check_batch(size, blinded, evaluated)
     try:
-        return _native.oprf_prove(suite, mode, private, public, blinded, evaluated, nonce)
+        return _native.oprf_prove(suite, mode, private, public, blinded, evaluated, entropy)
     except _native.InvalidEncoding:
         raise
     except ValueError as error:

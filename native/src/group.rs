@@ -66,10 +66,11 @@ pub trait Group: 'static {
 /// Decodes rows `first..first + count`, and names the first that is not an element.
 pub(crate) fn decode_elements<G: Group>(rows: &[u8], first: usize, count: usize) -> Result<Vec<G::Element>, Error> {
     let width = G::ELEMENT_LENGTH;
-    let rows = rows[first * width..(first + count) * width].chunks_exact(width);
-    let decoded =
-        rows.enumerate().map(|(i, row)| G::decode_element(row).ok_or(Error::InvalidElement { index: first + i }));
-    decoded.collect()
+    let mut elements = Vec::with_capacity(count);
+    for (i, row) in rows[first * width..(first + count) * width].chunks_exact(width).enumerate() {
+        elements.push(G::decode_element(row).ok_or(Error::InvalidElement { index: first + i })?);
+    }
+    Ok(elements)
 }
 
 /// Decodes rows `first..first + count`, and names the first that is not a non-zero scalar.
@@ -164,10 +165,12 @@ pub fn scalars_from_uniform<G: Group>(uniform: &[u8], out: &mut [u8]) -> Result<
 
 /// The inverses of `(n, scalar)` rows.
 pub fn invert_scalars<G: Group>(scalars: &[u8], out: &mut [u8]) -> Result<(), Error> {
-    let mut scalars = decode_scalars::<G>(scalars, 0, scalars.len() / G::SCALAR_LENGTH)?;
-    G::invert_each(&mut scalars);
-    for (scalar, row) in scalars.iter().zip(out.chunks_exact_mut(G::SCALAR_LENGTH)) {
-        G::encode_scalar(scalar, row);
-    }
-    Ok(())
+    parallel::fill_rows(out, G::SCALAR_LENGTH, GROUP, |first, rows| {
+        let mut scalars = decode_scalars::<G>(scalars, first, rows.len() / G::SCALAR_LENGTH)?;
+        G::invert_each(&mut scalars);
+        for (scalar, row) in scalars.iter().zip(rows.chunks_exact_mut(G::SCALAR_LENGTH)) {
+            G::encode_scalar(scalar, row);
+        }
+        Ok(())
+    })
 }

@@ -4,6 +4,7 @@
 
 use sha2::Digest;
 use sha2::digest::common::BlockSizeUser;
+use zeroize::Zeroize;
 
 use crate::Error;
 use crate::packed::Packed;
@@ -28,11 +29,16 @@ where
     let width = <H as Digest>::output_size();
     let filled = parallel::fill_rows(out, width, HASH, |first, rows| {
         for (i, row) in rows.chunks_exact_mut(width).enumerate() {
-            row.copy_from_slice(&start.clone().chain_update(item(first + i)).finalize());
+            finalize_into(start.clone().chain_update(item(first + i)), row);
         }
         Ok::<(), std::convert::Infallible>(())
     });
     let Ok(()) = filled;
+}
+
+/// Writes the digest where it belongs, so that no copy of it is left behind. `row` is as long as a digest.
+pub(crate) fn finalize_into<H: Digest>(hash: H, row: &mut [u8]) {
+    hash.finalize_into(row.try_into().expect("a row is as long as a digest"));
 }
 
 /// `expand_message_xmd` of RFC 9380, section 5.3.1, for one domain separation tag.
@@ -69,16 +75,18 @@ impl<H: Digest + BlockSizeUser + Clone> ExpandMessageXmd<H> {
         }
         hash.update((out.len() as u16).to_be_bytes());
         hash.update([0]);
-        let b0 = hash.chain_update(&self.dst_prime).finalize();
+        // The message may be a key's seed: then every block tells as much as the key.
+        let mut b0 = hash.chain_update(&self.dst_prime).finalize();
         let mut block = b0.clone();
         for (i, chunk) in out.chunks_mut(b0.len()).enumerate() {
-            if i == 0 {
-                block.copy_from_slice(&b0);
-            } else {
+            if i > 0 {
                 block.iter_mut().zip(&b0).for_each(|(byte, first)| *byte ^= first);
             }
-            block = H::new().chain_update(&block).chain_update([i as u8 + 1]).chain_update(&self.dst_prime).finalize();
+            let hash = H::new().chain_update(&block).chain_update([i as u8 + 1]).chain_update(&self.dst_prime);
+            finalize_into(hash, &mut block);
             chunk.copy_from_slice(&block[..chunk.len()]);
         }
+        b0.as_mut_slice().zeroize();
+        block.as_mut_slice().zeroize();
     }
 }

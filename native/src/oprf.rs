@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::group::{self, Group, decode_elements, decode_scalar, decode_scalars};
-use crate::hash::ExpandMessageXmd;
+use crate::hash::{ExpandMessageXmd, finalize_into};
 use crate::packed::Packed;
 use crate::parallel::{self, GROUP};
 use crate::ristretto255::Ristretto255;
@@ -47,6 +47,8 @@ pub enum Mode {
 
 /// The most elements one proof can speak of.
 pub const MAX_BATCH: usize = 65535;
+/// Bytes of fresh randomness that a proof takes, in every suite.
+pub const ENTROPY_LENGTH: usize = 32;
 
 type Scalar<S> = <<S as Suite>::Group as Group>::Scalar;
 type Element<S> = <<S as Suite>::Group as Group>::Element;
@@ -56,6 +58,7 @@ pub struct Context<S: Suite> {
     hash_to_group: ExpandMessageXmd<S::Hash>,
     hash_to_scalar: ExpandMessageXmd<S::Hash>,
     derive_key_pair: ExpandMessageXmd<S::Hash>,
+    proof_nonce: ExpandMessageXmd<S::Hash>,
     seed_dst: Vec<u8>,
 }
 
@@ -79,6 +82,7 @@ impl<S: Suite> Context<S> {
             hash_to_group: expand(b"HashToGroup-"),
             hash_to_scalar: expand(b"HashToScalar-"),
             derive_key_pair: expand(b"DeriveKeyPair"),
+            proof_nonce: expand(b"ProofNonce-"),
             seed_dst: tag(b"Seed-"),
         }
     }
@@ -135,8 +139,29 @@ impl<S: Suite> Context<S> {
 
     /// `GenerateProof`: that one key turned the generator into `public` and each `blinded` into its `evaluated`.
     ///
-    /// `nonce` is the RFC's random scalar `r`. Two proofs of different statements with one nonce give the key away.
+    /// `entropy` is [`ENTROPY_LENGTH`] bytes that are fresh and uniform. The RFC's random scalar `r` is made of them by
+    /// [`Self::hedged_nonce`], so that a generator that repeats itself (a restored virtual machine, a forked process)
+    /// does not give the key away.
     pub fn prove(
+        &self,
+        private: &[u8],
+        public: &[u8],
+        blinded: &[u8],
+        evaluated: &[u8],
+        entropy: &[u8],
+        proof: &mut [u8],
+    ) -> Result<(), Error> {
+        if entropy.len() != ENTROPY_LENGTH {
+            return Err(Error::Misuse("the entropy of a proof must be 32 bytes"));
+        }
+        let nonce = |m: &[u8], z: &[u8]| self.hedged_nonce(entropy, private, public, m, z);
+        self.prove_by(private, public, blinded, evaluated, nonce, proof)
+    }
+
+    /// [`Self::prove`] with the random scalar `r` itself, for the RFC's vectors and nothing else: two proofs of different
+    /// statements with one `r` give the private key away. The bindings do not offer it.
+    #[doc(hidden)]
+    pub fn prove_with_nonce_for_vectors(
         &self,
         private: &[u8],
         public: &[u8],
@@ -145,23 +170,34 @@ impl<S: Suite> Context<S> {
         nonce: &[u8],
         proof: &mut [u8],
     ) -> Result<(), Error> {
+        self.prove_by(private, public, blinded, evaluated, |_, _| decode_scalar::<S::Group>(nonce), proof)
+    }
+
+    /// `GenerateProof` with the random scalar that `nonce` makes for the encoded composites `M` and `Z`.
+    fn prove_by(
+        &self,
+        private: &[u8],
+        public: &[u8],
+        blinded: &[u8],
+        evaluated: &[u8],
+        nonce: impl FnOnce(&[u8], &[u8]) -> Result<Zeroizing<Scalar<S>>, Error>,
+        proof: &mut [u8],
+    ) -> Result<(), Error> {
         let k = decode_scalar::<S::Group>(private)?;
-        let r = decode_scalar::<S::Group>(nonce)?;
         let mut own = vec![0; S::Group::ELEMENT_LENGTH];
         S::Group::mul_base_encode(slice::from_ref(&*k), &mut own);
         if !bool::from(own.ct_eq(public)) {
-            // The same nonce under two public keys would also give the private key away.
             return Err(Error::Misuse("the public key does not belong to the private key"));
         }
         let d = self.composite_scalars(public, blinded, evaluated)?;
-        let c_i = decode_elements::<S::Group>(blinded, 0, d.len())?;
-        let m = S::Group::combine_vartime(&d, &c_i);
+        let m = S::Group::combine_vartime(&d, &decode_elements::<S::Group>(blinded, 0, d.len())?);
         let z = S::Group::mul(&k, &m);
+        let [m_row, z_row] = [m, z].map(|element| encode::<S>(&element));
+        let r = nonce(&m_row, &z_row)?;
         let mut t2 = vec![0; S::Group::ELEMENT_LENGTH];
         S::Group::mul_base_encode(slice::from_ref(&*r), &mut t2);
-        let t3 = S::Group::mul(&r, &m);
-        let [m, z, t3] = [m, z, t3].map(|element| encode::<S>(&element));
-        let c = self.challenge(&[public, &m, &z, &t2, &t3]);
+        let t3 = encode::<S>(&S::Group::mul(&r, &m));
+        let c = self.challenge(&[public, &m_row, &z_row, &t2, &t3]);
         let s = Zeroizing::new(S::Group::sub_mul(&r, &c, &k));
         let (c_out, s_out) = proof.split_at_mut(S::Group::SCALAR_LENGTH);
         S::Group::encode_scalar(&c, c_out);
@@ -169,9 +205,35 @@ impl<S: Suite> Context<S> {
         Ok(())
     }
 
+    /// The random scalar of a proof: `HashToScalar(entropy || private || public || M || Z)`, each part but the first
+    /// after its length, under the tag `"ProofNonce-" || contextString`, which the RFC does not use.
+    ///
+    /// The challenge is a function of `public`, `M`, `Z` and `r`, and these are all that is proved. So where `entropy`
+    /// repeats, either the statement does too and the proof is the same one again, or the nonce is another. Who knows
+    /// the entropy but not the key learns nothing of the nonce. Entropy comes first, as in the hedged signatures of
+    /// draft-irtf-cfrg-det-sigs-with-noise, so that the hash never works on the key in a state known beforehand.
+    fn hedged_nonce(
+        &self,
+        entropy: &[u8],
+        private: &[u8],
+        public: &[u8],
+        m: &[u8],
+        z: &[u8],
+    ) -> Result<Zeroizing<Scalar<S>>, Error> {
+        let [scalar, element] =
+            [S::Group::SCALAR_LENGTH, S::Group::ELEMENT_LENGTH].map(|length| (length as u16).to_be_bytes());
+        let message = [entropy, &scalar, private, &element, public, &element, m, &element, z];
+        let nonce = Zeroizing::new(scalar_of::<S>(&self.proof_nonce, &message));
+        // Zero would show the key. Decoding is how it is found; see `group::scalars_from_uniform`.
+        decode_scalar::<S::Group>(&Zeroizing::new(encode_scalar::<S>(&nonce)))
+    }
+
     /// `VerifyProof`. Errors with [`Error::InvalidProof`] where the proof is wrong or malformed, and names the row
     /// where an element is.
     pub fn verify(&self, public: &[u8], blinded: &[u8], evaluated: &[u8], proof: &[u8]) -> Result<(), Error> {
+        if proof.len() != Self::proof_length() {
+            return Err(Error::InvalidProof);
+        }
         let b = S::Group::decode_element(public).ok_or(Error::InvalidProof)?;
         let d = self.composite_scalars(public, blinded, evaluated)?;
         let (c, s) = proof.split_at(S::Group::SCALAR_LENGTH);
@@ -223,7 +285,7 @@ impl<S: Suite> Context<S> {
                 .chain_update((width as u16).to_be_bytes())
                 .chain_update(element)
                 .chain_update(b"Finalize");
-            row.copy_from_slice(&hash.finalize());
+            finalize_into(hash, row);
         }
         Ok(())
     }

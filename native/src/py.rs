@@ -1,17 +1,21 @@
 //! The bindings: arrays in, arrays out, errors as exceptions. The contract is documented in `mpc/_native.pyi`.
 //!
 //! Arrays must be C-contiguous. The global interpreter lock is released around the work, so the caller must not change
-//! an input array from another thread meanwhile: a changed input gives a wrong answer or an error, never more.
+//! an input array from another thread meanwhile: a changed input gives a wrong answer or an error, never more. What an
+//! index is made of is therefore copied before it is checked: offsets, and nothing else.
 
 use std::fmt::Display;
 
 use numpy::{
-    PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArrayDyn, PyUntypedArrayMethods,
+    Element, Ix1, Ix2, PyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray, PyReadonlyArray1,
+    PyReadonlyArray2, PyReadwriteArrayDyn, PyUntypedArrayMethods, ndarray::Dimension,
 };
 use pyo3::buffer::PyBuffer;
 use pyo3::create_exception;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyMemoryError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyTuple;
 use sha2::{Digest, Sha256, Sha512};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -31,7 +35,6 @@ create_exception!(mpc.kernels, InvalidProof, PyValueError, "A proof does not ver
 
 type Bytes1<'py> = PyReadonlyArray1<'py, u8>;
 type Bytes2<'py> = PyReadonlyArray2<'py, u8>;
-type Offsets<'py> = PyReadonlyArray1<'py, i64>;
 type Out1<'py> = PyResult<Bound<'py, PyArray1<u8>>>;
 type Out2<'py> = PyResult<Bound<'py, PyArray2<u8>>>;
 
@@ -79,18 +82,39 @@ impl Secret {
     }
 }
 
+/// A copy of the offsets of packed strings. Another thread may change the array after they were checked, and they must
+/// not lead outside the data then.
+struct Offsets(Vec<i64>);
+
+impl<'py> FromPyObject<'_, 'py> for Offsets {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let array: PyReadonlyArray1<'_, i64> = object.extract()?;
+        let offsets = contiguous(&array, "offsets")?;
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(offsets.len()).map_err(|_| PyMemoryError::new_err("no memory to copy the offsets"))?;
+        copy.extend_from_slice(offsets);
+        Ok(Self(copy))
+    }
+}
+
+/// The contents of an array. `as_slice` alone would take Fortran's order too, and give the columns for the rows.
+fn contiguous<'a, T: Element, D: Dimension>(array: &'a PyReadonlyArray<'_, T, D>, name: &str) -> PyResult<&'a [T]> {
+    let slice = if array.is_c_contiguous() { array.as_slice().ok() } else { None };
+    slice.ok_or_else(|| bad(format_args!("{name} must be C-contiguous and aligned")))
+}
+
 /// The rows of an array whose width has to be `width`.
 fn rows<'a>(array: &'a Bytes2<'_>, width: usize, name: &str) -> PyResult<&'a [u8]> {
     if array.shape()[1] != width {
         return Err(bad(format_args!("{name} must have {width} columns, not {}", array.shape()[1])));
     }
-    array.as_slice().map_err(|_| bad(format_args!("{name} must be C-contiguous")))
+    contiguous(array, name)
 }
 
-fn packed<'a>(py: Python<'_>, data: &'a Bytes1<'_>, offsets: &'a Offsets<'_>) -> PyResult<Packed<'a>> {
-    let data = data.as_slice().map_err(|_| bad("data must be C-contiguous"))?;
-    let offsets = offsets.as_slice().map_err(|_| bad("offsets must be C-contiguous"))?;
-    Packed::new(data, offsets).map_err(|error| raise(py, error))
+fn packed<'a>(py: Python<'_>, data: &'a Bytes1<'_>, offsets: &'a Offsets) -> PyResult<Packed<'a>> {
+    Packed::new(contiguous(data, "data")?, &offsets.0).map_err(|error| raise(py, error))
 }
 
 fn same_count(n: usize, other: usize, name: &str) -> PyResult<()> {
@@ -100,32 +124,45 @@ fn same_count(n: usize, other: usize, name: &str) -> PyResult<()> {
     Ok(())
 }
 
-/// A new `(n, width)` array, filled by `work` without the interpreter lock.
-fn fill<'py, F>(py: Python<'py>, n: usize, width: usize, work: F) -> Out2<'py>
+/// A new array of zeros. NumPy's own function, because the crate's panics where there is no memory.
+fn zeros<'py, D: Dimension>(py: Python<'py>, shape: &[usize]) -> PyResult<Bound<'py, PyArray<u8, D>>> {
+    static ZEROS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let shape = PyTuple::new(py, shape)?;
+    Ok(ZEROS.import(py, "numpy", "zeros")?.call1((shape, numpy::dtype::<u8>(py)))?.cast_into()?)
+}
+
+/// Fills an array that nobody else has seen, without the interpreter lock. What a refused batch leaves is wiped.
+fn fill_array<'py, D, F>(
+    py: Python<'py>,
+    array: Bound<'py, PyArray<u8, D>>,
+    work: F,
+) -> PyResult<Bound<'py, PyArray<u8, D>>>
 where
+    D: Dimension,
     F: FnOnce(&mut [u8]) -> Result<(), Error> + Send,
 {
-    let array = PyArray2::zeros(py, [n, width], false);
     {
-        let mut borrowed = array.readwrite();
+        let mut borrowed = array.try_readwrite()?;
         let out = borrowed.as_slice_mut().map_err(bad)?;
-        py.detach(|| work(out)).map_err(|error| raise(py, error))?;
+        py.detach(|| work(out).inspect_err(|_| out.zeroize())).map_err(|error| raise(py, error))?;
     }
     Ok(array)
 }
 
-/// A new array of `length` bytes, filled by `work` without the interpreter lock.
+/// A new `(n, width)` array, filled by `work`.
+fn fill<'py, F>(py: Python<'py>, n: usize, width: usize, work: F) -> Out2<'py>
+where
+    F: FnOnce(&mut [u8]) -> Result<(), Error> + Send,
+{
+    fill_array(py, zeros::<Ix2>(py, &[n, width])?, work)
+}
+
+/// A new array of `length` bytes, filled by `work`.
 fn fill_one<'py, F>(py: Python<'py>, length: usize, work: F) -> Out1<'py>
 where
     F: FnOnce(&mut [u8]) -> Result<(), Error> + Send,
 {
-    let array = PyArray1::zeros(py, [length], false);
-    {
-        let mut borrowed = array.readwrite();
-        let out = borrowed.as_slice_mut().map_err(bad)?;
-        py.detach(|| work(out)).map_err(|error| raise(py, error))?;
-    }
-    Ok(array)
+    fill_array(py, zeros::<Ix1>(py, &[length])?, work)
 }
 
 /// Runs the body with `$S` as the type of the suite that has this name.
@@ -186,7 +223,7 @@ macro_rules! with_hash {
 }
 
 #[pyfunction]
-fn hash_batch<'py>(py: Python<'py>, name: &str, prefix: &[u8], data: Bytes1<'py>, offsets: Offsets<'py>) -> Out2<'py> {
+fn hash_batch<'py>(py: Python<'py>, name: &str, prefix: &[u8], data: Bytes1<'py>, offsets: Offsets) -> Out2<'py> {
     let items = packed(py, &data, &offsets)?;
     with_hash!(name, H => fill(py, items.len(), <H as Digest>::output_size(), |out| {
         hash::hash_batch::<H>(prefix, items, out);
@@ -197,7 +234,7 @@ fn hash_batch<'py>(py: Python<'py>, name: &str, prefix: &[u8], data: Bytes1<'py>
 #[pyfunction]
 fn hash_rows<'py>(py: Python<'py>, name: &str, prefix: &[u8], rows: Bytes2<'py>) -> Out2<'py> {
     let [n, width] = [rows.shape()[0], rows.shape()[1]];
-    let data = rows.as_slice().map_err(|_| bad("rows must be C-contiguous"))?;
+    let data = contiguous(&rows, "rows")?;
     with_hash!(name, H => fill(py, n, <H as Digest>::output_size(), |out| {
         hash::hash_rows::<H>(prefix, data, width, out);
         Ok(())
@@ -205,7 +242,7 @@ fn hash_rows<'py>(py: Python<'py>, name: &str, prefix: &[u8], rows: Bytes2<'py>)
 }
 
 #[pyfunction]
-fn ristretto255_hash_to_group<'py>(py: Python<'py>, data: Bytes1<'py>, offsets: Offsets<'py>, dst: &[u8]) -> Out2<'py> {
+fn ristretto255_hash_to_group<'py>(py: Python<'py>, data: Bytes1<'py>, offsets: Offsets, dst: &[u8]) -> Out2<'py> {
     let items = packed(py, &data, &offsets)?;
     fill(py, items.len(), Ristretto255::ELEMENT_LENGTH, |out| {
         group::hash_to_group::<Ristretto255, Sha512>(items, dst, out)
@@ -289,7 +326,7 @@ fn oprf_blind<'py>(
     suite: &str,
     mode: u8,
     data: Bytes1<'py>,
-    offsets: Offsets<'py>,
+    offsets: Offsets,
     blinds: Bytes2<'py>,
 ) -> Out2<'py> {
     let mode = mode_of(mode)?;
@@ -321,18 +358,18 @@ fn oprf_prove<'py>(
     public: Bytes1<'py>,
     blinded: Bytes2<'py>,
     evaluated: Bytes2<'py>,
-    nonce_scalar: Secret,
+    entropy: Secret,
 ) -> Out1<'py> {
     let mode = mode_of(mode)?;
-    let public = public.as_slice().map_err(|_| bad("public must be C-contiguous"))?;
+    let public = contiguous(&public, "public")?;
     same_count(blinded.shape()[0], evaluated.shape()[0], "evaluated")?;
     with_suite!(suite, S => {
         let private = private.of_length(GroupOf::<S>::SCALAR_LENGTH, "private")?;
-        let nonce = nonce_scalar.of_length(GroupOf::<S>::SCALAR_LENGTH, "nonce_scalar")?;
+        let entropy = entropy.of_length(oprf::ENTROPY_LENGTH, "entropy")?;
         let blinded = rows(&blinded, GroupOf::<S>::ELEMENT_LENGTH, "blinded")?;
         let evaluated = rows(&evaluated, GroupOf::<S>::ELEMENT_LENGTH, "evaluated")?;
         fill_one(py, Context::<S>::proof_length(), |out| {
-            Context::<S>::new(mode).prove(private, public, blinded, evaluated, nonce, out)
+            Context::<S>::new(mode).prove(private, public, blinded, evaluated, entropy, out)
         })
     })
 }
@@ -348,8 +385,8 @@ fn oprf_verify(
     proof: Bytes1<'_>,
 ) -> PyResult<()> {
     let mode = mode_of(mode)?;
-    let public = public.as_slice().map_err(|_| bad("public must be C-contiguous"))?;
-    let proof = proof.as_slice().map_err(|_| bad("proof must be C-contiguous"))?;
+    let public = contiguous(&public, "public")?;
+    let proof = contiguous(&proof, "proof")?;
     same_count(blinded.shape()[0], evaluated.shape()[0], "evaluated")?;
     with_suite!(suite, S => {
         let blinded = rows(&blinded, GroupOf::<S>::ELEMENT_LENGTH, "blinded")?;
@@ -367,7 +404,7 @@ fn oprf_finalize<'py>(
     suite: &str,
     mode: u8,
     data: Bytes1<'py>,
-    offsets: Offsets<'py>,
+    offsets: Offsets,
     blinds: Bytes2<'py>,
     evaluated: Bytes2<'py>,
 ) -> Out2<'py> {
@@ -391,7 +428,7 @@ fn oprf_evaluate<'py>(
     mode: u8,
     private: Secret,
     data: Bytes1<'py>,
-    offsets: Offsets<'py>,
+    offsets: Offsets,
 ) -> Out2<'py> {
     let mode = mode_of(mode)?;
     let inputs = packed(py, &data, &offsets)?;

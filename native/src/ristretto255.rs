@@ -115,8 +115,8 @@ impl Group for Ristretto255 {
 }
 
 fn encode_doubled(elements: &[RistrettoPoint], out: &mut [u8]) {
-    let encoded = RistrettoPoint::double_and_compress_batch(elements);
-    for (row, encoded) in out.chunks_exact_mut(LENGTH).zip(&encoded) {
+    let encoded = Zeroizing::new(RistrettoPoint::double_and_compress_batch(elements));
+    for (row, encoded) in out.chunks_exact_mut(LENGTH).zip(encoded.iter()) {
         row.copy_from_slice(encoded.as_bytes());
     }
 }

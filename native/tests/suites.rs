@@ -147,7 +147,7 @@ fn the_oprf_holds_over_another_suite() {
     let mut evaluated = vec![0; N * 9];
     oprf::blind_evaluate::<SquaresSha256>(&private, &blinded, &mut evaluated).unwrap();
     let mut proof = [0; 16];
-    context.prove(&private, &public, &blinded, &evaluated, &[1; 8], &mut proof).unwrap();
+    context.prove(&private, &public, &blinded, &evaluated, &[1; 32], &mut proof).unwrap();
     assert_eq!(context.verify(&public, &blinded, &evaluated, &proof), Ok(()));
     let [mut finalized, mut direct] = [vec![0; N * 32], vec![0; N * 32]];
     context.finalize(inputs, &blinds, &evaluated, &mut finalized).unwrap();
@@ -165,6 +165,6 @@ fn the_oprf_holds_over_another_suite() {
 fn a_proof_needs_the_key_that_it_speaks_of() {
     let context = Toy::new(Mode::Voprf);
     let element = [4, 0, 0, 0, 0, 0, 0, 0, 16];
-    let misuse = context.prove(&[1; 8], &element, &element, &element, &[2; 8], &mut [0; 16]);
+    let misuse = context.prove(&[1; 8], &element, &element, &element, &[2; 32], &mut [0; 16]);
     assert!(matches!(misuse, Err(Error::Misuse(_))));
 }

@@ -120,9 +120,17 @@ fn check_run(run: &Value, vector: &Value) {
         assert_eq!(public[..], bytes(&run["public"]));
         let mut proof = [0; 64];
         let nonce = bytes(&vector["nonce"]);
-        context.prove(&private, &public, &blinded, &evaluated, &nonce, &mut proof).unwrap();
+        context.prove_with_nonce_for_vectors(&private, &public, &blinded, &evaluated, &nonce, &mut proof).unwrap();
         assert_eq!(proof[..], bytes(&vector["proof"]));
         assert_eq!(context.verify(&public, &blinded, &evaluated, &proof), Ok(()));
+        if vector["entropy"].is_string() {
+            context.prove(&private, &public, &blinded, &evaluated, &bytes(&vector["entropy"]), &mut proof).unwrap();
+            assert_eq!(proof[..], bytes(&vector["hedged_proof"]));
+        }
+        for length in [0, 31, 63, 65] {
+            let verdict = context.verify(&public, &blinded, &evaluated, &[1; 65][..length]);
+            assert_eq!(verdict, Err(Error::InvalidProof), "{length}");
+        }
     }
 }
 

@@ -94,7 +94,8 @@ def runs() -> list[dict[str, object]]:
             outputs = [oprf.finalize(x, r, e) for x, r, e in zip(inputs, blinds, evaluated, strict=True)]
             if outputs != [oprf.evaluate(mode, k, x) for x in inputs]:
                 raise AssertionError("the reference contradicts itself")
-            nonce = scalar(f"{label} nonce")
+            nonce, entropy = scalar(f"{label} nonce"), uniform(f"{label} entropy", 32)
+            hedged = oprf.hedged_nonce(mode, k, blinded, evaluated, entropy)
             out.append(
                 {
                     "mode": mode,
@@ -108,6 +109,8 @@ def runs() -> list[dict[str, object]]:
                     "evaluated": hex_all(evaluated),
                     "nonce": oprf.scalar_bytes(nonce).hex(),
                     "proof": oprf.generate_proof(mode, k, blinded, evaluated, nonce).hex(),
+                    "entropy": entropy.hex(),
+                    "hedged_proof": oprf.generate_proof(mode, k, blinded, evaluated, hedged).hex(),
                     "outputs": hex_all(outputs),
                 }
             )

@@ -118,6 +118,14 @@ def generate_proof(mode: int, k: int, blinded: Sequence[bytes], evaluated: Seque
     return scalar_bytes(c) + scalar_bytes((r - c * k) % L)
 
 
+def hedged_nonce(mode: int, k: int, blinded: Sequence[bytes], evaluated: Sequence[bytes], entropy: bytes) -> int:
+    """The random scalar r of a proof, as the native core makes it: it is not the RFC's to say where r comes from."""
+    public, private = encode(k * GENERATOR), scalar_bytes(k)
+    m, z = compute_composites(mode, public, blinded, evaluated)
+    message = entropy + prefixed(private, public, encode(m), encode(z))
+    return hash_to_scalar(message, b"ProofNonce-" + context_string(mode))
+
+
 def verify_proof(mode: int, public: bytes, blinded: Sequence[bytes], evaluated: Sequence[bytes], proof: bytes) -> bool:
     """VerifyProof: section 2.2.2."""
     c, s = int.from_bytes(proof[:32], "little"), int.from_bytes(proof[32:], "little")

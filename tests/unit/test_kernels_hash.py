@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mpc import _native
 from mpc.errors import UsageError
 from mpc.kernels import hash
 from mpc.kernels.packing import pack, pack_rows
@@ -43,6 +44,20 @@ def test_rows_are_strings_of_one_length(n: int, width: int) -> None:
 def test_misuse_says_what_to_do() -> None:
     with pytest.raises(UsageError, match="give sha256 or sha512"):
         hash.batch("md5", b"", pack([]))
-    for rows in (np.zeros((4, 4), dtype=np.int32), np.zeros(4, dtype=np.uint8), np.zeros((4, 4), np.uint8)[:, ::2]):
+    wrong = (np.zeros((4, 4), dtype=np.int32), np.zeros(4, dtype=np.uint8), np.zeros((4, 4), np.uint8)[:, ::2], [1, 2])
+    for rows in wrong:
         with pytest.raises(UsageError, match=r"contiguous \(n, w\)"):
             hash.rows("sha256", b"", rows)
+
+
+def test_columns_are_not_taken_for_rows() -> None:
+    rows = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    with pytest.raises(ValueError, match="rows must be C-contiguous"):
+        _native.hash_rows("sha256", b"", np.asfortranarray(rows))
+
+
+@pytest.mark.parametrize("n", [2**44, 2**60])
+def test_an_answer_that_no_memory_holds_is_an_ordinary_error(n: int) -> None:
+    # Rows without columns take no memory, their digests do. An error of the core itself would be no `Exception`.
+    with pytest.raises((MemoryError, ValueError)):
+        hash.rows("sha256", b"", np.zeros((n, 0), dtype=np.uint8))

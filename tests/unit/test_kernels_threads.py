@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from mpc import _native
-from mpc.kernels import oprf, prg, ristretto255, threads
+from mpc.kernels import hash, oprf, prg, ristretto255, threads, wipe
 from mpc.kernels.oprf import Mode
 from mpc.kernels.packing import pack
 
@@ -97,6 +98,44 @@ def test_calls_from_many_threads_at_once() -> None:
     with ThreadPoolExecutor(8) as executor:
         for one, other in zip(expected, executor.map(lambda s: ristretto255.mul(s, points), scalars), strict=True):
             assert np.array_equal(one, other)
+
+
+def test_offsets_changed_during_a_batch_lead_nowhere() -> None:
+    items = pack([b"%d" % i for i in range(300_000)])
+    expected, started = hash.batch("sha512", b"", items), threading.Event()
+
+    def work() -> np.ndarray:
+        started.set()
+        return hash.batch("sha512", b"", items)
+
+    with ThreadPoolExecutor(1) as executor:
+        digests = executor.submit(work)
+        started.wait()
+        time.sleep(0.005)  # of 40 ms or more
+        items.offsets[:] = 2**62
+        refused = digests.exception()
+    # Either the core had its copy by then, or it saw the new ones.
+    assert isinstance(refused, ValueError) if refused else np.array_equal(digests.result(), expected)
+
+
+def test_two_calls_do_not_write_to_one_array() -> None:
+    out, errors, started = np.zeros(1 << 28, dtype=np.uint8), [], threading.Event()
+
+    def work() -> None:
+        started.set()
+        prg.fill(bytes(16), out, block=0)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    started.wait()
+    while worker.is_alive():
+        try:
+            wipe(out[-16:])
+        except TypeError as error:
+            errors.append(str(error))
+            break
+    worker.join()
+    assert errors == ["The given array is already borrowed"]
 
 
 def test_the_stub_names_what_the_module_holds() -> None:
