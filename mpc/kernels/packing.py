@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpc.errors import UsageError
+from mpc.kernels import _check
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,8 +34,11 @@ class Packed:
 
     def __post_init__(self) -> None:
         for name, array, dtype in (("data", self.data, np.uint8), ("offsets", self.offsets, np.int64)):
-            if array.dtype != dtype or array.ndim != 1 or not array.flags.c_contiguous:
-                raise UsageError(f"{name} must be a contiguous (n,) array of {np.dtype(dtype)}; pack() makes one.")
+            flat = _check.is_array(array) and array.ndim == 1
+            if not flat or array.dtype != dtype or not (array.flags.c_contiguous and array.flags.aligned):
+                raise UsageError(
+                    f"{name} must be a contiguous, aligned (n,) array of {np.dtype(dtype)}; pack() makes one."
+                )
         first_to_last = self.offsets[[0, -1]] if len(self.offsets) else np.array([-1, 0])
         if first_to_last[0] < 0 or first_to_last[1] > len(self.data) or np.any(self.offsets[1:] < self.offsets[:-1]):
             raise UsageError("offsets must be n + 1 values within data that never fall; use pack() to make them.")
@@ -56,10 +60,16 @@ def pack(items: Sequence[bytes | str]) -> Packed:
     """Packs byte strings; a `str` counts as its UTF-8 bytes."""
     if isinstance(items, bytes | str):
         raise UsageError("One string is not a batch; give a list of strings.")
-    encoded = [item.encode() if isinstance(item, str) else item for item in items]
+    try:
+        encoded = [item.encode() if isinstance(item, str) else item for item in items]
+    except UnicodeEncodeError:
+        raise UsageError("A string holds half a surrogate pair, which UTF-8 cannot say; repair or drop it.") from None
     offsets = np.zeros(len(encoded) + 1, dtype=np.int64)
     np.cumsum(np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded)), out=offsets[1:])
-    return Packed(np.frombuffer(b"".join(encoded), dtype=np.uint8), offsets)
+    data = np.frombuffer(b"".join(encoded), dtype=np.uint8)
+    if offsets[-1] != len(data):
+        raise UsageError("An item is an array of something wider than bytes; give its tobytes().")
+    return Packed(data, offsets)
 
 
 def pack_rows(rows: NDArray[np.uint8]) -> Packed:
@@ -103,4 +113,4 @@ def _arrow_offsets(array: pa.Array, dtype: type[np.int32] | type[np.int64]) -> N
     if len(array) == 0 or buffer is None:
         return np.zeros(1, dtype=np.int64)  # an empty Arrow array may have no buffer of offsets at all
     offsets = np.frombuffer(buffer, dtype=dtype)[array.offset : array.offset + len(array) + 1]
-    return offsets.astype(np.int64, copy=False)
+    return np.require(offsets, np.int64, "A")  # Arrow asks for alignment, and whoever sent the array may not care

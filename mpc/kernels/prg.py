@@ -28,7 +28,8 @@ def fill(key: NDArray[np.uint8] | bytes, out: NDArray[np.uint8], *, block: int) 
     _check.secret(key, KEY_BYTES, "key")
     if not 0 <= block < 1 << 128:
         raise UsageError("block is outside 0 … 2^128 - 1; streams are counted from 0.")
-    if out.dtype != np.uint8 or out.ndim != 1 or not out.flags.c_contiguous or not out.flags.writeable:
+    writable = _check.is_array(out) and out.flags.c_contiguous and out.flags.writeable
+    if not writable or out.dtype != np.uint8 or out.ndim != 1:
         raise UsageError("out must be a contiguous, writable (m,) array of uint8.")
     _native.prg_fill(key, block, out)
 

@@ -51,6 +51,20 @@ def test_rows_and_fixed_size_arrays() -> None:
     assert list(pack_arrow(fixed.slice(1))) == [b"cd", b"ef"]
 
 
+def misaligned(values: list[int]) -> np.ndarray:
+    """The values as int64 at an odd address."""
+    return np.frombuffer(b"\0" + np.array(values, dtype=np.int64).tobytes(), dtype=np.int64, offset=1)
+
+
+def test_arrow_offsets_at_an_odd_address() -> None:
+    # What arrives in a message may lie anywhere: Arrow recommends alignment and does not see to it.
+    offsets = pa.py_buffer(misaligned([0, 1, 3]))
+    array = pa.Array.from_buffers(pa.large_binary(), 2, [None, offsets, pa.py_buffer(b"abc")])
+    packed = pack_arrow(array)
+    assert list(packed) == [b"a", b"bc"]
+    assert packed.offsets.flags.aligned
+
+
 def test_misuse_says_what_to_do() -> None:
     for call, text in (
         (lambda: pack("one string"), "give a list"),
@@ -63,6 +77,10 @@ def test_misuse_says_what_to_do() -> None:
         (lambda: pack([b"a"]).slice(-1, 1), "not within"),
         (lambda: Packed(np.zeros(3, np.int8), np.zeros(1, np.int64)), "data must be"),
         (lambda: Packed(np.zeros(3, np.uint8), np.zeros(1, np.int32)), "offsets must be"),
+        (lambda: Packed(np.zeros(3, np.uint8), [0, 3]), "offsets must be"),
+        (lambda: Packed(np.zeros(3, np.uint8), misaligned([0, 3])), "offsets must be .* aligned"),
+        (lambda: pack([np.array([1, 2], dtype=np.int32)]), "wider than bytes"),
+        (lambda: pack(["a", "secret \udc80"]), "half a surrogate pair"),
     ):
         with pytest.raises(UsageError, match=text):
             call()

@@ -71,6 +71,7 @@ def test_misuse_says_what_to_do() -> None:
         (lambda: prg.fill(key, out.reshape(4, 4), block=0), r"\(m,\)"),
         (lambda: prg.fill(key, out.view(np.int8), block=0), "uint8"),
         (lambda: prg.fill(key, read_only, block=0), "writable"),
+        (lambda: prg.fill(key, [0] * 16, block=0), "writable"),
     ):
         with pytest.raises(UsageError, match=text):
             call()
