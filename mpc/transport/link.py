@@ -67,7 +67,12 @@ class MalformedFrame(Exception):
     """Bytes that are no frame."""
 
 
+_ONE_BYTE = [bytes([value]) for value in range(0x80)]
+
+
 def _varint(value: int) -> bytes:
+    if value < 0x80:
+        return _ONE_BYTE[value]
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -81,24 +86,24 @@ def encode(frame: Frame, buffers: Sequence[Buffer] | None = None) -> bytes:
 
     By hand because protobuf's own encoder would copy a payload once more than needed.
     """
-    head = bytearray()
+    parts: list[Buffer] = []
     if frame.lane:
         lane = frame.lane.encode()
-        head += b"\x0a" + _varint(len(lane)) + lane
+        parts += (b"\x0a", _varint(len(lane)), lane)
     if frame.seq:
-        head += b"\x10" + _varint(frame.seq)
+        parts += (b"\x10", _varint(frame.seq))
     if frame.ack:
-        head += b"\x18" + _varint(frame.ack)
+        parts += (b"\x18", _varint(frame.ack))
     if frame.credit:
-        head += b"\x20" + _varint(frame.credit)
-    head += b"\x28" + _varint(frame.kind)
+        parts += (b"\x20", _varint(frame.credit))
+    parts += (b"\x28", _varint(frame.kind))
     if frame.last:
-        head += b"\x30\x01"
-    parts = (frame.payload,) if buffers is None else buffers
-    size = sum(len(part) for part in parts)
+        parts.append(b"\x30\x01")
+    payload = (frame.payload,) if buffers is None else buffers
+    size = sum(map(len, payload))
     if size:
-        head += b"\x3a" + _varint(size)
-    return b"".join((head, *parts))
+        parts += (b"\x3a", _varint(size), *payload)
+    return b"".join(parts)
 
 
 def decode(data: bytes) -> Frame:
@@ -114,10 +119,18 @@ def decode(data: bytes) -> Frame:
     view = memoryview(data)
     try:
         while at < end:
-            tag, at = _read_varint(data, at)
+            tag = data[at]
+            if tag < 0x80:  # here and below: most numbers have one byte, and a call costs more than reading it
+                at += 1
+            else:
+                tag, at = _read_varint(data, at)
             field, wire_type = tag >> 3, tag & 7
             if wire_type == 0:
-                value, at = _read_varint(data, at)
+                value = data[at]
+                if value < 0x80:
+                    at += 1
+                else:
+                    value, at = _read_varint(data, at)
                 if field < 8:
                     numbers[field] = value
             elif wire_type == 2:
