@@ -473,10 +473,10 @@ def _evaluate(
         accepted, evaluated = accepted[stays], evaluated[stays]
     proof = np.empty(0, dtype=np.uint8)
     if len(accepted):
-        nonce = _random_scalars(suite, rng, 1)[0]
+        entropy = rng.uint8(oprf.ENTROPY_BYTES)
         public_key = np.frombuffer(spec.public_key, dtype=np.uint8)
-        proof = oprf.prove(suite.name, Mode.VOPRF, epoch.private_key, public_key, blinded[accepted], evaluated, nonce)
-        wipe(nonce)
+        proof = oprf.prove(suite.name, Mode.VOPRF, epoch.private_key, public_key, blinded[accepted], evaluated, entropy)
+        wipe(entropy)
     reply = wire.Evaluation(
         epoch=header.epoch,
         refusals=[
