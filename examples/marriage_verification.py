@@ -213,12 +213,10 @@ def get_consents(root: Path, product: str, keys: list[tuple[str, ...]], node: st
     where = ("--node", node, "--coordinator", coordinator)
     deployment.run("manifest", product, "--home", platform, *where, "--out", manifest)
     out = root / "bank" / f"{product}.consents.jsonl"
-    column_options = [word for name in columns for word in ("--column", name)]
-    deployment.run(
-        *("consent", "issue", "--home", platform, "--manifest", manifest, "--product", product),
-        *("--scenario", SCENARIO, "--requester", "bank", "--keys-file", asked, *column_options),
-        *("--minutes", "30", "--out", out),
-    )
+    command: list[str | Path] = ["consent", "issue", "--home", platform, "--manifest", manifest, "--product", product]
+    command += ["--scenario", SCENARIO, "--requester", "bank", "--keys-file", asked, "--minutes", "30", "--out", out]
+    command += [word for name in columns for word in ("--column", name)]
+    deployment.run(*command)
     return out
 
 
