@@ -22,11 +22,11 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
 
-from mpc.errors import CheatingDetected, PeerError, UsageError
+from mpc.errors import ChannelClosed, ChannelError, CheatingDetected, PeerError, UsageError
 from mpc.wire.wire.v1 import message_pb2
 
 CHUNK_BYTES = 1 << 20
-"""Largest chunk that a lane is asked to carry, bytes."""
+"""Largest chunk that a lane is asked to carry, bytes. Every chunk of a message but its last has this size."""
 
 Buffer = bytes | bytearray | memoryview
 Array = NDArray[Any]
@@ -146,16 +146,17 @@ class Channel:
             UsageError: arrays that do not match the declaration, or a header too large for one chunk.
             ChannelError: the connection failed.
         """
-        chunks, size = _encode(header, arrays)
-        for buffers, last in chunks:
-            self._lane.write(buffers, last=last)
-        self._meter.sent(size)
+        self._write(*_encode(header, arrays))
 
-    def recv(self, *types: type[Message]) -> tuple[Any, ...]:
+    def recv(self, *types: type[Message], max_bytes: int | None = None) -> tuple[Any, ...]:
         """Wait for the next message and check it against what its type declares.
+
+        A peer can make this side hold no more than the message's arrays may have. Whatever ends this call after the
+        message has begun also ends the conversation: the rest would be taken for the next message.
 
         Args:
             types: the header types allowed at this point of the protocol.
+            max_bytes: how much its arrays may hold together, where this side knows more than their declarations say.
 
         Returns:
             The header, then its arrays in the declared order; they own their memory and are writable. The static type
@@ -170,11 +171,16 @@ class Channel:
         chunk, last = self._lane.read(timeout_s=self._timeout_s)
         view = memoryview(chunk)
         try:
-            header, arrays, start = _decode_head(view, expected)
+            header, arrays, start = _decode_head(view, expected, max_bytes)
             size = _fill(self._chunks(view, start, last=last), arrays) + start
         except (_Malformed, DecodeError) as error:
             self._lane.close(f"malformed {self._step}")
             raise PeerError(str(error), party=self.peer, protocol=self._protocol, step=self._step) from None
+        except ChannelClosed:
+            raise
+        except BaseException:
+            self._lane.close(f"{self._step} broke off")
+            raise
         self._step = header.DESCRIPTOR.name
         self._meter.received(size)
         return (header, *arrays)
@@ -185,12 +191,13 @@ class Channel:
         Both parties call it at the same point, so neither blocks on the other however large the messages are.
         Raises what ``send`` and ``recv`` raise.
         """
-        failure: list[Exception] = []
+        chunks, size = _encode(header, arrays)  # misuse is told before the peer is kept waiting
+        failure: list[BaseException] = []
 
         def send() -> None:
             try:
-                self.send(header, *arrays)
-            except Exception as error:
+                self._write(chunks, size)
+            except BaseException as error:
                 failure.append(error)
 
         # In the caller's context, so that what follows the caller about (a simulated clock) is in both threads.
@@ -199,9 +206,12 @@ class Channel:
         sender.start()
         try:
             received = self.recv(type(header))
-        finally:
-            if failure:  # a lane that cannot send will not receive either: the first cause is the useful one
-                raise failure[0]
+        except BaseException as error:
+            self._lane.close("an exchange broke off")  # so that nobody goes on sending behind the caller's back
+            sender.join()
+            if isinstance(error, ChannelClosed) and failure and not isinstance(failure[0], ChannelError):
+                raise failure[0] from None  # the cause, of which the closed lane is a consequence
+            raise
         sender.join()
         if failure:
             raise failure[0]
@@ -237,10 +247,27 @@ class Channel:
         """End the conversation; the peer's next operation raises ``ChannelClosed`` with `reason`, never a secret."""
         self._lane.close(reason)
 
+    def _write(self, chunks: Iterator[tuple[list[Buffer], bool]], size: int) -> None:
+        """Write the chunks of one message of `size` bytes."""
+        try:
+            for buffers, last in chunks:
+                self._lane.write(buffers, last=last)
+        except ChannelClosed:
+            raise
+        except BaseException:
+            self._lane.close("a message broke off")  # the peer would take the next one for its rest
+            raise
+        self._meter.sent(size)
+
     def _chunks(self, view: memoryview, start: int, *, last: bool) -> Iterator[memoryview]:
+        """The bytes after `start`, chunk by chunk. Full chunks only, so that a message cannot come by drops."""
+        size = len(view)
         yield view[start:]
         while not last:
+            if size != CHUNK_BYTES:
+                raise _Malformed(f"a chunk of {size} bytes, though it is not the last")
             chunk, last = self._lane.read(timeout_s=self._timeout_s)
+            size = len(chunk)
             yield memoryview(chunk)
 
 
@@ -321,7 +348,7 @@ def _cut(head: bytes, bodies: Sequence[memoryview]) -> Iterator[tuple[list[Buffe
     yield chunk, True
 
 
-def _decode_head(view: memoryview, expected: dict[str, type[M]]) -> tuple[M, list[Array], int]:
+def _decode_head(view: memoryview, expected: dict[str, type[M]], max_bytes: int | None) -> tuple[M, list[Array], int]:
     """Parse length, envelope and header; reserve the arrays. Returns header, arrays and where the array bytes begin."""
     if len(view) < _LENGTH.size:
         raise _Malformed("message shorter than its length field")
@@ -337,17 +364,22 @@ def _decode_head(view: memoryview, expected: dict[str, type[M]]) -> tuple[M, lis
     specs = _specs(header_type.DESCRIPTOR)
     if len(envelope.arrays) != len(specs):
         raise _Malformed(f"{len(envelope.arrays)} arrays where {len(specs)} belong")
-    arrays = [_reserve(s, a) for s, a in zip(specs, envelope.arrays, strict=True)]
+    claimed = sum(_claimed_bytes(s, a) for s, a in zip(specs, envelope.arrays, strict=True))
+    if max_bytes is not None and claimed > max_bytes:
+        raise _Malformed(f"its arrays claim {claimed} bytes where at most {max_bytes} belong")
+    arrays = [np.empty(tuple(a.shape), s.dtype) for s, a in zip(specs, envelope.arrays, strict=True)]
     _check_free_dimensions(specs, arrays)
     return header, arrays, start
 
 
-def _reserve(spec: _Spec, array: message_pb2.ArrayHeader) -> Array:
+def _claimed_bytes(spec: _Spec, array: message_pb2.ArrayHeader) -> int:
+    """How large the peer says that an array is, which is no more than its type declares."""
     if array.dtype != spec.dtype.str[1:] or len(array.shape) != len(spec.shape):
         raise _Malformed(f"{spec.name} is not a {spec.dtype.str[1:]} array of {len(spec.shape)} dimensions")
-    if math.prod(array.shape) * spec.dtype.itemsize > spec.max_bytes or max(array.shape) > spec.max_bytes:
+    size = math.prod(array.shape) * spec.dtype.itemsize
+    if size > spec.max_bytes or max(array.shape) > spec.max_bytes:
         raise _Malformed(f"{spec.name} claims more than {spec.max_bytes} bytes")
-    return np.empty(tuple(array.shape), dtype=spec.dtype)
+    return size
 
 
 def _fill(chunks: Iterator[memoryview], arrays: Sequence[Array]) -> int:

@@ -30,8 +30,9 @@ def checked_label(label: str) -> str:
 
 
 def ended_by(party: str, reason: str) -> str:
-    """The text with which operations on a lane fail after `party` has closed it."""
-    return f"{party} ended the conversation" + (f": {reason}" if reason else "")
+    """The text with which operations on a lane fail after `party` has closed it; `reason` may come from a peer."""
+    plain = "".join(c if c.isprintable() else " " for c in reason)
+    return f"{party} ended the conversation" + (f": {plain}" if plain else "")
 
 
 class _Pipe:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import threading
 from collections import deque
 from collections.abc import Sequence
 
@@ -178,8 +179,7 @@ GOOD = laid_out(b"", [("u1", (2, 32))], ZEROS, POINTS)
         ([(laid_out(b"", [("u1", (1 << 63, 0))], b"", POINTS), True)], "points claims more than 32768 bytes"),
         ([(GOOD[:-1], True)], "fewer bytes than its arrays hold"),
         ([(GOOD + b"\x00", True)], "more bytes"),
-        ([(GOOD, False), (b"", True)], "more bytes, or more chunks"),
-        ([(GOOD[:-1], False), (b"\x00\x00", True)], "more bytes"),
+        ([(GOOD, False), (b"", True)], "though it is not the last"),
         ([(b"", True)], "shorter than its length field"),
     ],
 )
@@ -190,6 +190,17 @@ def test_a_malformed_message_is_named_and_ends_the_conversation(chunks: list[tup
     assert says in str(caught.value)
     assert caught.value.party == "registry"
     assert lane.closed == "malformed Points"
+
+
+@pytest.mark.parametrize("more", [b"", b"\x00"])
+def test_a_message_that_goes_on_after_its_end_is_refused(more: bytes) -> None:
+    envelope = len(laid_out(Text(text=bytes(CHUNK_BYTES // 2)).SerializeToString(), [], b"", "unseen.test.v1.Text"))
+    text = Text(text=bytes(CHUNK_BYTES - (envelope - CHUNK_BYTES // 2))).SerializeToString()
+    full = laid_out(text, [], b"", "unseen.test.v1.Text")
+    assert len(full) == CHUNK_BYTES
+    assert len(hear((full, True), of=Text)) == 1
+    with pytest.raises(PeerError, match="more bytes, or more chunks, than its arrays need"):
+        hear((full, False), (more, True), of=Text)
 
 
 def test_well_formed_messages_of_a_script_are_heard() -> None:
@@ -204,6 +215,82 @@ def test_no_bytes_from_a_peer_do_more_than_raise_peer_error(junk: bytes, *, pref
     data = struct.pack("<I", max(len(junk) - 4, 0)) + junk if prefix else junk
     with pytest.raises(PeerError):
         hear((data, True))
+
+
+def test_a_receiver_that_knows_the_size_reserves_no_more() -> None:
+    assert Channel(ScriptedLane((GOOD, True)), protocol="test").recv(Points, max_bytes=64)[1].shape == (2, 32)
+    lane = ScriptedLane((GOOD, True))
+    with pytest.raises(PeerError, match="its arrays claim 64 bytes where at most 63 belong"):
+        Channel(lane, protocol="test").recv(Points, max_bytes=63)
+    assert lane.closed == "malformed Points"
+
+
+def test_a_message_that_comes_by_drops_is_refused() -> None:
+    lane = ScriptedLane((GOOD[:-1], False), (GOOD[-1:], True))
+    with pytest.raises(PeerError, match=f"a chunk of {len(GOOD) - 1} bytes, though it is not the last"):
+        Channel(lane, protocol="test").recv(Points)
+
+
+def test_a_message_that_breaks_off_is_not_taken_up_again() -> None:
+    a, b = local.pair("a", "b")
+    block = laid_out(b"", [("u1", (CHUNK_BYTES // 8, 16))], bytes(2 * CHUNK_BYTES), "unseen.test.v1.Block")
+    a.write([block[:CHUNK_BYTES]], last=False)
+    channel = Channel(b, protocol="test", timeout_s=0.05)
+    with pytest.raises(ChannelTimeout):
+        channel.recv(Block)
+    with pytest.raises(ChannelClosed, match="b ended the conversation: Block broke off"):
+        a.write([block[CHUNK_BYTES : 2 * CHUNK_BYTES]], last=False)
+    with pytest.raises(ChannelClosed):  # and a is not blamed for the rest of its own message
+        channel.recv(Block)
+
+
+class InterruptedLane(ScriptedLane):
+    """A lane whose second write is interrupted."""
+
+    def write(self, buffers: Sequence[Buffer], *, last: bool) -> None:
+        self.chunks.append((b"".join(buffers), last))
+        if len(self.chunks) == 2:
+            raise KeyboardInterrupt
+
+
+def test_half_a_message_is_never_followed_by_another() -> None:
+    lane = InterruptedLane()
+    with pytest.raises(KeyboardInterrupt):
+        Channel(lane, protocol="test").send(Block(), np.zeros((CHUNK_BYTES // 8, 16), np.uint8))
+    assert lane.closed == "a message broke off"
+
+
+def test_misuse_of_an_exchange_is_told_at_once() -> None:
+    a, b = local.pair("a", "b")
+    with pytest.raises(UsageError, match="points has 31 where 32"):
+        Channel(a, protocol="t").exchange(Points(), np.zeros((2, 31), np.uint8))
+    Channel(b, protocol="t").send(Word(number=3))
+    assert Channel(a, protocol="t").recv(Word)[0].number == 3  # nothing has happened to the channel
+
+
+def test_an_exchange_names_what_the_peer_did_wrong_while_it_is_still_sending() -> None:
+    a, b = local.pair("a", "b")
+    b.write([GOOD], last=True)
+    much = np.zeros((local.QUEUE_BYTES // 16 + CHUNK_BYTES, 16), np.uint8)
+    with pytest.raises(PeerError, match="b broke t at Block: got a 'unseen.test.v1.Points'"):
+        Channel(a, protocol="t").exchange(Block(), much)
+
+
+def test_an_exchange_with_a_silent_peer_leaves_no_sender_behind() -> None:
+    a, b = local.pair("a", "b")
+    much = np.zeros((local.QUEUE_BYTES // 16 + CHUNK_BYTES, 16), np.uint8)
+    with pytest.raises(ChannelTimeout):
+        Channel(a, protocol="t", timeout_s=0.05).exchange(Block(), much)
+    assert not [t for t in threading.enumerate() if t.name == "exchange with b"]
+    with pytest.raises(ChannelClosed, match="a ended the conversation: an exchange broke off"):
+        b.write([b"x"], last=True)
+
+
+def test_a_peers_reason_is_put_in_plain_words() -> None:
+    a, b = local.pair("a", "b")
+    a.close("over\x1b[2J\nroot: all is well")
+    with pytest.raises(ChannelClosed, match=r"^a ended the conversation: over \[2J root: all is well$"):
+        b.read(timeout_s=1)
 
 
 def test_misuse_is_told_before_anything_is_sent() -> None:
