@@ -21,7 +21,8 @@ SEED_BYTES = 32
 class Rng:
     """A stream of random bytes. Safe to share between threads; forks are independent streams.
 
-    Use ``Rng()`` everywhere but in tests; ``Rng.from_seed`` repeats itself and protects nothing.
+    Use ``Rng()`` everywhere but in tests; ``Rng.from_seed`` repeats itself and protects nothing. A process that was
+    forked has to make its own: drawing from one made before raises UsageError, since parent and child would draw alike.
     """
 
     def __init__(self) -> None:
@@ -38,6 +39,7 @@ class Rng:
         self._key = np.frombuffer(key, dtype=np.uint8).copy()
         self._block = 0
         self._forks = 0
+        self._process = os.getpid()
         self._lock = threading.Lock()
 
     def __del__(self) -> None:
@@ -47,8 +49,13 @@ class Rng:
     def __reduce__(self) -> str:
         raise UsageError("An Rng cannot be copied or pickled: a repeated stream would repeat masks. Use fork().")
 
+    def _require_own_process(self) -> None:
+        if self._process != os.getpid():
+            raise UsageError("This Rng was made before the process was forked: make a new Rng() in the child.")
+
     def fork(self) -> Rng:
         """An independent stream, determined by this one's key and the number of forks before."""
+        self._require_own_process()
         with self._lock:
             self._forks += 1
             number = self._forks
@@ -59,6 +66,7 @@ class Rng:
 
     def uint8(self, *shape: int) -> NDArray[np.uint8]:
         """Uniform bytes of the given shape."""
+        self._require_own_process()
         out = np.empty(shape, dtype=np.uint8)
         blocks = -(-out.size // 16)
         with self._lock:

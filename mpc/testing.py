@@ -9,6 +9,7 @@ results = run_parties({
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,17 +55,23 @@ def run_parties(
         connect: makes the lanes, by (holder, peer); in memory by default.
         tamper: by (sender, receiver), what to change on the way.
         seed: makes every party's randomness reproducible; the operating system's otherwise.
-        timeout_s: how long a party may wait for a message, and how long all may take after the first ended.
+        timeout_s: how long a party may wait for a message, and how long all may take after the first ended, seconds.
 
     Raises:
         The first error that a party raised of itself; errors that merely follow from another party's end come last.
+        ChannelTimeout: a party went on for too long after another had ended.
+        UsageError: a message that was to be tampered with never came, so that nothing was tested.
     """
     lanes = dict(connect(tuple(parties)))
-    for (sender, receiver), what in (tamper or {}).items():
-        lanes[receiver, sender] = _TamperedLane(lanes[receiver, sender], what)
+    tampered = {
+        (sender, receiver): _TamperedLane(lanes[receiver, sender], what)
+        for (sender, receiver), what in (tamper or {}).items()
+    }
+    lanes.update({(receiver, sender): lane for (sender, receiver), lane in tampered.items()})
     results: dict[str, Any] = {}
     failures: list[tuple[str, BaseException]] = []
     lock = threading.Lock()
+    ended = threading.Event()
 
     def run(name: str, function: Callable[[Session], Any]) -> None:
         channels = {
@@ -80,17 +87,31 @@ def run_parties(
             with lock:
                 failures.append((name, error))
             session.close(type(error).__name__)
+        finally:
+            ended.set()
 
     threads = [threading.Thread(target=run, args=item, name=item[0], daemon=True) for item in parties.items()]
     for thread in threads:
         thread.start()
+    ended.wait(timeout=None if threads else 0)
+    deadline = time.monotonic() + timeout_s
     for thread in threads:
-        thread.join()
-    if failures:
-        failures.sort(key=lambda f: isinstance(f[1], (ChannelClosed, ChannelTimeout)))
-        name, error = failures[0]
+        thread.join(max(deadline - time.monotonic(), 0))
+    late = [thread.name for thread in threads if thread.is_alive()]
+    with lock:
+        raised = sorted(failures, key=lambda f: isinstance(f[1], (ChannelClosed, ChannelTimeout)))
+    for (name, _), lane in lanes.items():
+        if name in late:
+            lane.close("it took too long")
+    if raised:
+        name, error = raised[0]
         error.add_note(f"raised by party {name}")
         raise error
+    if late:
+        raise ChannelTimeout(f"{late[0]} had not ended {timeout_s:g} s after another party had")
+    for (sender, receiver), changed in tampered.items():
+        if not changed.done:
+            raise UsageError(f"{sender} sent {receiver} fewer messages than the Tamper counts: name an earlier one.")
     return results
 
 
@@ -101,6 +122,7 @@ class _TamperedLane:
         self._lane = lane
         self._tamper = tamper
         self._next = 0
+        self.done = False
 
     @property
     def me(self) -> str:
@@ -124,6 +146,7 @@ class _TamperedLane:
                 raise UsageError(f"The message has {len(whole)} bytes; there is no byte {self._tamper.byte} to change.")
             whole[self._tamper.byte] ^= 1 << self._tamper.bit
             chunk = bytes(whole)
+            self.done = True
         self._next += last
         return chunk, last
 

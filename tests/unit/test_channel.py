@@ -352,6 +352,21 @@ def test_a_flipped_bit_reaches_the_receiver() -> None:
     assert got["b"].sum() == 8
 
 
+def test_a_tamper_that_changes_nothing_tests_nothing() -> None:
+    parties = {"a": lambda s: s.channel("b").send(Word()), "b": lambda s: s.channel("a").recv(Word)}
+    with pytest.raises(UsageError, match="a sent b fewer messages than the Tamper counts"):
+        run_parties(parties, tamper={("a", "b"): Tamper(message=1)})
+
+
+def test_a_party_that_does_not_end_is_named() -> None:
+    def stuck(session: Session) -> None:
+        while True:
+            session.channel("quick").send(Block(), np.zeros((1 << 16, 16), np.uint8))
+
+    with pytest.raises(ChannelTimeout, match=r"stuck had not ended 0\.5 s after another party had"):
+        run_parties({"quick": lambda _: None, "stuck": stuck}, timeout_s=0.5)
+
+
 def test_a_session_names_its_channels() -> None:
     def one(session: Session) -> tuple[str, ...]:
         with pytest.raises(UsageError, match="a has no channel to 'nobody'"):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -65,3 +67,28 @@ def test_a_stream_cannot_be_copied() -> None:
         pickle.dumps(Rng())
     with pytest.raises(UsageError, match="fork"):
         copy.deepcopy(Rng())
+
+
+FORK = """
+import os, warnings
+from mpc.errors import UsageError
+from mpc.rng import Rng
+rng = Rng()
+warnings.simplefilter("ignore", DeprecationWarning)
+if (child := os.fork()) == 0:
+    refused = 0
+    for draw in (lambda: rng.bytes(16), lambda: rng.uint64(3), lambda: rng.permutation(3), rng.fork):
+        try:
+            draw()
+        except UsageError as error:
+            refused += "make a new Rng() in the child" in str(error)
+    own = Rng().bytes(16)
+    os._exit(0 if refused == 4 and len(own) == 16 else 1)
+rng.bytes(16)
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_forked_process_does_not_draw_what_its_parent_draws() -> None:
+    done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 0, done.stderr
