@@ -4,10 +4,6 @@ every call.
 
 from __future__ import annotations
 
-import logging
-import signal
-import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from pathlib import Path
@@ -139,21 +135,3 @@ def bind(server: grpc.Server, address: str, tls: grpc.ServerCredentials) -> int:
     if not port:
         raise UsageError(f"cannot listen on {address}. Stop what listens there, or set another `listen` address.")
     return int(port)
-
-
-def until_told_to_stop() -> threading.Event:
-    """An event that SIGTERM or SIGINT sets. Call from the main thread."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
-
-
-def log_to_stderr(name: str) -> None:
-    """Log lines of this process, with its name, on standard error."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format=f"%(asctime)s %(levelname)-7s {name}: %(message)s",
-        force=True,
-    )

@@ -81,7 +81,7 @@ def test_killed_at_any_moment_of_a_change_the_old_or_the_new_epoch_serves(town: 
 
 
 def test_an_epoch_ends_by_itself_and_its_key_is_erased_after_the_grace(town: Town) -> None:
-    town.write_node(products=product_toml(epoch="8s", grace="4s"))
+    town.write_node(products=product_toml(epoch="10s", grace="10s"))
     node = town.start_node()
     directory = town.home(NODE).product(PRODUCT) / "epochs"
     first = town.manifest(1)

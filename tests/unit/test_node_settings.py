@@ -71,7 +71,6 @@ def test_two_key_columns_make_a_pair(tmp_path: Path) -> None:
         ("requires_consent = true", "requires_consent = false", "decide which one is meant"),
         ('consent_issuers = ["id-platform"]', "", "name who may issue consents"),
         ('"marriage-status"', '"Marriage"', "lower-case"),
-        ("epoch =", 'key_form = "passport"\nepoch =', "choose one of"),
         ("married = 1 }", "married = 0 }", "two answers have the same code"),
         ("married = 1 }", "married = 256 }", "raise answer_bytes"),
         ("epoch =", 'default_answer = "widowed"\nepoch =', "has no code"),

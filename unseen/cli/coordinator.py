@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from mpc.wire.coordinator.v1 import coordinator_pb2
-from unseen import asker, server, services
+from unseen import asker, process, services
 from unseen.cli import output
 from unseen.cli.output import Json, Message
 from unseen.coordinator import server as coordinator
@@ -45,7 +45,7 @@ def serve(
 
     Example: [bold]unseen coordinator serve --home coordinator[/bold]
     """
-    server.log_to_stderr("coordinator")
+    process.log_to_stderr("coordinator")
 
     def ready(name: str, address: str) -> None:
         if as_json:

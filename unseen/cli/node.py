@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from mpc.wire.node.v1 import node_pb2
-from unseen import server, services
+from unseen import process, services
 from unseen.cli import output
 from unseen.cli.output import Json, Message
 from unseen.governance import enrolment, files
@@ -123,7 +123,7 @@ def serve(home: HomeOption, as_json: Json = False) -> None:
     """
     from unseen.node import server as node  # the node itself takes long to import, and only this command needs it
 
-    server.log_to_stderr("node")
+    process.log_to_stderr("node")
 
     def ready(name: str, address: str) -> None:
         if as_json:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mpc.errors import UsageError
 from mpc.wire.coordinator.v1 import coordinator_pb2 as wire
-from unseen import rpc, server, services
+from unseen import process, rpc, server, services
 from unseen.coordinator import settings
 from unseen.coordinator.registry import Contradiction, Party, ProductState, Registry, now_ms, open_registry
 from unseen.coordinator.settings import CoordinatorSettings
@@ -175,7 +175,7 @@ def serve(home: Home, *, ready: Callable[[str, str], None]) -> None:
         )
         states = server.add_health(grpc_server, [services.COORDINATOR])
         port = server.bind(grpc_server, values.listen, server.credentials(identity.get))
-        stop = server.until_told_to_stop()
+        stop = process.until_told_to_stop()
         grpc_server.start()
         server.set_health(states, "", serving=True)
         server.set_health(states, services.COORDINATOR, serving=True)

@@ -29,7 +29,7 @@ from mpc.rng import Rng
 from mpc.session import Progress
 from protocols.lookup import table as lookup
 from protocols.lookup import tablefile
-from unseen import server
+from unseen import process
 from unseen.governance import files
 from unseen.governance.documents import to_base64
 from unseen.home import Home
@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--epoch", type=int, required=True)
     parser.add_argument("--into", type=Path, required=True)
     given = parser.parse_args(arguments)
-    server.log_to_stderr(f"builder {given.product}")
+    process.log_to_stderr(f"builder {given.product}")
     output = pipes.private_output()
     # The epoch that this process builds is nobody's before it is published, so it may end anywhere, and at once.
     pipes.follow_parent(on_line=lambda _: None, on_end=lambda: os._exit(1))

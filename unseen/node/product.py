@@ -21,7 +21,7 @@ from mpc.errors import ChannelClosed, ChannelTimeout, MpcError, PeerError, Polic
 from mpc.rng import Rng
 from mpc.transport.grpc import Accepted, Caller, Hello, Listener
 from protocols.lookup import table as lookup
-from unseen import server
+from unseen import process, server
 from unseen.governance import ledger as ledgers
 from unseen.governance.documents import format_time
 from unseen.governance.ledger import Ledger, Note
@@ -176,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--product", required=True)
     given = parser.parse_args(arguments)
-    server.log_to_stderr(f"product {given.product}")
+    process.log_to_stderr(f"product {given.product}")
     try:
         serve(Home(given.home), given.product)
     except MpcError as error:

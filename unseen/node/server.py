@@ -21,7 +21,7 @@ from mpc.transport.grpc import Relay, Target, Usage, Words
 from mpc.wire.coordinator.v1 import coordinator_pb2
 from mpc.wire.node.v1 import node_pb2 as wire
 from protocols.lookup import table as lookup
-from unseen import __version__, rpc, server, services
+from unseen import __version__, process, rpc, server, services
 from unseen.governance import ledger as ledgers
 from unseen.governance.documents import Signed, format_time, to_json
 from unseen.governance.enrolment import Identity
@@ -256,7 +256,7 @@ class Node:
 
     def run(self, *, ready: Callable[[str, str], None]) -> None:
         """Serve until SIGTERM or SIGINT."""
-        stop = server.until_told_to_stop()
+        stop = process.until_told_to_stop()
         public = server.make_server(
             trust=self._trust,
             threads=self._settings.max_sessions + UNARY_THREADS,

@@ -27,7 +27,6 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from mpc.data import identifiers
 from mpc.errors import UsageError
 from unseen import settings
 from unseen.home import Home
@@ -100,9 +99,6 @@ class Product(BaseModel):
             raise ValueError("consent_issuers are named but requires_consent is false; decide which one is meant")
         if self.grace > self.epoch:
             raise ValueError("grace must not be longer than epoch: at most two epochs are served at a time")
-        if self.form not in identifiers.forms():
-            known = ", ".join(form for form in identifiers.forms() if ":" not in form)
-            raise ValueError(f"there is no key_form {self.key_form!r}; choose one of {known}")
         codes = self.data.codes
         if codes is not None:
             if len(set(codes.values())) != len(codes):
