@@ -1,7 +1,7 @@
 """Canonical forms of identifiers, so that two parties who write one key differently still mean the same bytes.
 
     resident-id           18 digits, the last possibly X: a Chinese resident's number (GB 11643)
-    text                  any text: NFKC, without blanks around it
+    text                  any text: NFKC, without blanks around it, and none of the characters that nobody sees
     pair:resident-id      two different keys of the form behind the colon, in whatever order they are given
     pair:text
 
@@ -22,6 +22,10 @@ from numpy.typing import NDArray
 
 from mpc.errors import UsageError
 from mpc.kernels.packing import Packed, pack, pack_arrow, pack_rows
+
+# Controls, and marks of direction, of line ends, of breaks in words and of byte order: pasted along with a key, they
+# make it another one that looks the same. The joiner and non-joiner, which several languages spell with, may stand.
+_UNSEEN = r"[\p{Cc}\x{AD}\x{61C}\x{180E}\x{200B}\x{200E}\x{200F}\x{2028}-\x{202E}\x{2060}-\x{206F}\x{FEFF}]"
 
 MAX_KEY_BYTES = 1024
 """Longest canonical key of the form ``text``, bytes of UTF-8."""
@@ -87,7 +91,8 @@ def canonical_columns(form: str, *columns: Column, first_row: int = 1) -> Packed
 
     Args:
         form: one of ``forms()``.
-        columns: n values each, as Arrow strings, integers or a sequence of str; two columns for a pair.
+        columns: n values each, as Arrow strings or a sequence of str, for resident IDs also as Arrow integers; two
+            columns for a pair. Integers are no ``text``: as numbers, 007 and 7 are the same.
         first_row: number of the first row, for error messages.
 
     Raises:
@@ -98,7 +103,7 @@ def canonical_columns(form: str, *columns: Column, first_row: int = 1) -> Packed
     if len(columns) != wanted:
         raise UsageError(f"A key of the form {form} has {wanted} column(s), {len(columns)} given.")
     base = form.removeprefix(_PAIR)
-    parts = [_FORMS[base](_strings(c), base, first_row) for c in columns]
+    parts = [_FORMS[base](_strings(c, base, first_row), base, first_row) for c in columns]
     if wanted == 1:
         return parts[0]
     if len(parts[0]) != len(parts[1]):
@@ -119,21 +124,39 @@ def pair(a: bytes, b: bytes) -> bytes:
     return b"".join(len(key).to_bytes(2, "big") + key for key in sorted((a, b)))
 
 
-def _strings(column: Column) -> pa.LargeStringArray:
-    """The column as one array of large strings; numbers become their digits."""
+def _strings(column: Column, form: str, first_row: int) -> pa.LargeStringArray:
+    """The column as one array of large strings; numbers become their digits, where the form consists of digits."""
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     elif not isinstance(column, pa.Array):
-        column = pa.array(column, pa.large_string())
+        column = _from_python(column, form, first_row)
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     kind = column.type
+    if pa.types.is_integer(kind) and form == "text":
+        raise UsageError(
+            f"Keys of the form text are text, not {kind}, since numbers have lost their leading zeros: "
+            "convert the column where the data set is made."
+        )
     if not any(
         is_kind(kind)
         for is_kind in (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_null)
     ):
         raise UsageError(f"Keys are text or whole numbers, not {kind}: convert the column where the data set is made.")
     return column.cast(pa.large_string())
+
+
+def _from_python(values: Sequence[str | None], form: str, first_row: int) -> pa.LargeStringArray:
+    """The same for Python's strings, of which some can be no text: a command line may have held any bytes."""
+    try:
+        return pa.array(values, pa.large_string())
+    except (UnicodeEncodeError, pa.ArrowException):
+        for row, value in enumerate(values, first_row):
+            if not isinstance(value, str | None):
+                raise UsageError(f"Row {row} holds a {type(value).__name__}: give keys as str.") from None
+            if value is not None and any("\ud800" <= c <= "\udfff" for c in value):
+                raise InvalidIdentifier(form, "it is not Unicode text", row) from None
+        raise
 
 
 def _refuse_empty(column: pa.LargeStringArray, form: str, first_row: int) -> None:
@@ -146,6 +169,10 @@ def _refuse_empty(column: pa.LargeStringArray, form: str, first_row: int) -> Non
 def _text(column: pa.LargeStringArray, form: str, first_row: int) -> Packed:
     column = pc.utf8_trim_whitespace(pc.utf8_normalize(column, form="NFKC"))
     _refuse_empty(column, form, first_row)
+    unseen = pc.match_substring_regex(column, pattern=_UNSEEN)
+    if pc.any(unseen, min_count=0).as_py():
+        problem = "it holds a line break or another character that nobody sees"
+        raise InvalidIdentifier(form, problem, first_row + pc.index(unseen, True).as_py())
     keys = pack_arrow(column)
     too_long = np.flatnonzero(np.diff(keys.offsets) > MAX_KEY_BYTES)
     if len(too_long):

@@ -11,7 +11,6 @@ header of a CSV file and empty lines are not counted.
 from __future__ import annotations
 
 import csv
-import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +34,7 @@ BATCH_ROWS = 1 << 16
 """Most rows of one batch."""
 
 _CSV_BLOCK = 4 << 20
+_CSV_HEADER = 1 << 20  # where a file without line ends, which is no CSV file, is given up
 _SQLITE = (".sqlite", ".sqlite3", ".db")
 
 
@@ -49,7 +49,7 @@ class DataSet:
         encoding: of a CSV file; ``gb18030`` covers GBK and GB 2312. A UTF-8 byte order mark is skipped.
     """
 
-    source: str
+    source: str = field(repr=False)  # a URL may hold a password
     columns: tuple[str, ...]
     table: str | None = None
     encoding: str = "utf-8"
@@ -246,12 +246,14 @@ class _Seen:
 
 
 def _check_columns(data_set: DataSet, present: Sequence[str]) -> None:
+    # A data base is called by its table, since its URL may hold a password.
+    name = Path(data_set.source).name if data_set.table is None else f"The table {data_set.table!r}"
     missing = [c for c in data_set.columns if c not in present]
     if missing:
-        raise UsageError(f"{data_set.source} has no column {missing[0]!r}; it has: {', '.join(map(repr, present))}.")
+        raise UsageError(f"{name} has no column {missing[0]!r}; it has: {', '.join(map(repr, present))}.")
     twice = [c for c in data_set.columns if list(present).count(c) > 1]
     if twice:
-        raise UsageError(f"{data_set.source} has two columns {twice[0]!r}; rename one of them.")
+        raise UsageError(f"{name} has two columns {twice[0]!r}; rename one of them.")
 
 
 def _csv(data_set: DataSet, path: Path) -> Iterator[pa.RecordBatch]:
@@ -260,7 +262,7 @@ def _csv(data_set: DataSet, path: Path) -> Iterator[pa.RecordBatch]:
         yield from _csv_batches(data_set, path, pa.large_string())
     except UnicodeDecodeError:
         raise _wrong_encoding(data_set) from None
-    except pa.ArrowInvalid as error:
+    except pa.ArrowException as error:
         if "UTF8" in str(error):
             raise _wrong_encoding(data_set, row=_first_bad_text(data_set, path)) from None
         raise UsageError(f"{path.name} cannot be read as CSV: check its quotes and line ends.") from None
@@ -270,9 +272,11 @@ def _csv_header(data_set: DataSet, path: Path) -> list[str]:
     utf8 = data_set.encoding.lower().replace("_", "-") in ("utf-8", "utf8")
     encoding = "utf-8-sig" if utf8 else data_set.encoding
     try:
-        with path.open("rb") as file:  # decoded line by line: a bad byte further on is reported with its row, later
-            lines = (line.decode(encoding) for line in itertools.islice(file, 100))
-            header = next((fields for fields in csv.reader(lines) if fields), None)
+        with path.open("rb") as file:
+            beginning = file.read(_CSV_HEADER)
+        # Decoded line by line: a bad byte further on is reported with its row, later.
+        lines = (line.decode(encoding) for line in beginning.splitlines(keepends=True))
+        header = next((fields for fields in csv.reader(lines) if fields), None)
     except LookupError:
         raise UsageError(f"There is no encoding {data_set.encoding!r}; utf-8 and gb18030 are the usual ones.") from None
     except UnicodeDecodeError:
@@ -342,12 +346,27 @@ def _parquet(data_set: DataSet, path: Path) -> Iterator[pa.RecordBatch]:
     try:
         with pa_parquet.ParquetFile(path) as file:
             _check_columns(data_set, file.schema_arrow.names)
+            first_row = 1
             for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=list(data_set.columns)):
+                _check_text(batch, path, first_row)
                 yield batch.select(list(data_set.columns))
-    except (pa.ArrowInvalid, OSError):
+                first_row += batch.num_rows
+    except (pa.ArrowException, OSError):
         raise UsageError(
             f"{path.name} cannot be read as a Parquet file: check that it was copied completely."
         ) from None
+
+
+def _check_text(batch: pa.RecordBatch, path: Path, first_row: int) -> None:
+    """Parquet files may hold any bytes as text; what reads them further on takes them for UTF-8."""
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid:
+            raise UsageError(
+                f"Column {name!r} of {path.name} holds text that is not UTF-8 in rows {first_row} to "
+                f"{first_row + batch.num_rows - 1}: write the file anew."
+            ) from None
 
 
 def _sql(data_set: DataSet, url: str | sa.URL) -> Iterator[pa.RecordBatch]:
@@ -355,7 +374,7 @@ def _sql(data_set: DataSet, url: str | sa.URL) -> Iterator[pa.RecordBatch]:
         raise UsageError("A data base has many tables: name the one to read (table = …).")
     try:
         engine = sa.create_engine(url, poolclass=sa.NullPool)
-    except (sa.exc.SQLAlchemyError, ImportError):
+    except (sa.exc.SQLAlchemyError, ImportError, ValueError):
         raise UsageError("The data base's URL names no kind of data base that is installed here: check it.") from None
     try:
         inspector = sa.inspect(engine)
@@ -385,8 +404,9 @@ def _from_rows(data_set: DataSet, rows: Sequence[Sequence[object]], first_row: i
     for i, name in enumerate(data_set.columns):
         try:
             columns.append(pa.array([row[i] for row in rows]))
-        except (pa.ArrowInvalid, pa.ArrowTypeError):
+        except (pa.ArrowException, OverflowError, UnicodeEncodeError):
             raise UsageError(
-                f"Column {name!r} holds values of several types from row {first_row} on: make all text, or all numbers."
+                f"Column {name!r} holds values of several types, or numbers beyond 64 bits, from row {first_row} on: "
+                "make all of them text."
             ) from None
     return pa.record_batch(columns, names=list(data_set.columns))

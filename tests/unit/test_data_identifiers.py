@@ -151,6 +151,32 @@ def test_text_is_normalised_and_trimmed() -> None:
         canonical("text", " \u00a0")
 
 
+@pytest.mark.parametrize("unseen", ["\x00", "\n", "\x1b", "\u200b", "\u200e", "\u202e", "\ufeff", "\u00ad", "\u2028"])
+def test_a_text_with_a_character_that_nobody_sees_is_no_key(unseen: str) -> None:
+    with pytest.raises(InvalidIdentifier, match="row 2 is no text: it holds a line break or another character that no"):
+        canonical_columns("text", ["ab", f"a{unseen}b"])
+    assert canonical("text", "\u0646\u0645\u06cc\u200c\u062f\u0627\u0646\u0645")  # Persian needs the non-joiner
+
+
+@pytest.mark.parametrize("form", ["text", "resident-id"])
+def test_bytes_of_a_command_line_that_are_no_text(form: str) -> None:
+    with pytest.raises(InvalidIdentifier, match=r"the key is no .*: it is not Unicode text") as caught:
+        canonical(form, "secret\udcff")
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+    with pytest.raises(InvalidIdentifier, match="row 7 is no"):
+        canonical_columns(form, [None, "secret\ud800"], first_row=6)
+    with pytest.raises(UsageError, match="Row 1 holds a int: give keys as str"):
+        canonical_columns(form, [7])  # type: ignore[list-item]
+
+
+def test_numbers_are_no_texts() -> None:
+    with pytest.raises(UsageError, match="numbers have lost their leading zeros: convert the column"):
+        canonical_columns("text", pa.array([7]))
+    with pytest.raises(UsageError, match="leading zeros"):
+        canonical_columns("pair:text", pa.array(["a"]), pa.array([7]).dictionary_encode())
+
+
 @given(st.text())
 def test_the_canonical_form_of_a_text_is_its_own(value: str) -> None:
     try:

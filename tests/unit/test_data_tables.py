@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -97,6 +98,23 @@ WANT = [(key, status) for key, status, _ in ROWS]
 )
 def test_csv_as_programs_write_it(tmp_path: Path, content: bytes) -> None:
     assert read(csv_file(tmp_path, content)) == WANT
+
+
+def test_csv_with_the_line_ends_of_an_old_macintosh(tmp_path: Path) -> None:
+    assert read(csv_file(tmp_path, lines(end="\r"))) == WANT
+
+
+def test_csv_without_any_line_end_is_given_up_before_it_fills_memory(tmp_path: Path) -> None:
+    path = tmp_path / "huge.csv"
+    with path.open("wb") as file:
+        file.truncate(1 << 30)  # a gigabyte of zeros that takes no room on the disk
+    tracemalloc.start()
+    try:
+        with pytest.raises(UsageError, match="huge.csv"):
+            read(path)
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_csv_in_an_older_encoding(tmp_path: Path) -> None:
@@ -207,6 +225,53 @@ def test_a_parquet_file_cut_short(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(UsageError, match="check that it was copied completely"):
         list(batches(DataSet(str(path), ("id",))))
+
+
+def test_a_parquet_file_with_text_that_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "people.parquet"
+    bad = pa.Array.from_buffers(pa.string(), 2, pa.array([b"ok", b"secret\xff"]).buffers())
+    pa_parquet.write_table(pa.table({"id": bad, "note": bad}), path)
+    for form in ("text", "resident-id"):
+        with pytest.raises(
+            UsageError, match=r"Column 'id' of people.parquet holds text that is not UTF-8 in rows 1 to 2"
+        ):
+            list(keyed(DataSet(str(path), ("id",)), keys=("id",), form=form))
+    with pytest.raises(UsageError, match="Column 'note' of people.parquet"):
+        list(batches(DataSet(str(path), ("note",))))
+
+
+def test_keys_that_are_floats_or_dates_or_null(tmp_path: Path) -> None:
+    path = tmp_path / "people.parquet"
+    for column, says in (
+        (pa.array([1.0, 2.0]), "not double"),
+        (pa.array([1, 2], pa.date32()), "not date32"),
+        (pa.array([7, 8]), "Keys of the form text are text, not int64, since numbers have lost their leading zeros"),
+        (pa.array([None, "a"]), "row 1 is no text: it is empty"),
+    ):
+        pa_parquet.write_table(pa.table({"id": column}), path)
+        with pytest.raises(UsageError, match=says):
+            list(keyed(DataSet(str(path), ("id",)), keys=("id",), form="text"))
+
+
+def test_no_password_of_a_data_base_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "swordfish.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE people (id TEXT)")
+    connection.close()
+    data_set = DataSet(f"sqlite:///{path}", ("income",), table="people")
+    with pytest.raises(UsageError, match="The table 'people' has no column 'income'; it has: 'id'") as caught:
+        list(batches(data_set))
+    assert "swordfish" not in str(caught.value) + repr(data_set)
+    with pytest.raises(UsageError, match="no kind of data base") as caught:
+        list(batches(DataSet("postgresql://node:swordfish@host:port/x", ("id",), table="people")))
+    assert "swordfish" not in str(caught.value)
+
+
+def test_numbers_beyond_64_bits(tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match="Column 'id' holds values of several types, or numbers beyond 64 bits, from r"
+    ):
+        tables._from_rows(DataSet("x.db", ("id",), table="t"), [(2**64,), (-1,)], 1)
 
 
 def test_a_data_base_needs_a_table_that_is_there(tmp_path: Path) -> None:
