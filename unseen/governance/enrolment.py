@@ -54,6 +54,7 @@ from unseen.governance.documents import (
 )
 from unseen.governance.manifest import Continuity
 from unseen.governance.trust import (
+    UNREADABLE,
     Trust,
     certificate_fingerprint,
     check_current,
@@ -308,7 +309,7 @@ def install_bundle(
         root = load_root(content.root.encode())
         tls = x509.load_pem_x509_certificate(content.tls_certificate.encode())
         signing = x509.load_pem_x509_certificate(content.signing_certificate.encode())
-    except (ValidationError, ValueError):
+    except UNREADABLE:  # a ValidationError is a ValueError
         raise UsageError("not a bundle. Use the file that `unseen ca sign` wrote.") from None
     fingerprint = certificate_fingerprint(root)
     pinned = home / ROOT_FILE
@@ -459,7 +460,7 @@ def read_request(request: bytes) -> CheckedRequest:
         continuity = None if content.continuity is None else from_json(content.continuity)
     except ValidationError:
         raise UsageError("not an enrolment request. Use the request.json that `unseen node init` made.") from None
-    except (ValueError, PolicyError) as error:
+    except (*UNREADABLE, PolicyError) as error:
         reason = error.reason if isinstance(error, PolicyError) else str(error)
         raise UsageError(
             f"the enrolment request does not prove itself: {reason}. Have the party make a new one."

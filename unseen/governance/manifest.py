@@ -160,7 +160,7 @@ def check_time(manifest: Manifest, now: datetime) -> None:
             code="manifest-expired",
             remedy="Ask the node's operator why no new epoch was published; compare the clocks (NTP).",
         )
-    if now < parse_time(manifest.not_before) - CLOCK_TOLERANCE:
+    if now + CLOCK_TOLERANCE < parse_time(manifest.not_before):
         ahead = int((parse_time(manifest.not_before) - now).total_seconds())
         raise PolicyError(
             f"epoch {manifest.epoch} of {manifest.product} begins in {ahead} seconds by this machine's clock",

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -32,6 +32,20 @@ SIGNING_USAGE = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.36")
 
 SIGNING_URI = "unseen:signer:"
 """Prefix of the URI that names the party in a signing certificate, such as ``unseen:signer:bank``."""
+
+UNREADABLE: tuple[type[Exception], ...] = (
+    ValueError,
+    TypeError,
+    InvalidSignature,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.UnsupportedGeneralNameType,
+)
+"""What `cryptography` raises for bytes that are no certificate, list or request that it can read. They come from
+strangers, and most of these errors are not ValueErrors.
+"""
 
 
 # Fingerprints -------------------------------------------------------------------------------------------------------
@@ -93,7 +107,7 @@ def load_root(pem: bytes) -> x509.Certificate:
         root.verify_directly_issued_by(root)
         if root.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
             return root
-    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
+    except UNREADABLE:
         pass
     raise UsageError("not a root certificate. Use the root.crt that `unseen ca init` made.")
 
@@ -107,7 +121,8 @@ def vouch(der: bytes, *, root: x509.Certificate) -> Vouched:
         certificate = x509.load_der_x509_certificate(der)
         certificate.verify_directly_issued_by(root)
         extensions = certificate.extensions
-    except (ValueError, TypeError, InvalidSignature):
+        public = certificate.public_key()
+    except UNREADABLE:
         raise _refuse(
             "untrusted",
             "the certificate is not signed by this CA's root",
@@ -122,21 +137,24 @@ def vouch(der: bytes, *, root: x509.Certificate) -> Vouched:
         raise _wrong_usage() from None
     hosts = names.get_values_for_type(x509.DNSName)
     uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    public = certificate.public_key()
     name: str
     kind: Literal["tls", "signing"]
     key: VerifyingKey | None = None
-    if usages == {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH} and len(hosts) == 1 and not uris:
-        name, kind = party_of_host(hosts[0]), "tls"
-    elif usages == {SIGNING_USAGE} and commits and not hosts and len(uris) == 1 and uris[0].startswith(SIGNING_URI):
-        name, kind = check_party_name(uris[0].removeprefix(SIGNING_URI)), "signing"
-        if not isinstance(public, Ed25519PublicKey):
+    # One name, and nothing beside it that another reader of the certificate could take for the name.
+    if ca or len(list(names)) != 1:
+        raise _wrong_usage()
+    try:
+        if usages == {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH} and hosts:
+            name, kind = party_of_host(hosts[0]), "tls"
+        elif usages == {SIGNING_USAGE} and commits and uris and uris[0].startswith(SIGNING_URI):
+            name, kind = check_party_name(uris[0].removeprefix(SIGNING_URI)), "signing"
+            if not isinstance(public, Ed25519PublicKey):
+                raise _wrong_usage()
+            key = public
+        else:
             raise _wrong_usage()
-        key = public
-    else:
-        raise _wrong_usage()
-    if ca:
-        raise _wrong_usage()
+    except UsageError:
+        raise _wrong_usage() from None
     return Vouched(
         name=name,
         kind=kind,
@@ -166,7 +184,7 @@ def parse_crl(pem: bytes, *, root: x509.Certificate) -> RevocationList:
         number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
         next_update = crl.next_update_utc
         serials = frozenset(revoked.serial_number for revoked in crl)
-    except (ValueError, TypeError, x509.ExtensionNotFound):
+    except UNREADABLE:
         valid, number, next_update, serials = False, 0, None, frozenset()
     if not valid or next_update is None:
         raise PolicyError(
@@ -187,7 +205,7 @@ def check_current(vouched: Vouched, crl: RevocationList, *, now: datetime) -> No
             f"the certificate of {vouched.name} expired at {format_time(vouched.not_after)}",
             "Renew it with `unseen node renew`; if it should be valid, compare the clocks (NTP).",
         )
-    if now < vouched.not_before - CLOCK_TOLERANCE:
+    if now + CLOCK_TOLERANCE < vouched.not_before:
         raise _refuse(
             "not-yet-valid",
             f"the certificate of {vouched.name} becomes valid at {format_time(vouched.not_before)}",
@@ -290,7 +308,7 @@ class Trust:
         """
         try:
             der = x509.load_pem_x509_certificate(certificate).public_bytes(serialization.Encoding.DER)
-        except ValueError:
+        except UNREADABLE:
             raise _refuse("untrusted", "not a certificate", "Connect with the certificate from the bundle.") from None
         vouched = self._vouch(der)
         if vouched.kind != "tls":
