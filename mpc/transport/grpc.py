@@ -145,7 +145,7 @@ class Accepted:
 def _keep_freed_memory() -> None:
     """Have glibc keep up to 64 MiB of freed memory for the next frames, instead of returning all above some 2 MiB.
 
-    Otherwise the pages of every frame are given back, taken again and cleared: a sixth of the processor time of a bulk
+    Otherwise the pages of every frame are given back, taken again and cleared: a tenth of the processor time of a bulk
     transfer. glibc takes the size of the largest block that was ever freed, up to 32 MiB, for the measure of what a
     program uses and throws away; so one such block is enough, and it is never touched. Other allocators ignore it.
     """

@@ -271,6 +271,8 @@ class Link:
                 return False
             self._attached = False
             self._sendable.notify_all()
+            if self._is_over():  # the other side may end the stream before this side's writer has noticed
+                self.finished.set()
             return True
 
     def fail(self, error: Callable[[], MpcError], *, tell: str | None = None) -> None:

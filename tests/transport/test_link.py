@@ -224,6 +224,23 @@ def test_a_new_stream_says_limits_again() -> None:
     assert [(f.lane, f.credit) for f in frames(link, link.attach(0))] == [("/x", WINDOW_BYTES)]
 
 
+def test_a_stream_that_ends_after_the_last_acknowledgement_is_not_missed() -> None:
+    link, stream = attached()
+    link.lane.close("done")
+    (close,) = frames(link, stream)
+    link.receive(stream, encode(Frame(CONTROL, ack=close.seq)))
+    assert link.detach(stream)
+    assert link.finished.is_set()
+
+
+def test_a_stream_that_ends_before_it_leaves_the_session_open() -> None:
+    link, stream = attached()
+    link.lane.close("done")
+    frames(link, stream)
+    assert link.detach(stream)
+    assert not link.finished.is_set()
+
+
 def test_acknowledging_what_was_never_sent_does_not_attach() -> None:
     link, stream = attached()
     link.lane.write([b"one"], last=True)
