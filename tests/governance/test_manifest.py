@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from mpc.errors import CheatingDetected, PeerError, PolicyError, UsageError
 from tests.governance.world import BANK, NODE, NOW, PRODUCT, World, manifest, renew
@@ -42,8 +43,7 @@ def test_what_was_seen_is_remembered(world: World, pins: Pins, tmp_path: Path) -
     again = Pins(tmp_path / "pins", trust=world.identity(BANK).trust(), suite="intl")
     assert again.last(NODE, PRODUCT) == three
     assert again.accept([three], node=NODE, product=PRODUCT).epoch == 3
-    # An epoch that was seen may be asked again while its grace lasts.
-    assert again.accept([two], node=NODE, product=PRODUCT).epoch == 2
+    assert again.accept([two, three], node=NODE, product=PRODUCT).epoch == 3
     assert again.last(NODE, PRODUCT) == three
     assert stat.S_IMODE((tmp_path / "pins").stat().st_mode) == 0o700
     assert not again.evidence()
@@ -80,7 +80,7 @@ def test_what_two_askers_got_can_be_compared(world: World) -> None:
 def test_a_broken_chain_is_named(world: World, pins: Pins) -> None:
     one, two, three = chain(world, 1, 2, 3)
     pins.accept([one], node=NODE, product=PRODUCT)
-    with pytest.raises(PeerError, match="epoch 3 of marriage-status is not linked to the manifest of epoch 1"):
+    with pytest.raises(PeerError, match="epoch 3 of marriage-status follows epoch 1 in the chain"):
         pins.accept([three], node=NODE, product=PRODUCT)
     with pytest.raises(PeerError, match="is not linked"):
         pins.accept([one, *chain(world, 2)], node=NODE, product=PRODUCT)
@@ -96,6 +96,37 @@ def test_a_node_does_not_go_back(world: World, pins: Pins) -> None:
     pins.accept(chain(world, 5), node=NODE, product=PRODUCT)
     with pytest.raises(PeerError, match="epoch 4 of marriage-status comes after epoch 5 was seen"):
         pins.accept([old], node=NODE, product=PRODUCT)
+
+
+def test_a_node_does_not_offer_an_epoch_again_that_a_later_one_replaced(world: World, pins: Pins) -> None:
+    """Both are in their time of grace, and both are genuine; yet the newer one is what everybody else is told."""
+    one, two = chain(world, 1, 2)
+    pins.accept([one, two], node=NODE, product=PRODUCT)
+    with pytest.raises(PeerError, match="it offers epoch 1 of marriage-status after epoch 2 was seen"):
+        pins.accept([one], node=NODE, product=PRODUCT)
+    pins.accept([one, two], node=NODE, product=PRODUCT)
+
+
+def test_a_chain_leaves_no_epoch_out(world: World, pins: Pins) -> None:
+    """Otherwise two askers could be led along chains that never name the same epoch, and could not find out."""
+    signer = world.identity(NODE).signer
+    (one,) = chain(world, 1)
+    pins.accept([one], node=NODE, product=PRODUCT)
+    for epoch in (3, 4):
+        fork = documents.sign(manifest(epoch=epoch, previous=one), signer)
+        with pytest.raises(PeerError, match=f"epoch {epoch} of marriage-status follows epoch 1"):
+            pins.accept([fork], node=NODE, product=PRODUCT)
+    assert pins.last(NODE, PRODUCT) == one
+
+
+def test_no_date_is_too_early_or_too_late_to_be_checked(world: World, pins: Pins) -> None:
+    signer = world.identity(NODE).signer
+    terms = manifest(epoch=1)
+    ages = {"not_before": "0001-01-01T00:00:00Z", "grace_until": "9999-12-31T23:59:59Z"}
+    pins.accept([documents.sign(terms.model_copy(update=ages), signer)], node=NODE, product=PRODUCT)
+    ended = documents.sign(terms.model_copy(update={"grace_until": "0001-01-01T00:00:00Z", "product": "p"}), signer)
+    with pytest.raises(PolicyError, match="manifest-expired"):
+        pins.accept([ended], node=NODE, product="p")
 
 
 def test_the_manifest_must_answer_the_question(world: World, pins: Pins) -> None:
@@ -132,7 +163,9 @@ def test_only_so_many_are_remembered(world: World, pins: Pins) -> None:
     assert pins.last(NODE, PRODUCT) == signed[-1]
     with pytest.raises(PeerError, match="comes after"):
         pins.accept(signed[:1], node=NODE, product=PRODUCT)
-    pins.accept(signed[3:4], node=NODE, product=PRODUCT)
+    with pytest.raises(PeerError, match="it offers epoch 3 of marriage-status after epoch 66 was seen"):
+        pins.accept(signed[3:4], node=NODE, product=PRODUCT)
+    pins.accept(signed[3:], node=NODE, product=PRODUCT)
 
 
 # Keys ---------------------------------------------------------------------------------------------------------------
@@ -155,6 +188,25 @@ def test_a_renewed_key_needs_the_old_ones_word(own_world: World, own_pins: Pins)
         assert refusal.value.code == "pin-mismatch"
     own_pins.accept([one, two], node=NODE, product=PRODUCT, continuity=new.continuity)
     assert own_pins.pinned_key(NODE) == new.signing_key
+
+
+def test_a_revoked_key_hands_over_to_nobody(own_world: World, own_pins: Pins) -> None:
+    """Its thief could name a successor as well as its owner; so people have to compare the new fingerprint."""
+    old = own_world.identity(NODE)
+    one = documents.sign(manifest(epoch=1), old.signer)
+    own_pins.accept([one], node=NODE, product=PRODUCT)
+    new = renew(own_world, NODE)
+    certificate = x509.load_der_x509_certificate(old.signer.certificate)
+    ca.revoke(own_world.ca, serial=f"{certificate.serial_number:x}")
+    enrolment.update_crl(own_world.home(BANK), (own_world.ca / "crl.pem").read_bytes())
+    pins = Pins(own_world.root / "pins", trust=own_world.identity(BANK).trust(), suite="intl")
+    two = documents.sign(manifest(epoch=2, previous=one), new.signer)
+    with pytest.raises(PolicyError) as refusal:
+        pins.accept([two], node=NODE, product=PRODUCT, continuity=new.continuity)
+    assert refusal.value.code == "pin-mismatch"
+    assert new.signing_key in refusal.value.reason
+    pins.accept_key(NODE, new.signing_key)
+    pins.accept([two], node=NODE, product=PRODUCT)
 
 
 def test_the_ca_alone_cannot_exchange_a_nodes_key(own_world: World, own_pins: Pins, tmp_path: Path) -> None:

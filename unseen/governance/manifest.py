@@ -141,9 +141,13 @@ def check_pair(first: Signed, second: Signed, *, node: str) -> None:
 
 
 def check_link(previous: Signed, following: Signed, *, node: str) -> None:
-    """Raises PeerError unless `following` is the manifest after `previous`: next epoch, and linked to it by hash."""
+    """Raises PeerError unless `following` is the manifest after `previous`: the next epoch, and linked to it by hash.
+
+    No epoch is left out: two chains that part after a common manifest then both have one for the epoch after it, and
+    the two contradict each other. Were gaps allowed, one chain could take the even epochs and the other the odd ones.
+    """
     before, after = parse(previous.document, Manifest), parse(following.document, Manifest)
-    if after.epoch <= before.epoch:
+    if after.epoch != before.epoch + 1:
         raise _broke(node, f"epoch {after.epoch} of {after.product} follows epoch {before.epoch} in the chain")
     if after.previous != to_base64(digest(previous)):
         raise _broke(
@@ -253,6 +257,8 @@ class Pins:
         for previous, following in itertools.pairwise(chain):
             check_link(previous, following, node=node)
         current = parse(manifests[-1].document, Manifest)
+        if current.epoch < newest:
+            raise _broke(node, f"it offers epoch {current.epoch} of {product} after epoch {newest} was seen")
         check_time(current, moment)
         if fresh and pin is not None:
             self._save_pin(pin)
@@ -301,9 +307,14 @@ class Pins:
             if statement.old_key != old or statement.party != node or signed.signer != node:
                 continue
             # The old certificate may have expired since; it must have been valid then, and must not be revoked now.
-            key = self._trust.signing_key(
-                node, signed.certificate, suite=self._suite, now=parse_time(statement.issued_at)
-            )
+            try:
+                key = self._trust.signing_key(
+                    node, signed.certificate, suite=self._suite, now=parse_time(statement.issued_at)
+                )
+            except PolicyError as error:
+                if not error.code.startswith("certificate-"):
+                    raise
+                continue  # It endorses nobody, and whether the new key is right is for the operator to say.
             if key_fingerprint(key) != old:
                 continue
             check_signature(signed, key, suite=self._suite)
