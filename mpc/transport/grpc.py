@@ -25,7 +25,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from types import TracebackType
@@ -904,10 +904,31 @@ class Listener:
         self.close(kind.__name__ if kind else "")
 
 
+class _DaemonThreads:
+    """An executor that starts a daemon thread for each call.
+
+    The threads of Python's own executor are waited for when a process ends, so a stream that is still open would keep a
+    process alive that has nothing more to do. How many there are is bounded by the server's number of calls.
+    """
+
+    def submit(self, function: Callable[..., object], /, *arguments: object) -> Future[object]:
+        """Run `function` in a thread of its own."""
+        future: Future[object] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(function(*arguments))
+            except BaseException as error:
+                future.set_exception(error)
+
+        threading.Thread(target=run, name="call", daemon=True).start()
+        return future
+
+
 def make_server(*, streams: int, extra_threads: int = 8) -> grpc.Server:
     """A ``grpc.Server`` with a thread per stream and `extra_threads` for other calls; what is more is refused."""
     _keep_freed_memory()
-    pool = ThreadPoolExecutor(max_workers=streams + extra_threads, thread_name_prefix="grpc")
+    pool = cast(ThreadPoolExecutor, _DaemonThreads())  # gRPC only submits to it
     return grpc.server(pool, options=server_options(), maximum_concurrent_rpcs=streams + extra_threads)
 
 

@@ -532,3 +532,28 @@ def test_a_killed_peer_is_noticed(parties: Parties) -> None:
     finally:
         process.kill()
         process.join(10)
+
+
+def _leaves(pipe: Pipe, own: grpc.Credentials) -> None:
+    """A process whose main thread ends while a session is open."""
+    listener = grpc.Listener(
+        "127.0.0.1:0", lambda accepted: accepted.lane.read(timeout_s=None) and None, me="tax", credentials=own
+    )
+    pipe.send(listener.address)
+    pipe.recv()
+
+
+def test_an_open_session_does_not_keep_a_process_alive(parties: Parties) -> None:
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=_leaves, args=(there, parties.tax), daemon=True)
+    process.start()
+    try:
+        assert here.poll(30)
+        connection = dial(here.recv(), parties.bank, resume_window_s=0.2)
+        here.send("leave")
+        process.join(10)
+        assert process.exitcode == 0
+        connection.close(linger_s=0.1)
+    finally:
+        process.kill()
+        process.join(10)
