@@ -61,11 +61,16 @@ OPERATOR = Operator(
 MAX_BATCH = 1000
 """Most elements in one Query message. `query` cuts larger batches."""
 
+MAX_CONSENTS = 2
+"""Most consents that permit one element: one of a person, two of a couple."""
+
 _DOMAIN = b"unseen lookup.table v1"
 _MASK = b"unseen lookup.table v1 mask"
 _KEY_INFO = b"unseen lookup.table v1 epoch key"
 _PERMIT_BYTES = 768 << 10  # a Query's header has to fit one chunk of 1 MiB
+_REFUSAL_BYTES = 768 << 10  # and so does an Evaluation's, with the texts of all its refusals
 _MANIFESTS_PER_REPLY = 128
+_MANIFEST_BYTES = 32 << 20  # what an asker takes in: several decades of daily epochs
 _BUILD_ROWS = 1 << 16
 M = TypeVar("M", bound=Message)
 
@@ -108,7 +113,11 @@ def blind(inputs: Packed, *, suite: Suite, rng: Rng) -> tuple[NDArray[np.uint8],
 
 def _random_scalars(suite: Suite, rng: Rng, n: int) -> NDArray[np.uint8]:
     """(n, scalar): uniform and not zero."""
-    return suite.group.scalar_from_uniform(rng.uint8(n, suite.group.UNIFORM_SCALAR_BYTES))
+    uniform = rng.uint8(n, suite.group.UNIFORM_SCALAR_BYTES)
+    try:
+        return suite.group.scalar_from_uniform(uniform)
+    finally:
+        wipe(uniform)
 
 
 def _tags(y: NDArray[np.uint8]) -> NDArray[np.uint64]:
@@ -188,24 +197,30 @@ def build(
     """
     if iter(records) is records:
         raise UsageError("`records` can be read only once; pass a list, or an object whose __iter__ starts again.")
+    # Half an hour of work should not end in a spec that cannot be: all but rows and public key is known already.
     TableSpec(suite.name, product, epoch, key_form, answer_bytes, default_answer, tablefile.MIN_ROWS, b"")
     suspects: frozenset[int] = frozenset()
     while True:
         private_key = _new_key(suite, rng)
-        columns = _Columns(answer_bytes, default_answer)
-        for done in columns.extend(_evaluated(records, product, key_form, answer_bytes, private_key, suite)):
-            progress(Progress("table", done, expected_records))
-        rows = size_class(columns.kept)
-        tags, masked = columns.padded(rows)
-        twins = _sort(tags, masked, columns.kept, rng)
+        try:
+            columns = _Columns(answer_bytes, default_answer)
+            for done in columns.extend(_evaluated(records, product, key_form, answer_bytes, private_key, suite)):
+                progress(Progress("table", done, expected_records))
+            rows = size_class(columns.kept)
+            tags, masked = columns.padded(rows)
+            twins = _sort(tags, masked, columns.kept, rng)
+            # Records that collide under two independent keys have the same key; others collide once in 10^5 tables of
+            # 10^7.
+            if twins & suspects:
+                raise UsageError(
+                    "Two records have the same key; read them with mpc.data.tables.keyed, which names the rows."
+                )
+        except BaseException:
+            wipe(private_key)
+            raise
         if not twins:
             break
-        # Records that collide under two independent keys have the same key; others collide once in 10^5 tables of 10^7.
         wipe(private_key)
-        if twins & suspects:
-            raise UsageError(
-                "Two records have the same key; read them with mpc.data.tables.keyed, which names the rows."
-            )
         suspects = twins
     public_key = oprf.public_key(suite.name, private_key)
     spec = TableSpec(suite.name, product, epoch, key_form, answer_bytes, default_answer, rows, public_key.tobytes())
@@ -423,20 +438,20 @@ def send(channel: Channel, *, service: Service, rng: Rng) -> int:
     while True:
         try:
             request, *arrays = channel.recv(wire.ManifestRequest, wire.TableRequest, wire.Query)
+            try:
+                if isinstance(request, wire.Query):
+                    evaluation, evaluated, proof = _evaluate(channel, request, arrays[0], service, rng)
+                    channel.send(evaluation, evaluated, proof)
+                    sent += len(evaluated)
+                elif isinstance(request, wire.TableRequest):
+                    table = service.epoch(request.epoch).table
+                    channel.send(wire.Table(epoch=request.epoch), table.tags, table.masked)
+                elif isinstance(request, wire.ManifestRequest):
+                    channel.send(_manifests(service, request.since_epoch))
+            except PolicyError as error:
+                channel.send(wire.Refused(code=error.code, message=_plain(error.reason), remedy=_plain(error.remedy)))
         except ChannelClosed:
             return sent
-        try:
-            if isinstance(request, wire.Query):
-                evaluation, evaluated, proof = _evaluate(channel, request, arrays[0], service, rng)
-                channel.send(evaluation, evaluated, proof)
-                sent += len(evaluated)
-            elif isinstance(request, wire.TableRequest):
-                table = service.epoch(request.epoch).table
-                channel.send(wire.Table(epoch=request.epoch), table.tags, table.masked)
-            elif isinstance(request, wire.ManifestRequest):
-                channel.send(_manifests(service, request.since_epoch))
-        except PolicyError as error:
-            channel.send(wire.Refused(code=error.code, message=_plain(error.reason), remedy=_plain(error.remedy)))
 
 
 def _manifests(service: Service, since_epoch: int) -> wire.Manifests:
@@ -452,6 +467,8 @@ def _evaluate(
     n = len(blinded)
     channel.require(1 <= n <= MAX_BATCH, f"1 to {MAX_BATCH} elements in a query")
     channel.require(len(header.permits) in (0, n), "one permit per element, or none at all")
+    few = all(len(p.tokens) <= MAX_CONSENTS for p in header.permits)
+    channel.require(few, f"at most {MAX_CONSENTS} consents per element")
     channel.require(header.scenario == _plain(header.scenario), "a scenario in plain words")
     epoch = service.epoch(header.epoch)
     spec = epoch.table.spec
@@ -463,14 +480,12 @@ def _evaluate(
         channel.require(False, f"element {error.index} canonically encoded and not the identity")
     permits = tuple(tuple(_from_wire(t) for t in p.tokens) for p in header.permits)
     admission = service.admit(Request(channel.peer, spec, header.scenario, blinded, permits))
-    refusals = dict(admission.refusals)
-    accepted = np.array([i for i in range(n) if i not in refusals], dtype=np.int64)
+    accepted = np.arange(n, dtype=np.int64)
+    accepted = accepted[_admitted(accepted, admission.refusals)]
     evaluated = oprf.blind_evaluate(suite.name, epoch.private_key, blinded[accepted])
     recorded = admission.record(accepted, evaluated)
-    if recorded.refusals:
-        refusals.update(recorded.refusals)
-        stays = np.array([int(i) not in refusals for i in accepted], dtype=bool)
-        accepted, evaluated = accepted[stays], evaluated[stays]
+    stays = _admitted(accepted, recorded.refusals)
+    accepted, evaluated = accepted[stays], evaluated[stays]
     proof = np.empty(0, dtype=np.uint8)
     if len(accepted):
         entropy = rng.uint8(oprf.ENTROPY_BYTES)
@@ -479,13 +494,34 @@ def _evaluate(
         wipe(entropy)
     reply = wire.Evaluation(
         epoch=header.epoch,
-        refusals=[
-            wire.Refusal(index=i, code=e.code, message=_plain(e.reason), remedy=_plain(e.remedy))
-            for i, e in sorted(refusals.items())
-        ],
+        refusals=_refusals_to_wire({**admission.refusals, **recorded.refusals}),
         receipt=None if recorded.receipt is None else _to_wire(recorded.receipt),
     )
     return reply, evaluated, proof
+
+
+def _admitted(indices: NDArray[np.int64], refusals: Mapping[int, PolicyError]) -> NDArray[np.bool_]:
+    """(m,) bool: which of m indices are not refused.
+
+    UsageError where another index is refused: the application has mixed elements up, so none may go out.
+    """
+    refused = np.isin(indices, np.fromiter(refusals, dtype=np.int64, count=len(refusals)))
+    if np.count_nonzero(refused) != len(refusals):
+        raise UsageError("An element was refused that was not up for decision: refuse by the index in the request.")
+    return ~refused
+
+
+def _refusals_to_wire(refusals: Mapping[int, PolicyError]) -> list[wire.Refusal]:
+    """In increasing order of index, with texts that fit one header however many there are."""
+    room = _REFUSAL_BYTES // max(2 * len(refusals), 1)
+
+    def words(text: str) -> str:
+        return _plain(text).encode()[:room].decode(errors="ignore")
+
+    return [
+        wire.Refusal(index=i, code=e.code, message=words(e.reason), remedy=words(e.remedy))
+        for i, e in sorted(refusals.items())
+    ]
 
 
 # The asker ------------------------------------------------------------------------------------------------------------
@@ -520,9 +556,12 @@ def fetch_manifests(channel: Channel, *, since_epoch: int = 0) -> tuple[SignedDo
         PeerError: a malformed reply.
     """
     manifests: list[SignedDocument] = []
+    held = 0
     while True:
         channel.send(wire.ManifestRequest(since_epoch=since_epoch))
         reply, _ = _reply(channel, wire.Manifests)
+        held += max(reply.ByteSize(), len(reply.manifests) << 10)
+        channel.require(held <= _MANIFEST_BYTES, "manifests that one can hold")
         manifests += [_from_wire(m) for m in reply.manifests]
         if not reply.next_epoch:
             return tuple(manifests)
@@ -540,12 +579,12 @@ def fetch_table(channel: Channel, *, spec: TableSpec, table_hash: bytes) -> Tabl
 
     Raises:
         PolicyError: the source refuses, for instance since the epoch is over.
-        PeerError: a table of another epoch or size, such as one cut short.
+        PeerError: a table of another epoch or size, such as one cut short; a larger one is not taken in.
         CheatingDetected: a table of another hash: not the one that other askers get.
     """
     channel.send(wire.TableRequest(epoch=spec.epoch))
-    reply, (tags, masked) = _reply(channel, wire.Table)
     rows, width = spec.rows, spec.answer_bytes
+    reply, (tags, masked) = _reply(channel, wire.Table, max_bytes=rows * (tablefile.TAG_BYTES + width))
     channel.require(reply.epoch == spec.epoch, "the table of the epoch asked for")
     channel.require(
         masked.shape == (rows, width), f"a table of {rows} rows with {width}-byte answers, as its manifest says"
@@ -580,12 +619,13 @@ def query(
         scenario: what the query is for, where the source's policy asks.
         blinds: (n, scalar) uint8, under which the identity platform blinded the keys; None draws fresh ones. A query
             repeated after a lost reply needs the blinds and permits of the first.
-        permits: per key the consents that permit it; empty for a product that asks for none.
+        permits: per key the consents that permit it, at most ``MAX_CONSENTS``; empty for a product that asks for none.
         batch: elements per message, at most ``MAX_BATCH``.
         progress: called with the stage "query" after each reply.
 
     Raises:
-        UsageError: lengths that do not match, a blind that is no scalar, a consent too long for a message.
+        UsageError: lengths that do not match, a blind that is no scalar, too many consents for a key, or one too long
+            for a message.
         CheatingDetected: a proof that does not verify against the epoch's public key.
         PeerError: another malformed reply.
     """
@@ -594,6 +634,10 @@ def query(
         raise UsageError(f"batch is 1 to {MAX_BATCH}, not {batch}.")
     if (blinds is not None and len(blinds) != n) or len(permits) not in (0, n):
         raise UsageError(f"{n} keys need as many blinds and permits; pass one of each per key, or none at all.")
+    if any(len(tokens) > MAX_CONSENTS for tokens in permits):
+        raise UsageError(
+            f"A key has at most {MAX_CONSENTS} consents, one of each person that it names: pass no others."
+        )
     answers: list[Answers] = []
     waiting: list[_Asked] = []
     cuts = list(_cuts(n, permits, batch))
@@ -604,10 +648,12 @@ def query(
             if len(waiting) > 1:
                 answers.append(_take(channel, table, waiting.pop(0)))
                 progress(Progress("query", start, n))
-        for asked in waiting:
-            answers.append(_take(channel, table, asked))
+        while waiting:
+            answers.append(_take(channel, table, waiting.pop(0)))
             progress(Progress("query", n, n))
     except BaseException:
+        for asked in waiting:
+            wipe(asked.blinds)
         channel.close("a query was abandoned")  # a reply still on its way would be taken for the next query's
         raise
     return _joined(answers, table.spec.answer_bytes)
@@ -665,53 +711,71 @@ def _ask(
 
 
 def _take(channel: Channel, table: Table, asked: _Asked) -> Answers:
-    """Receive one reply, verify it, and look the answers up."""
+    """Receive one reply, verify it, and look the answers up. The blinds are wiped, whatever comes."""
     spec = table.spec
-    suite = suites.get(spec.suite)
     n = len(asked.blinded)
     found = np.zeros(n, dtype=np.bool_)
     answers = np.zeros((n, spec.answer_bytes), dtype=np.uint8)
     try:
-        reply, (evaluated, proof) = _reply(channel, wire.Evaluation)
-    except PolicyError as refusal:
-        return Answers(np.zeros(n, dtype=np.bool_), found, answers, dict.fromkeys(range(n), refusal), ())
+        try:
+            reply, (evaluated, proof) = _reply(channel, wire.Evaluation)
+        except PolicyError as refusal:
+            return Answers(np.zeros(n, dtype=np.bool_), found, answers, dict.fromkeys(range(n), refusal), ())
+        accepted = _accepted(channel, reply, n, epoch=spec.epoch)
+        channel.require(len(evaluated) == accepted.sum(), "one evaluated element for each that was not refused")
+        refusals = {r.index: _refusal(channel, r) for r in reply.refusals}
+        receipts = (_from_wire(reply.receipt),) if reply.HasField("receipt") else ()
+        if not len(evaluated):
+            channel.require(not len(proof), "no proof where nothing was evaluated")
+            return Answers(accepted, found, answers, refusals, receipts)
+        y = _unblinded(channel, spec, asked, accepted, evaluated, proof)
+    finally:
+        wipe(asked.blinds)
+    present, masked = table.find(_tags(y))
+    opened = masked ^ _masks(y, spec.answer_bytes, suites.get(spec.suite))
+    opened[~present] = 0 if spec.default_answer is None else np.frombuffer(spec.default_answer, dtype=np.uint8)
+    answers[accepted] = opened
+    found[accepted] = present | (spec.default_answer is not None)
+    return Answers(accepted, found, answers, refusals, receipts)
+
+
+def _accepted(channel: Channel, reply: wire.Evaluation, n: int, *, epoch: int) -> NDArray[np.bool_]:
+    """(n,) bool: which elements the source says that it has evaluated."""
+    channel.require(reply.epoch == epoch, "an evaluation of the epoch that was asked")
     refused = [r.index for r in reply.refusals]
-    channel.require(reply.epoch == spec.epoch, "an evaluation of the epoch that was asked")
     in_order = all(a < b for a, b in zip([-1, *refused], [*refused, n], strict=True))
     channel.require(in_order, "refusals in order, at most one per element")
-    channel.require(len(evaluated) == n - len(refused), "one evaluated element for each that was not refused")
-    refusals = {r.index: _refusal(channel, r) for r in reply.refusals}
-    receipts = (_from_wire(reply.receipt),) if reply.HasField("receipt") else ()
     accepted = np.ones(n, dtype=np.bool_)
     accepted[refused] = False
-    if len(refused) == n:
-        channel.require(not len(proof), "no proof where nothing was evaluated")
-        return Answers(accepted, found, answers, refusals, receipts)
-    sizes = oprf.sizes(suite.name)
+    return accepted
+
+
+def _unblinded(
+    channel: Channel,
+    spec: TableSpec,
+    asked: _Asked,
+    accepted: NDArray[np.bool_],
+    evaluated: NDArray[np.uint8],
+    proof: NDArray[np.uint8],
+) -> NDArray[np.uint8]:
+    """(m, h) outputs of F for the m accepted inputs, after the proof that the epoch's key made them."""
+    sizes = oprf.sizes(spec.suite)
     channel.require(
         evaluated.shape[1] == sizes.element and len(proof) == sizes.proof, "elements and a proof of the suite"
     )
     try:
         public_key = np.frombuffer(spec.public_key, dtype=np.uint8)
-        oprf.verify(suite.name, Mode.VOPRF, public_key, asked.blinded[accepted], evaluated, proof)
+        oprf.verify(spec.suite, Mode.VOPRF, public_key, asked.blinded[accepted], evaluated, proof)
     except InvalidEncoding as error:
         channel.require(False, f"element {error.index} canonically encoded and not the identity")
     except InvalidProof:
         channel.require(False, "a proof that the epoch's key was used", cheating=True)
-    inputs = asked.inputs if not refused else pack(list(compress(asked.inputs, accepted)))
+    inputs = asked.inputs if accepted.all() else pack(list(compress(asked.inputs, accepted)))
     blinds = asked.blinds[accepted]
-    y = oprf.finalize(suite.name, Mode.VOPRF, inputs, blinds, evaluated)
-    wipe(blinds)
-    wipe(asked.blinds)
-    found[accepted], masked = table.find(_tags(y))
-    answers[accepted] = masked ^ _masks(y, spec.answer_bytes, suite)
-    absent = accepted & ~found
-    if spec.default_answer is None:
-        answers[absent] = 0
-    else:
-        answers[absent] = np.frombuffer(spec.default_answer, dtype=np.uint8)
-        found = accepted
-    return Answers(accepted, found, answers, refusals, receipts)
+    try:
+        return oprf.finalize(spec.suite, Mode.VOPRF, inputs, blinds, evaluated)
+    finally:
+        wipe(blinds)
 
 
 def _joined(parts: Sequence[Answers], width: int) -> Answers:
@@ -729,9 +793,9 @@ def _joined(parts: Sequence[Answers], width: int) -> Answers:
 # Small things ---------------------------------------------------------------------------------------------------------
 
 
-def _reply(channel: Channel, wanted: type[M]) -> tuple[M, list[Array]]:
+def _reply(channel: Channel, wanted: type[M], *, max_bytes: int | None = None) -> tuple[M, list[Array]]:
     """Receive the message that was asked for; PolicyError where the source refuses."""
-    reply, *arrays = channel.recv(wanted, wire.Refused)
+    reply, *arrays = channel.recv(wanted, wire.Refused, max_bytes=max_bytes)
     if isinstance(reply, wire.Refused):
         raise _refusal(channel, reply)
     return cast(M, reply), arrays

@@ -169,21 +169,26 @@ def assemble(spec: TableSpec, tags: NDArray[np.uint64], masked: NDArray[np.uint8
 
 
 def save(table: Table, path: Path) -> None:
-    """Write a table to a new file and wait until it is on disk.
+    """Write a table to a new file and wait until it is on disk. Nothing is left of a file that could not be finished.
 
     Raises:
         UsageError: there is a file of that name already.
         OSError: the disk is full, or the directory cannot be written.
     """
     try:
-        with path.open("xb") as file:
+        file = path.open("xb")
+    except FileExistsError:
+        raise UsageError(f"{path} exists; a table file is never overwritten, so give a new name.") from None
+    try:
+        with file:
             file.write(table.spec.header())
             file.write(_little_endian(table.tags))
             file.write(table.masked.data)
             file.flush()
             os.fsync(file.fileno())
-    except FileExistsError:
-        raise UsageError(f"{path} exists; a table file is never overwritten, so give a new name.") from None
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def load(path: Path, *, table_hash: bytes) -> Table:

@@ -284,6 +284,17 @@ def test_what_cannot_be_built() -> None:
         attempt([one], epoch=0)
 
 
+def test_a_key_is_wiped_when_its_table_cannot_be_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys: list[NDArray[np.uint8]] = []
+    real = lookup._new_key
+    monkeypatch.setattr(lookup, "_new_key", lambda *a: (keys.append(real(*a)), keys[-1])[1])
+    wrong = [Records(pack(["a", "b"]), np.zeros((1, 1), dtype=np.uint8))]
+    with pytest.raises(UsageError, match="one row per key"):
+        lookup.build(wrong, suite=SUITE, product="p", epoch=1, key_form="text", answer_bytes=1, rng=Rng())
+    assert len(keys) == 1
+    assert not keys[0].any()
+
+
 def test_building_reports_progress() -> None:
     seen: list[Progress] = []
     parts = [Records(pack([f"{i}-{j}" for j in range(10)]), np.zeros((10, 1), dtype=np.uint8)) for i in range(3)]
@@ -388,6 +399,78 @@ def test_a_refusal_arrives_in_plain_and_bounded_words() -> None:
     assert (refusal.reason, refusal.remedy) == ("two lines [2J", "r" * 1000)
 
 
+def test_a_thousand_refusals_fit_one_reply() -> None:
+    no = PolicyError("不" * 1000, code="consent-expired", remedy="请" * 1000)
+    got = run(ask(["person 0"] * 1000), Desk(early=dict.fromkeys(range(1000), no)))
+    assert len(got.refusals) == 1000
+    refusal = got.refusals[999]
+    assert (refusal.code, set(refusal.reason), set(refusal.remedy)) == ("consent-expired", {"不"}, {"请"})
+    assert len(refusal.reason) == len(refusal.remedy) > 100
+
+
+@pytest.mark.parametrize(
+    "refusals",
+    [
+        {"early": {2: PolicyError("no", code="no")}},
+        {"early": {-1: PolicyError("no", code="no")}},
+        {"early": {0: PolicyError("no", code="no")}, "late": {0: PolicyError("no", code="no")}},
+    ],
+    ids=["beyond", "from the end", "twice"],
+)
+def test_an_application_that_mixes_elements_up_answers_none(refusals: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="An element was refused that was not up for decision"):
+        run(ask(["person 0", "person 1"]), Desk(**refusals))
+
+
+def test_an_asker_that_hangs_up_ends_the_session_whenever_it_does() -> None:
+    heard: list[Channel] = []
+
+    class Slow(Desk):
+        def admit(self, request: Request) -> Decision:
+            heard[0].close()  # while the source is at work
+            return super().admit(request)
+
+    def asker(channel: Channel, s: Session) -> None:
+        heard.append(channel)
+        with pytest.raises(ChannelClosed):
+            lookup.query(channel, TABLE, pack(["person 0"]), rng=s.rng)
+
+    desk = Slow()
+    run(asker, desk)  # the source's `send` returns, or its error would be raised here
+    assert desk.events == ["admit", "record"]
+
+
+@pytest.mark.parametrize("fails", ["answered", "refused", "cheating", "abandoned"])
+def test_blinds_are_wiped_whatever_comes(fails: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    real = lookup._ask
+    monkeypatch.setattr(lookup, "_ask", lambda *a: (asked.append(real(*a)), asked[-1])[1])
+
+    def stop(_: Progress) -> None:
+        if fails == "abandoned":
+            raise KeyboardInterrupt
+
+    def asker(channel: Channel, s: Session) -> None:
+        table = TABLE
+        if fails == "cheating":
+            table = assemble(
+                TableSpec(**{**vars(TABLE.spec), "public_key": OTHER.table.spec.public_key}), TABLE.tags, TABLE.masked
+            )
+        with suppress(CheatingDetected, KeyboardInterrupt):
+            lookup.query(channel, table, pack(["person 0"] * 3), rng=s.rng, batch=1, progress=stop)
+
+    with suppress(ChannelClosed):
+        run(asker, Desk(admit_fails=fails == "refused"))
+    assert len(asked) >= 2
+    assert not any(a.blinds.any() for a in asked)
+
+
+def test_found_and_answered_are_two_things() -> None:
+    b = built(PEOPLE, default=b"\x00")
+    got = run(ask(["nobody"], table=b.table), Desk(built=[b]))
+    assert not np.shares_memory(got.found, got.answered)
+
+
 def test_everything_refused_is_still_recorded() -> None:
     no = PolicyError("no", code="consent-expired")
     desk = Desk(early={0: no, 1: no}, receipt=SignedDocument(b"r", b"s"))
@@ -458,6 +541,7 @@ def test_misuse_by_the_asker() -> None:
         ({"batch": 0}, "batch is 1 to 1000, not 0"),
         ({"batch": 1001}, "batch is 1 to 1000, not 1001"),
         ({"permits": [[]]}, "2 keys need as many"),
+        ({"permits": [[], [SignedDocument(b"", b"")] * 3]}, "A key has at most 2 consents"),
         ({"blinds": np.ones((1, 32), dtype=np.uint8)}, "2 keys need as many"),
         ({"blinds": np.ones((2, 31), dtype=np.uint8)}, r"give \(n, 32\)"),
         (
@@ -545,9 +629,14 @@ POINT = lookup.blind(pack(["x"]), suite=SUITE, rng=Rng())[1]
         (np.empty((0, 32), dtype=np.uint8), {}, "required: 1 to 1000 elements in a query"),
         (np.repeat(POINT, 1001, axis=0), {}, "required: 1 to 1000 elements in a query"),
         (POINT, {"permits": [wire.Permit()] * 2}, "required: one permit per element, or none at all"),
+        (
+            POINT,
+            {"permits": [wire.Permit(tokens=[wire.SignedDocument()] * 3)]},
+            "required: at most 2 consents per element",
+        ),
         (POINT, {"scenario": "loan\x1b[2J"}, "required: a scenario in plain words"),
     ],
-    ids=["identity", "beyond the field", "negative", "width", "none", "too many", "permits", "escape"],
+    ids=["identity", "beyond the field", "negative", "width", "none", "too many", "permits", "consents", "escape"],
 )
 def test_a_bad_query_is_the_askers_error(blinded: NDArray[np.uint8], header: dict[str, Any], reason: str) -> None:
     desk = Desk()
@@ -734,7 +823,7 @@ def changed(column: NDArray[Any]) -> NDArray[Any]:
             PeerError,
         ),
         (
-            lambda *_: (wire.Table(epoch=1), TABLE.tags, np.hstack([TABLE.masked] * 2)),
+            lambda *_: (wire.Table(epoch=1), TABLE.tags[:512], np.hstack([TABLE.masked] * 2)[:512]),
             "a table of 1024 rows with 1-byte answers, as its manifest says",
             PeerError,
         ),
@@ -767,6 +856,32 @@ def test_a_bad_table_is_the_sources_error(
     caught = against(lying_source(reply), lambda c, _: lookup.fetch_table(c, spec=TABLE.spec, table_hash=TABLE.hash))
     assert caught.value.reason == f"required: {reason}"
     assert caught.type is error
+
+
+def test_a_larger_table_than_the_manifest_says_is_not_taken_in() -> None:
+    reply = wire.Table(epoch=1), np.arange(1 << 20, dtype=np.uint64), np.zeros((1 << 20, 64), dtype=np.uint8)
+    caught = against(
+        lying_source(lambda *_: reply), lambda c, _: lookup.fetch_table(c, spec=TABLE.spec, table_hash=TABLE.hash)
+    )
+    assert caught.value.reason == f"its arrays claim {72 << 20} bytes where at most {9 * 1024} belong"
+
+
+def test_manifests_without_end_are_not_taken_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup, "_MANIFEST_BYTES", 20 << 10)
+    for size, count in ((0, 21), (3000, 7)):
+
+        def source(s: Session, size: int = size, count: int = count) -> None:
+            channel, epoch = s.channel("bank"), 1
+            for _ in range(count):
+                channel.recv(wire.ManifestRequest)
+                epoch += 1
+                manifest = wire.SignedDocument(document=bytes(size))
+                channel.send(wire.Manifests(manifests=[manifest], next_epoch=epoch))
+            with pytest.raises(ChannelClosed):
+                channel.recv(wire.ManifestRequest)
+
+        caught = against(source, lambda c, _: lookup.fetch_manifests(c, since_epoch=1))
+        assert caught.value.reason == "required: manifests that one can hold"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,6 +96,18 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="never overwritten"):
         save(example(), path)
     assert path.read_bytes() == before
+
+
+def test_a_full_disk_leaves_no_half_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        save(example(), tmp_path / "table.bin")
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    save(example(), tmp_path / "table.bin")
 
 
 def test_every_damage_is_noticed(tmp_path: Path) -> None:
