@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 
@@ -262,14 +263,25 @@ def test_half_a_message_is_never_followed_by_another() -> None:
 
 def test_misuse_of_an_exchange_is_told_at_once() -> None:
     a, b = local.pair("a", "b")
+    began = time.monotonic()
     with pytest.raises(UsageError, match="points has 31 where 32"):
-        Channel(a, protocol="t").exchange(Points(), np.zeros((2, 31), np.uint8))
+        Channel(a, protocol="t", timeout_s=20).exchange(Points(), np.zeros((2, 31), np.uint8))
+    assert time.monotonic() - began < 10  # the peer, which gets nothing, is not waited for
     Channel(b, protocol="t").send(Word(number=3))
     assert Channel(a, protocol="t").recv(Word)[0].number == 3  # nothing has happened to the channel
 
 
-def test_an_exchange_names_what_the_peer_did_wrong_while_it_is_still_sending() -> None:
+def test_an_exchange_names_what_the_peer_did_wrong_while_it_is_still_sending(monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = local.pair("a", "b")
+    end = a.close
+
+    def close(reason: str = "") -> None:
+        end(reason)
+        for thread in threading.enumerate():
+            if thread.name == "exchange with b":
+                thread.join(10)  # the sender fails first, as a consequence of what the receiver found
+
+    monkeypatch.setattr(a, "close", close)
     b.write([GOOD], last=True)
     much = np.zeros((local.QUEUE_BYTES // 16 + CHUNK_BYTES, 16), np.uint8)
     with pytest.raises(PeerError, match="b broke t at Block: got a 'unseen.test.v1.Points'"):
