@@ -66,11 +66,10 @@ pub trait Group: 'static {
 /// Decodes rows `first..first + count`, and names the first that is not an element.
 pub(crate) fn decode_elements<G: Group>(rows: &[u8], first: usize, count: usize) -> Result<Vec<G::Element>, Error> {
     let width = G::ELEMENT_LENGTH;
-    let mut elements = Vec::with_capacity(count);
-    for (i, row) in rows[first * width..(first + count) * width].chunks_exact(width).enumerate() {
-        elements.push(G::decode_element(row).ok_or(Error::InvalidElement { index: first + i })?);
-    }
-    Ok(elements)
+    let rows = rows[first * width..(first + count) * width].chunks_exact(width);
+    let decoded =
+        rows.enumerate().map(|(i, row)| G::decode_element(row).ok_or(Error::InvalidElement { index: first + i }));
+    decoded.collect()
 }
 
 /// Decodes rows `first..first + count`, and names the first that is not a non-zero scalar.
