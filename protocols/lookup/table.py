@@ -209,22 +209,20 @@ def build(
             rows = size_class(columns.kept)
             tags, masked = columns.padded(rows)
             twins = _sort(tags, masked, columns.kept, rng)
-            # Records that collide under two independent keys have the same key; others collide once in 10^5 tables of
-            # 10^7.
             if twins & suspects:
                 raise UsageError(
                     "Two records have the same key; read them with mpc.data.tables.keyed, which names the rows."
                 )
+            if not twins:
+                public = oprf.public_key(suite.name, private_key).tobytes()
+                spec = TableSpec(suite.name, product, epoch, key_form, answer_bytes, default_answer, rows, public)
+                return Built(tablefile.assemble(spec, tags, masked), private_key, columns.read)
         except BaseException:
             wipe(private_key)
             raise
-        if not twins:
-            break
+        # Records that collide under two independent keys have the same key; others collide once in 10^5 tables of 10^7.
         wipe(private_key)
         suspects = twins
-    public_key = oprf.public_key(suite.name, private_key)
-    spec = TableSpec(suite.name, product, epoch, key_form, answer_bytes, default_answer, rows, public_key.tobytes())
-    return Built(table=tablefile.assemble(spec, tags, masked), private_key=private_key, records=columns.read)
 
 
 def _new_key(suite: Suite, rng: Rng) -> NDArray[np.uint8]:
@@ -638,7 +636,7 @@ def query(
         raise UsageError(
             f"A key has at most {MAX_CONSENTS} consents, one of each person that it names: pass no others."
         )
-    answers: list[Answers] = []
+    replies: list[_Replied] = []
     waiting: list[_Asked] = []
     cuts = list(_cuts(n, permits, batch))
     try:
@@ -646,17 +644,19 @@ def query(
             own = None if blinds is None else blinds[start:stop].copy()  # a copy, since it is wiped after use
             waiting.append(_ask(channel, table.spec, keys.slice(start, stop), own, scenario, permits[start:stop], rng))
             if len(waiting) > 1:
-                answers.append(_take(channel, table, waiting.pop(0)))
+                replies.append(_take(channel, table.spec, waiting.pop(0)))
                 progress(Progress("query", start, n))
         while waiting:
-            answers.append(_take(channel, table, waiting.pop(0)))
+            replies.append(_take(channel, table.spec, waiting.pop(0)))
             progress(Progress("query", n, n))
     except BaseException:
         for asked in waiting:
             wipe(asked.blinds)
         channel.close("a query was abandoned")  # a reply still on its way would be taken for the next query's
         raise
-    return _joined(answers, table.spec.answer_bytes)
+    # Not before the last reply: how long a search takes depends on where the key's row lies, and the source sees when
+    # messages are sent.
+    return _joined([_look_up(table, reply) for reply in replies], table.spec.answer_bytes)
 
 
 @dataclass(frozen=True)
@@ -666,6 +666,16 @@ class _Asked:
     inputs: Packed
     blinds: NDArray[np.uint8]
     blinded: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class _Replied:
+    """What a verified reply to one Query message says: which of its n elements were evaluated, and F of their keys."""
+
+    accepted: NDArray[np.bool_]  # (n,)
+    y: NDArray[np.uint8]  # (m, h), for the m accepted
+    refusals: Mapping[int, PolicyError]
+    receipts: tuple[SignedDocument, ...]
 
 
 def _cuts(n: int, permits: Sequence[Sequence[SignedDocument]], batch: int) -> Iterator[tuple[int, int]]:
@@ -710,33 +720,39 @@ def _ask(
     return _Asked(inputs, blinds, blinded)
 
 
-def _take(channel: Channel, table: Table, asked: _Asked) -> Answers:
-    """Receive one reply, verify it, and look the answers up. The blinds are wiped, whatever comes."""
-    spec = table.spec
-    n = len(asked.blinded)
-    found = np.zeros(n, dtype=np.bool_)
-    answers = np.zeros((n, spec.answer_bytes), dtype=np.uint8)
+def _take(channel: Channel, spec: TableSpec, asked: _Asked) -> _Replied:
+    """Receive one reply, verify it, and unblind what it evaluates. The blinds are wiped, whatever comes."""
+    n, sizes = len(asked.blinded), oprf.sizes(spec.suite)
+    nothing = np.empty((0, sizes.output), dtype=np.uint8)
     try:
         try:
             reply, (evaluated, proof) = _reply(channel, wire.Evaluation)
         except PolicyError as refusal:
-            return Answers(np.zeros(n, dtype=np.bool_), found, answers, dict.fromkeys(range(n), refusal), ())
+            return _Replied(np.zeros(n, dtype=np.bool_), nothing, dict.fromkeys(range(n), refusal), ())
         accepted = _accepted(channel, reply, n, epoch=spec.epoch)
         channel.require(len(evaluated) == accepted.sum(), "one evaluated element for each that was not refused")
         refusals = {r.index: _refusal(channel, r) for r in reply.refusals}
         receipts = (_from_wire(reply.receipt),) if reply.HasField("receipt") else ()
-        if not len(evaluated):
-            channel.require(not len(proof), "no proof where nothing was evaluated")
-            return Answers(accepted, found, answers, refusals, receipts)
-        y = _unblinded(channel, spec, asked, accepted, evaluated, proof)
+        if len(evaluated):
+            return _Replied(accepted, _unblinded(channel, spec, asked, accepted, evaluated, proof), refusals, receipts)
+        channel.require(not len(proof), "no proof where nothing was evaluated")
+        return _Replied(accepted, nothing, refusals, receipts)
     finally:
         wipe(asked.blinds)
-    present, masked = table.find(_tags(y))
-    opened = masked ^ _masks(y, spec.answer_bytes, suites.get(spec.suite))
+
+
+def _look_up(table: Table, reply: _Replied) -> Answers:
+    """Find the rows of the accepted keys in the table, and take their masks off."""
+    spec = table.spec
+    n = len(reply.accepted)
+    found = np.zeros(n, dtype=np.bool_)
+    answers = np.zeros((n, spec.answer_bytes), dtype=np.uint8)
+    present, masked = table.find(_tags(reply.y))
+    opened = masked ^ _masks(reply.y, spec.answer_bytes, suites.get(spec.suite))
     opened[~present] = 0 if spec.default_answer is None else np.frombuffer(spec.default_answer, dtype=np.uint8)
-    answers[accepted] = opened
-    found[accepted] = present | (spec.default_answer is not None)
-    return Answers(accepted, found, answers, refusals, receipts)
+    answers[reply.accepted] = opened
+    found[reply.accepted] = present | (spec.default_answer is not None)
+    return Answers(reply.accepted, found, answers, reply.refusals, reply.receipts)
 
 
 def _accepted(channel: Channel, reply: wire.Evaluation, n: int, *, epoch: int) -> NDArray[np.bool_]:

@@ -465,6 +465,19 @@ def test_blinds_are_wiped_whatever_comes(fails: str, monkeypatch: pytest.MonkeyP
     assert not any(a.blinds.any() for a in asked)
 
 
+def test_the_source_cannot_tell_by_the_clock_where_a_row_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    real = Table.find
+
+    def find(table: Table, tags: NDArray[np.uint64]) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
+        desk.events.append("find")
+        return real(table, tags)
+
+    monkeypatch.setattr(Table, "find", find)
+    run(ask(["person 0"] * 4, batch=1), desk)
+    assert desk.events == ["admit", "record"] * 4 + ["find"] * 4
+
+
 def test_found_and_answered_are_two_things() -> None:
     b = built(PEOPLE, default=b"\x00")
     got = run(ask(["nobody"], table=b.table), Desk(built=[b]))
