@@ -11,6 +11,7 @@ home/
   state/
     ledger.db                 burnt nonces and the audit log
     storage.key               what keys at rest are sealed under
+    manifests/<product>/      every manifest that this node signed: no secret, and worth a backup
     products/<product>/       the epochs of one product (`unseen.node.epochs`)
 """
 
@@ -93,6 +94,10 @@ class Home:
     def product(self, name: str) -> Path:
         """The epochs of one product."""
         return self.state / "products" / name
+
+    def manifests(self, product: str) -> Path:
+        """Every manifest of one product."""
+        return self.state / "manifests" / product
 
     def run(self) -> Path:
         """The directory for locks and sockets, made if missing, open to its owner only.

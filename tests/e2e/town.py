@@ -230,9 +230,9 @@ class Town:
 
     def manifest(self, number: int | None = None, product: str = PRODUCT, name: str = NODE) -> Signed:
         """A manifest from the node's own disk."""
-        directory = self.home(name).product(product)
-        wanted = number or int((directory / "current").read_text())
-        return documents.from_json(files.read(directory / "epochs" / str(wanted) / "manifest.json", what="a manifest"))
+        home = self.home(name)
+        wanted = number or int((home.product(product) / "current").read_text())
+        return documents.from_json(files.read(home.manifests(product) / f"{wanted}.json", what="a manifest"))
 
     def consents(
         self,

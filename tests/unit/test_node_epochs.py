@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,10 +15,11 @@ from tests.governance.world import make_world
 from unseen.governance import documents
 from unseen.governance.documents import Signed, Signer, format_time, to_base64, utc_now
 from unseen.governance.manifest import Manifest
+from unseen.home import Home
 from unseen.node import epochs, sealing
 from unseen.node.epochs import EpochStore
 
-NODE = "civil-affairs"
+NODE, PRODUCT = "civil-affairs", "marriage-status"
 
 
 @pytest.fixture(name="signer", scope="module")
@@ -30,7 +32,7 @@ def manifest(signer: Signer, epoch: int) -> Signed:
     content = Manifest(
         suite="intl",
         node=NODE,
-        product="marriage-status",
+        product=PRODUCT,
         epoch=epoch,
         public_key=to_base64(bytes(32)),
         table_hash=to_base64(bytes(32)),
@@ -54,16 +56,18 @@ def build(store: EpochStore, text: str) -> Path:
 
 def check(directory: Path, *, latest: int) -> int:
     """Open the store as after a restart; returns the current epoch, which is whole."""
-    store = EpochStore(directory)
+    store = EpochStore(Home(directory), PRODUCT)
     store.open()
     current = store.current()
     assert current in (latest - 1, latest)
-    assert list(store.numbers()) == list(range(1, current + 1))
+    assert store.last() == current
+    assert [number for number, _ in store.manifests(1, current)] == list(range(1, current + 1))
     assert (store.epoch(current) / epochs.TABLE).read_text() == f"table {current}"
     assert (store.epoch(current) / epochs.KEY).read_text() == f"key of table {current}"
     assert documents.parse(store.manifest(current).document, Manifest).epoch == current
-    left = {path.name for path in directory.iterdir()} - {"current", "epochs", "builder.lock"}
-    assert not left
+    home = Home(directory)
+    assert {path.name for path in home.product(PRODUCT).iterdir()} == {"current", "epochs", "builder.lock"}
+    assert {path.name for path in home.manifests(PRODUCT).iterdir()} == {f"{n}.json" for n in range(1, current + 1)}
     return current
 
 
@@ -95,7 +99,7 @@ def test_publishing_cut_off_after_every_step(tmp_path: Path, signer: Signer, mon
     outcomes = []
     for steps in range(200):
         directory = tmp_path / str(steps)
-        store = EpochStore(directory)
+        store = EpochStore(Home(directory), PRODUCT)
         store.open()
         store.publish(build(store, "table 1"), 1, manifest(signer, 1))
         building = build(store, "table 2")
@@ -124,7 +128,7 @@ def test_a_full_disk_leaves_the_old_epoch_and_nothing_else(
 ) -> None:
     from unseen.governance import files
 
-    store = EpochStore(tmp_path)
+    store = EpochStore(Home(tmp_path), PRODUCT)
     store.open()
     store.publish(build(store, "table 1"), 1, manifest(signer, 1))
     replace = files.replace
@@ -147,7 +151,7 @@ def test_a_full_disk_leaves_the_old_epoch_and_nothing_else(
 
 
 def test_epochs_follow_each_other(tmp_path: Path, signer: Signer) -> None:
-    store = EpochStore(tmp_path)
+    store = EpochStore(Home(tmp_path), PRODUCT)
     store.open()
     for number in (0, 2):
         with pytest.raises(UsageError, match="does not follow"):
@@ -155,25 +159,45 @@ def test_epochs_follow_each_other(tmp_path: Path, signer: Signer) -> None:
 
 
 def test_retiring_erases_key_and_table_and_keeps_the_manifest(tmp_path: Path, signer: Signer) -> None:
-    store = EpochStore(tmp_path)
+    store = EpochStore(Home(tmp_path), PRODUCT)
     store.open()
     store.publish(build(store, "table 1"), 1, manifest(signer, 1))
-    assert store.has_key(1)
+    first = store.manifest(1)
+    assert store.live() == (1,)
     store.retire(1)
     store.retire(1)
-    assert not store.has_key(1)
-    assert [path.name for path in store.epoch(1).iterdir()] == [epochs.MANIFEST]
+    assert not store.epoch(1).exists()
+    assert store.live() == ()
+    store.open()  # a retired epoch is not a lost one
+    assert store.manifest(1) == first
+    assert (store.current(), store.last()) == (1, 1)
+
+
+def test_after_a_loss_of_state_the_numbers_go_on(tmp_path: Path, signer: Signer) -> None:
+    home = Home(tmp_path)
+    store = EpochStore(home, PRODUCT)
+    store.open()
+    for number in (1, 2):
+        store.publish(build(store, f"table {number}"), number, manifest(signer, number))
+    shutil.rmtree(home.product(PRODUCT))
+    store.open()
+    assert (store.current(), store.last(), store.live()) == (0, 2, ())
+    with pytest.raises(UsageError, match="epoch 1 does not follow epoch 2"):
+        store.publish(build(store, "table 1"), 1, manifest(signer, 1))
+    store.publish(build(store, "table 3"), 3, manifest(signer, 3))
+    assert check(tmp_path, latest=3) == 3
 
 
 def test_a_missing_epoch_is_named(tmp_path: Path) -> None:
-    store = EpochStore(tmp_path)
+    store = EpochStore(Home(tmp_path), PRODUCT)
     store.open()
-    (tmp_path / "current").write_text("3\n")
+    current = Home(tmp_path).product(PRODUCT) / "current"
+    current.write_text("3\n")
     with pytest.raises(UsageError, match="epoch 3, which is missing"):
-        EpochStore(tmp_path).open()
-    (tmp_path / "current").write_text("three\n")
+        EpochStore(Home(tmp_path), PRODUCT).open()
+    current.write_text("three\n")
     with pytest.raises(UsageError, match="does not hold a number"):
-        EpochStore(tmp_path).open()
+        EpochStore(Home(tmp_path), PRODUCT).open()
 
 
 # Sealing --------------------------------------------------------------------------------------------------------------

@@ -121,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         product = settings.load(home).find(given.product)
         if product is None:
             raise settings.no_product(given.product)
-        with EpochStore(home.product(product.name)).building_lock(timeout_s=30.0):
+        with EpochStore(home, product.name).building_lock(timeout_s=30.0):
             table_hash = build(home, product, epoch=given.epoch, into=given.into)
     except MpcError as error:
         result = Built(problem=str(error))

@@ -3,14 +3,19 @@
     state/products/<product>/
       current                   number of the current epoch
       epochs/<n>/table.bin      the masked table
-      epochs/<n>/manifest.json  the signed manifest; stays when the epoch is over, since the next one names its hash
       epochs/<n>/key.sealed     the epoch's secret key, sealed; erased when nobody is served from the epoch any more
+      epochs/<n>/manifest.json  the signed manifest
       building-<random>/        a table that a builder is writing
       builder.lock              held by the builder while it lives
+    state/manifests/<product>/
+      <n>.json                  every manifest there ever was, since each names the hash of the one before
 
 An epoch is complete, synchronised to disk and renamed into ``epochs/`` before ``current`` names it, and ``current``
-names it before its manifest is shown to anyone. A directory with a number above ``current`` has therefore been seen
-by nobody: it is a leftover of a process that died in between, and is removed at the start.
+names it before its manifest is shown to anyone. A directory with a number above ``current`` has therefore been seen by
+nobody: it is a leftover of a process that died in between, and is removed at the start.
+
+Where ``state/products`` is lost, or comes from an old backup, the manifests say which number comes next: a node never
+signs a second manifest for an epoch, which would be taken for cheating.
 """
 
 from __future__ import annotations
@@ -27,6 +32,7 @@ from pathlib import Path
 from mpc.errors import UsageError
 from unseen.governance import documents, files
 from unseen.governance.documents import Signed
+from unseen.home import Home
 from unseen.node import sealing
 
 TABLE = "table.bin"
@@ -37,18 +43,12 @@ LONGEST_MANIFEST = 1 << 20
 
 
 class EpochStore:
-    """The directory of one product's epochs. One process writes it: the product's, together with the builder that it
-    starts.
-    """
+    """One product's epochs. One process writes them: the product's, together with the builder that it starts."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._epochs = directory / "epochs"
-
-    @property
-    def directory(self) -> Path:
-        """The product's directory."""
-        return self._directory
+    def __init__(self, home: Home, product: str) -> None:
+        self._directory = home.product(product)
+        self._epochs = self._directory / "epochs"
+        self._manifests = home.manifests(product)
 
     def epoch(self, number: int) -> Path:
         """The directory of one epoch."""
@@ -59,16 +59,19 @@ class EpochStore:
         leftovers.
         """
         files.private_directory(self._epochs)
+        files.private_directory(self._manifests)
         with self.building_lock(timeout_s=30.0):
             current = self.current()
             for path in self._directory.glob("building-*"):
                 _remove(path)
-            for path in self._directory.glob(".*.tmp"):
+            for path in (*self._directory.glob(".*.tmp"), *self._manifests.glob(".*.tmp")):
                 path.unlink(missing_ok=True)
-            for number in self._numbers():
+            for number in _numbers(self._epochs):
                 if number > current:
                     _remove(self.epoch(number))
-        if current and not (self.epoch(current) / MANIFEST).exists():
+        if (self.epoch(current) / MANIFEST).exists():
+            self._remember(current)
+        elif current > max(_numbers(self._manifests), default=0):
             raise UsageError(f"{self._directory}: current is epoch {current}, which is missing. Restore a backup.")
 
     def current(self) -> int:
@@ -83,20 +86,24 @@ class EpochStore:
             )
         return int(text)
 
-    def numbers(self) -> tuple[int, ...]:
-        """All epochs there ever were up to the current one, ascending."""
-        current = self.current()
-        return tuple(number for number in self._numbers() if number <= current)
+    def last(self) -> int:
+        """Number of the last epoch that was ever current; 0 if none was. Above `current` only after a loss of state."""
+        return max([self.current(), *_numbers(self._manifests)])
+
+    def live(self) -> tuple[int, ...]:
+        """The epochs that have not been retired, ascending."""
+        return tuple(number for number in _numbers(self._epochs) if number <= self.current())
 
     def manifest(self, number: int) -> Signed:
         """The signed manifest of an epoch. Raises UsageError if it cannot be read."""
-        return documents.from_json(
-            files.read(self.epoch(number) / MANIFEST, what=f"the manifest of epoch {number}", limit=LONGEST_MANIFEST)
-        )
+        kept, published = self._manifests / f"{number}.json", self.epoch(number) / MANIFEST
+        path = kept if kept.exists() else published
+        return documents.from_json(files.read(path, what=f"the manifest of epoch {number}", limit=LONGEST_MANIFEST))
 
-    def has_key(self, number: int) -> bool:
-        """Whether the epoch's key has not been erased."""
-        return (self.epoch(number) / KEY).exists()
+    def manifests(self, since: int, until: int) -> list[tuple[int, Signed]]:
+        """The manifests of the epochs `since` to `until`, with their numbers, oldest first."""
+        numbers = [number for number in _numbers(self._manifests) if since <= number <= until]
+        return [(number, self.manifest(number)) for number in numbers]
 
     def new_building(self) -> Path:
         """A fresh directory for a builder to write ``table.bin`` and ``key.sealed`` into."""
@@ -115,8 +122,8 @@ class EpochStore:
             UsageError: `number` does not follow the current one.
             OSError: the disk is full or broken; the former epoch is still the current one.
         """
-        if number != self.current() + 1:
-            raise UsageError(f"epoch {number} does not follow epoch {self.current()}. Start a new build.")
+        if number != self.last() + 1:
+            raise UsageError(f"epoch {number} does not follow epoch {self.last()}. Start a new build.")
         files.replace(building / MANIFEST, documents.to_json(manifest).encode(), mode=files.PRIVATE)
         for path in building.iterdir():
             _sync_file(path)
@@ -130,11 +137,20 @@ class EpochStore:
             if self.current() != number:
                 _remove(self.epoch(number))
             raise
+        self._remember(number)
 
     def retire(self, number: int) -> None:
         """Erase an epoch's key and delete its table. Its manifest stays. Doing it again does nothing."""
-        sealing.erase(self.epoch(number) / KEY)
-        (self.epoch(number) / TABLE).unlink(missing_ok=True)
+        if self.epoch(number).exists():
+            self._remember(number)
+            _remove(self.epoch(number))
+
+    def _remember(self, number: int) -> None:
+        """Keep the manifest of a published epoch for good."""
+        path = self._manifests / f"{number}.json"
+        if not path.exists():
+            content = files.read(self.epoch(number) / MANIFEST, what="a manifest", limit=LONGEST_MANIFEST)
+            files.replace(path, content, mode=files.PRIVATE)
 
     @contextmanager
     def building_lock(self, *, timeout_s: float) -> Iterator[None]:
@@ -156,8 +172,11 @@ class EpochStore:
         finally:
             os.close(handle)
 
-    def _numbers(self) -> list[int]:
-        return sorted(int(path.name) for path in self._epochs.iterdir() if path.name.isdigit())
+
+def _numbers(directory: Path) -> list[int]:
+    """The numbers that name files or directories there, ascending."""
+    stems = (path.name.removesuffix(".json") for path in directory.glob("*"))
+    return sorted(int(stem) for stem in stems if stem.isdigit())
 
 
 def _remove(directory: Path) -> None:

@@ -89,7 +89,7 @@ class Rotation:
         self._signer = signer
         self._ledger = ledger
         self._clock = clock
-        self._store = EpochStore(home.product(product.name))
+        self._store = EpochStore(home, product.name)
         self._storage = sealing.storage_key(home.storage_key)
         self._served: Mapping[int, Epoch] = {}
         self._requested = False
@@ -130,20 +130,16 @@ class Rotation:
             return []
         if since in (0, current.number):
             return [(current.number, current.signed)]
-        return [
-            (number, self._store.manifest(number))
-            for number in self._store.numbers()
-            if since <= number <= current.number
-        ]
+        return self._store.manifests(since, current.number)
 
     def open(self) -> None:
         """Clean up after a former process and load what can still be served."""
         self._store.open()
         served = {}
-        for number in self._store.numbers():
-            if not self._store.has_key(number):
-                continue
-            if self._over(number):
+        # State from an old backup: what it calls current has been followed by others, and is not shown to anyone again.
+        outdated = self._store.last() > self._store.current()
+        for number in self._store.live():
+            if outdated or self._over(number):
                 self._store.retire(number)
                 continue
             try:
@@ -189,7 +185,7 @@ class Rotation:
         return parse_time(current.manifest.not_after) - lead
 
     def _start_build(self) -> None:
-        number = self._store.current() + 1
+        number = self._store.last() + 1
         try:
             directory = self._store.new_building()
             command = pipes.command_line(
@@ -243,7 +239,7 @@ class Rotation:
         if self._ready is None:
             return
         directory, built = self._ready
-        number = self._store.current() + 1
+        number = self._store.last() + 1
         try:
             table = tablefile.load(directory / epochs.TABLE, table_hash=from_base64(built.table_hash))
             signed = documents.sign(self._manifest(number, table), self._signer())
@@ -276,7 +272,7 @@ class Rotation:
         spec = table.spec
         now = self._clock()
         ends = now + timedelta(seconds=self._product.epoch)
-        previous = self._store.current()
+        previous = self._store.last()
         return Manifest(
             suite=spec.suite,
             node=self._signer().name,

@@ -3,7 +3,7 @@
 The storage key is a file that only the node's user can read. Sealing therefore protects backups and copies of single
 files, not a machine whose root is an enemy. Erasing overwrites and unlinks: on flash storage and on copy-on-write
 file systems the old block may outlive that, so an erased key is gone only together with the storage key
-(`docs/operations/node.md` says what to do about it).
+(`docs/operations.md` says what to do about it).
 """
 
 from __future__ import annotations

@@ -92,9 +92,8 @@ class Node:
                 "the first table is still being built", code="epoch-not-ready", remedy="Try again in a minute."
             )
         first = max(request.since_epoch or epoch, epoch - MANIFESTS_AT_ONCE + 1)
-        store = EpochStore(self._home.product(product.name))
-        found = [store.manifest(number) for number in store.numbers() if first <= number <= epoch]
-        return wire.Manifests(manifests=[to_json(signed) for signed in found])
+        found = EpochStore(self._home, product.name).manifests(first, epoch)
+        return wire.Manifests(manifests=[to_json(signed) for _, signed in found])
 
     def rotate(self, request: wire.RotateRequest, _: Caller) -> wire.RotateReply:
         """Ask a product's process for its next epoch."""
@@ -222,7 +221,7 @@ class Node:
         return Announced(self._address, tuple(states), tuple(manifests))
 
     def _manifest(self, product: Product, epoch: int) -> Signed:
-        return EpochStore(self._home.product(product.name)).manifest(epoch)
+        return EpochStore(self._home, product.name).manifest(epoch)
 
     def _watch(self, stop: threading.Event) -> None:
         """Until told to stop: cut off whoever was revoked, and note a changed policy in the audit log."""
