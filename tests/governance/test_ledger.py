@@ -121,6 +121,38 @@ def test_nonces_survive_and_expire_but_the_log_stays(path: Path) -> None:
     assert verify(path).last_entry == 5
 
 
+def test_no_clock_makes_a_consent_good_twice(path: Path) -> None:
+    """The clock runs ahead, nonces are forgotten, the clock is set right: by the clock, they have not expired."""
+    moment = NOW
+    used, late = checked(), checked(expires=NOW + timedelta(minutes=11))
+    pair = checked(nonces=(nonce(NOW + timedelta(minutes=9)), nonce(NOW + timedelta(minutes=20))))
+    with open_ledger(path, node=NODE, clock=lambda: moment) as ledger:
+        ledger.commit([evaluation(used)])
+        moment = NOW + timedelta(days=400)
+        assert ledger.purge() == 1
+        moment = NOW
+        [again, other] = ledger.commit([evaluation(used), evaluation(replace(used, blinded=os.urandom(32)))])
+        assert (again.status, again.answered, again.billed) == ("expired", False, False)
+        assert other.status == "expired"
+        # What was not used and expires later than what was forgotten is as good as before: nothing is refused for
+        # the four hundred days.
+        assert statuses(ledger.commit([evaluation(late)])) == ["fresh"]
+        assert statuses(ledger.commit([evaluation(pair)])) == ["expired"]
+        assert ledger.purge() == 0
+    with open_ledger(path, node=NODE, clock=lambda: moment) as ledger:
+        assert statuses(ledger.commit([evaluation(used)])) == ["expired"]
+    assert '"result":"consent-expired"' in entry_of(path, 2)
+
+
+def test_a_check_that_was_held_up_does_not_outlive_the_nonce(path: Path) -> None:
+    """Two processes check one consent; one of them sleeps until the other has used and forgotten it."""
+    consent = checked()
+    with open_ledger(path, node=NODE) as asleep, open_ledger(path, node=NODE) as awake:
+        assert statuses(awake.commit([evaluation(consent)])) == ["fresh"]
+        assert awake.purge(NOW + timedelta(hours=1)) == 1
+        assert statuses(asleep.commit([evaluation(consent)])) == ["expired"]
+
+
 def test_calls_are_counted_per_rule_and_day(path: Path) -> None:
     moment = datetime(2026, 5, 1, 23, 59, 58, tzinfo=UTC)
     quota = Quota(rule="r", limit=3)
@@ -304,6 +336,35 @@ def test_removed_entries_are_found(log: tuple[Path, list[bytes]], removed: set[i
         code, reason = fault(copy)
         assert code == "audit-removed"
         assert reason.startswith(f"entry {first} is missing")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE audit SET hash = 'text' WHERE seq = 3",
+        "UPDATE audit SET hash = 1000000000000 WHERE seq = 3",  # which bytes() would take for a length
+        "UPDATE audit SET entry = 17 WHERE seq = 3",
+        "UPDATE audit SET entry = x'ff' WHERE seq = 3",
+        "UPDATE audit SET entry = CAST(x'7b22ff227d' AS TEXT) WHERE seq = 3",  # text that is not UTF-8
+        "UPDATE audit SET entry = CAST(zeroblob(9) AS TEXT) WHERE seq = 3",
+    ],
+)
+def test_whatever_lies_in_an_entrys_place_is_named(log: tuple[Path, list[bytes]], statement: str) -> None:
+    code, reason = fault(tampered(log[0], [(statement, ())]))
+    assert (code, reason[:17]) == ("audit-changed", "entry 3 was chang"), reason
+
+
+def test_an_entry_of_endless_depth_is_named(log: tuple[Path, list[bytes]]) -> None:
+    code, reason = fault(tampered(log[0], [("UPDATE audit SET entry = ? WHERE seq = 3", ("[" * 100_000,))]))
+    assert (code, reason) == ("audit-changed", "entry 3 was changed: it is no longer an entry")
+
+
+def test_an_entry_of_another_node_is_named(log: tuple[Path, list[bytes]]) -> None:
+    place, heads = log
+    entry = entry_of(place, SIZE).replace(f'"node":"{NODE}"', '"node":"tax"')
+    head = hashlib.sha256(heads[SIZE - 1] + entry.encode()).digest()
+    copy = tampered(place, [("UPDATE audit SET entry = ?, hash = ? WHERE seq = ?", (entry, head, SIZE))])
+    assert fault(copy) == ("audit-changed", f"entry {SIZE} is one of tax, in the log of {NODE}")
 
 
 @settings(deadline=None, max_examples=40)
@@ -555,6 +616,24 @@ def test_an_unwritable_ledger_says_so_to_every_waiting_caller(path: Path) -> Non
 # Another database -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("sqlite:///x.db", "path of an SQLite file, or a URL that begins with postgresql"),
+        ("mysql://localhost/x", "path of an SQLite file, or a URL that begins with postgresql"),
+        ("postgresql://localhost:port/x", "not a database URL"),
+        ("postgresql+nosuchdriver://localhost/x", "not a database URL"),
+        ("postgresql+psycopg2://localhost/x", r"pip install 'unseen\[postgres\]'"),
+    ],
+)
+def test_another_place_than_a_ledger_can_have_is_named(url: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg2", None)  # not installed, whatever is installed here
+    with pytest.raises(UsageError, match=message):
+        open_ledger(url, node=NODE)
+    with pytest.raises(UsageError, match=message):
+        verify(url)
+
+
 def test_every_statement_is_also_postgresql() -> None:
     """No server here; but what is sent to one must be its SQL, and take the lock that BEGIN IMMEDIATE is on SQLite."""
     sent: list[str] = []
@@ -569,7 +648,5 @@ def test_every_statement_is_also_postgresql() -> None:
     assert "SERIAL" not in tables
     for statement in (ledgers._find_nonces, ledgers._find_head):
         assert str(statement.compile(dialect=postgresql.dialect())).startswith("SELECT")
-    lock = str(ledgers._lock_statement("x").compile(dialect=postgresql.dialect()))
+    lock = str(ledgers._find_forgotten.compile(dialect=postgresql.dialect()))
     assert lock.endswith("FOR UPDATE")
-    with pytest.raises(UsageError, match="path of an SQLite"):
-        open_ledger("sqlite:///x.db", node=NODE)

@@ -460,11 +460,10 @@ def read_request(request: bytes) -> CheckedRequest:
         continuity = None if content.continuity is None else from_json(content.continuity)
     except ValidationError:
         raise UsageError("not an enrolment request. Use the request.json that `unseen node init` made.") from None
-    except (*UNREADABLE, PolicyError) as error:
-        reason = error.reason if isinstance(error, PolicyError) else str(error)
-        raise UsageError(
-            f"the enrolment request does not prove itself: {reason}. Have the party make a new one."
-        ) from None
+    except PolicyError as error:
+        raise _unproven(error.reason) from None
+    except UNREADABLE as error:
+        raise _unproven(str(error)) from None
     return CheckedRequest(
         name=enrolment.name,
         suite=enrolment.suite,
@@ -473,3 +472,7 @@ def read_request(request: bytes) -> CheckedRequest:
         signing_key=signing_key,
         continuity=continuity,
     )
+
+
+def _unproven(reason: str) -> UsageError:
+    return UsageError(f"the enrolment request does not prove itself: {reason}. Have the party make a new one.")

@@ -10,8 +10,8 @@ switch.
     hash_i        = SHA-256(hash_{i-1} ‖ entry_i),  hash_{-1} = 32 zero bytes
     entry 0       : kind "genesis", names the node and this ledger
 
-Several processes of a node may write to the same file; the chain's head is read inside the transaction. SQLite by
-default; any database that SQLAlchemy speaks to, PostgreSQL foremost, by URL.
+Several processes of a node may write to the same ledger; the chain's head is read inside the transaction. It is an
+SQLite file, or a PostgreSQL database given by its URL.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -39,7 +39,6 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
-    Select,
     String,
     Table,
     Text,
@@ -51,10 +50,13 @@ from sqlalchemy import (
     insert,
     inspect,
     select,
+    type_coerce,
     update,
 )
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
+from sqlalchemy.types import NullType
 
 from mpc.errors import PolicyError, UsageError
 from unseen.governance.consent import CheckedConsent
@@ -76,6 +78,9 @@ _ledger = Table(
     Column("id", String(32), primary_key=True),
     Column("schema_version", Integer, nullable=False),
     Column("node", String(63), nullable=False),
+    # The latest expiry among the nonces that were forgotten, in seconds since 1970. What expired no later is refused
+    # for good, so that a clock that went forward and came back makes no consent good for a second time.
+    Column("forgotten", BigInteger, nullable=False),
 )
 _nonces = Table(
     "nonces",
@@ -99,13 +104,13 @@ _audit = Table(
 _calls = Table(
     "calls",
     _metadata,
-    Column("rule", String(300), primary_key=True),
+    Column("rule", Text, primary_key=True),
     Column("day", String(10), primary_key=True),
     Column("count", BigInteger, nullable=False),
 )
 
 Kind: TypeAlias = Literal["genesis", "evaluation", "refusal", "epoch", "start", "policy"]
-Status: TypeAlias = Literal["fresh", "repeat", "reused", "over-quota", "noted"]
+Status: TypeAlias = Literal["fresh", "repeat", "reused", "expired", "over-quota", "noted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +171,8 @@ class Outcome:
 
     Attributes:
         status: ``fresh``: answer it. ``repeat``: the same consent for the same element again: answer it, it costs
-        nothing.
-            ``reused``: a nonce was used for another element: refuse. ``over-quota``: the day's calls are spent: refuse.
+            nothing. ``reused``: a nonce was used for another element: refuse. ``expired``: nonces of its age are
+            forgotten, so nobody knows whether it was used: refuse. ``over-quota``: the day's calls are spent: refuse.
             ``noted``: a `Note` was written.
         entry: its place in the audit chain.
         head: hash of the chain up to and including this entry, 32 bytes.
@@ -259,18 +264,27 @@ class Ledger:
             raise PolicyError(
                 f"the ledger cannot be written ({_reason(request.cause)}), so nothing is answered",
                 code="ledger-unavailable",
-                remedy="Free space on its disk or repair the database; evaluation resumes by itself.",
+                remedy=_REMEDY,
             ) from request.cause
         return request.outcomes
 
     def purge(self, now: datetime | None = None) -> int:
         """Forgets the nonces of consents that expired. Returns how many. The audit log stays as it is.
 
-        An expired consent is refused before its nonce is looked up, so nothing becomes usable again.
+        The ledger remembers how far it has forgotten, and refuses what expired before that, whatever the clock says
+        then; so nothing becomes usable again.
         """
         limit = int((now or self._clock()).timestamp() - 2 * CLOCK_TOLERANCE.total_seconds())
+        old = _nonces.c.nonce < limit.to_bytes(8, "big")
         with self._turn, _durable(self._engine), self._engine.begin() as connection:
-            return connection.execute(delete(_nonces).where(_nonces.c.nonce < limit.to_bytes(8, "big"))).rowcount
+            forgotten = _lock(connection)
+            last = connection.execute(
+                select(_nonces.c.nonce).where(old).order_by(_nonces.c.nonce.desc()).limit(1)
+            ).scalar()
+            if last is None:
+                return 0
+            connection.execute(update(_ledger).values(forgotten=max(forgotten, _expiry(last))))
+            return connection.execute(delete(_nonces).where(old)).rowcount
 
     def head(self) -> tuple[int, bytes]:
         """The last entry's number and the chain's hash after it."""
@@ -307,7 +321,7 @@ class Ledger:
             request.done = True
 
     def _write(self, connection: Connection, items: Sequence[Evaluation | Note]) -> list[Outcome]:
-        _take_lock(connection, self._id)
+        forgotten = _lock(connection)
         seq, head = _head(connection)
         moment = self._clock()
         stamp = format_time(moment)
@@ -319,7 +333,7 @@ class Ledger:
         for item in items:
             seq += 1
             if isinstance(item, Evaluation):
-                status = _judge(item, burnt, calls)
+                status = _judge(item, burnt, calls, forgotten=forgotten)
                 if status in ("fresh", "repeat"):
                     nonces.extend(_burn(item, burnt))
                 fields = _evaluation_fields(item, status)
@@ -338,8 +352,10 @@ class Ledger:
         return outcomes
 
 
-def _judge(item: Evaluation, burnt: Mapping[tuple[bytes, str], bytes], calls: _Calls) -> Status:
-    """What to do with an evaluation, given the nonces burnt so far."""
+def _judge(item: Evaluation, burnt: Mapping[tuple[bytes, str], bytes], calls: _Calls, *, forgotten: int) -> Status:
+    """What to do with an evaluation, given the nonces burnt so far. `forgotten`: see the table ``ledger``."""
+    if any(_expiry(nonce) <= forgotten for nonce in item.consent.nonces):
+        return "expired"
     binding = binding_of(item.consent)
     used = [burnt.get(nonce) for nonce in zip(item.consent.nonces, item.consent.issuers, strict=True)]
     if any(other is not None and other != binding for other in used):
@@ -350,6 +366,11 @@ def _judge(item: Evaluation, burnt: Mapping[tuple[bytes, str], bytes], calls: _C
     if item.quota is not None and not calls.take(item.quota):
         return "over-quota"
     return "fresh"
+
+
+def _expiry(nonce: bytes) -> int:
+    """When the consent expires whose nonce this is, in seconds since 1970."""
+    return int.from_bytes(nonce[:8], "big")
 
 
 def _burn(item: Evaluation, burnt: dict[tuple[bytes, str], bytes]) -> Iterator[dict[str, object]]:
@@ -376,6 +397,7 @@ _IN_LIMIT = 500
 _find_nonces = select(_nonces.c.nonce, _nonces.c.issuer, _nonces.c.binding).where(
     _nonces.c.nonce.in_(bindparam("wanted", expanding=True))
 )
+_find_forgotten = select(_ledger.c.forgotten).with_for_update()
 _find_head = select(_audit.c.seq, _audit.c.hash).order_by(_audit.c.seq.desc()).limit(1)
 
 
@@ -443,6 +465,7 @@ _RESULTS: Mapping[Status, str] = {
     "fresh": "ok",
     "repeat": "repeat",
     "reused": "consent-reused",
+    "expired": "consent-expired",
     "over-quota": "quota-exceeded",
 }
 
@@ -466,10 +489,6 @@ def _note_fields(note: Note) -> dict[str, object]:
     }
 
 
-def _genesis(node: str, ledger_id: str, stamp: str) -> bytes:
-    return canonical({"seq": 0, "kind": "genesis", "node": node, "ledger": ledger_id, "time": stamp})
-
-
 # Opening ------------------------------------------------------------------------------------------------------------
 
 
@@ -477,7 +496,7 @@ def open_ledger(place: Path | str, *, node: str, clock: Callable[[], datetime] =
     """Opens the ledger at `place`, and makes it on first use.
 
     Args:
-        place: path of an SQLite file, or a database URL such as ``postgresql+psycopg://…``.
+        place: path of an SQLite file, or URL of a PostgreSQL database: ``postgresql+psycopg://user@host/database``.
         node: this node's party name. A ledger belongs to one node.
         clock: gives the present in UTC.
 
@@ -491,21 +510,31 @@ def open_ledger(place: Path | str, *, node: str, clock: Callable[[], datetime] =
             _prepare_sqlite(engine)
         with engine.begin() as connection:
             # Two processes may open a new ledger at the same moment: one makes it, the other finds it made.
+            if engine.dialect.name != "sqlite":
+                connection.execute(select(func.pg_advisory_xact_lock(_MAKING)))
             if not inspect(connection).has_table(_ledger.name):
                 _metadata.create_all(connection)
             row = connection.execute(select(_ledger)).one_or_none()
             if row is None:
-                ledger_id = secrets.token_hex(16)
-                entry = _genesis(node, ledger_id, format_time(clock()))
-                connection.execute(insert(_ledger), {"id": ledger_id, "schema_version": SCHEMA, "node": node})
-                connection.execute(
-                    insert(_audit),
-                    {"seq": 0, "entry": entry.decode(), "hash": hashlib.sha256(bytes(32) + entry).digest()},
-                )
+                ledger_id = _make(connection, node, stamp=format_time(clock()))
             else:
                 ledger_id = row.id
                 _check_meta(row.schema_version, row.node, node)
     return Ledger(engine, node=node, ledger_id=ledger_id, clock=clock)
+
+
+_MAKING = int.from_bytes(b"unseen", "big")
+"""Name of PostgreSQL's lock under which a ledger is made."""
+
+
+def _make(connection: Connection, node: str, *, stamp: str) -> str:
+    """Writes the first entry of a new ledger. Returns the ledger's name."""
+    ledger_id = secrets.token_hex(16)
+    entry = canonical({"seq": 0, "kind": "genesis", "node": node, "ledger": ledger_id, "time": stamp})
+    connection.execute(insert(_ledger), {"id": ledger_id, "schema_version": SCHEMA, "node": node, "forgotten": 0})
+    head = hashlib.sha256(bytes(32) + entry).digest()
+    connection.execute(insert(_audit), {"seq": 0, "entry": entry.decode(), "hash": head})
+    return ledger_id
 
 
 def _check_meta(schema: int, owner: str, node: str) -> None:
@@ -518,12 +547,41 @@ def _check_meta(schema: int, owner: str, node: str) -> None:
 
 
 def _engine(place: Path | str, *, read_only: bool) -> Engine:
-    """The one place that knows about databases' differences: how to begin a transaction that owns the chain's end."""
     if isinstance(place, str) and "://" in place:
-        if not place.startswith("sqlite"):
-            return create_engine(place)
-        raise UsageError("give the path of an SQLite ledger, not a URL.")
-    path = Path(place)
+        return _postgresql(place)
+    return _sqlite(Path(place), read_only=read_only)
+
+
+def _postgresql(url: str) -> Engine:
+    if not url.startswith(("postgresql:", "postgresql+")):
+        raise UsageError(
+            "a ledger is the path of an SQLite file, or a URL that begins with postgresql. Give one of them."
+        )
+    try:
+        # Each statement has to see what was committed before it, also while it waited for the lock.
+        engine = create_engine(url, isolation_level="READ COMMITTED")
+    except (ArgumentError, ValueError):
+        raise UsageError("not a database URL. Write postgresql+psycopg://user@host/database.") from None
+    except ImportError:
+        raise UsageError(
+            "no driver for PostgreSQL is installed. Install it with pip install 'unseen[postgres]', and let the URL "
+            "begin with postgresql+psycopg."
+        ) from None
+
+    def demand_durability(driver: DBAPIConnection, _record: object) -> None:
+        # A server may be set up to report a commit before it is on disk.
+        cursor = driver.cursor()
+        cursor.execute("SHOW synchronous_commit")
+        if cursor.fetchone() == ("off",):
+            cursor.execute("SET synchronous_commit TO on")
+        cursor.close()
+        driver.commit()
+
+    event.listen(engine, "connect", demand_durability)
+    return engine
+
+
+def _sqlite(path: Path, *, read_only: bool) -> Engine:
     if not path.parent.is_dir():
         raise UsageError(f"{path.parent} is not a directory. Make it first.")
     mode = "ro" if read_only else "rwc"
@@ -539,12 +597,14 @@ def _engine(place: Path | str, *, read_only: bool) -> Engine:
     def begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
-    def pragmas(driver: sqlite3.Connection, _record: object) -> None:
+    def prepare(driver: sqlite3.Connection, _record: object) -> None:
+        # What somebody wrote into the file need not be UTF-8; the verifier has to see it as it is.
+        driver.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
         driver.execute("PRAGMA foreign_keys = ON")
         driver.execute("PRAGMA synchronous = FULL")
 
     event.listen(engine, "begin", begin)
-    event.listen(engine, "connect", pragmas)
+    event.listen(engine, "connect", prepare)
     return engine
 
 
@@ -565,26 +625,32 @@ def _prepare_sqlite(engine: Engine) -> None:
         driver.close()
 
 
-def _take_lock(connection: Connection, ledger_id: str) -> None:
-    """Makes this transaction the only one that extends the chain. On SQLite, BEGIN IMMEDIATE has done so already."""
-    if connection.dialect.name != "sqlite":
-        connection.execute(_lock_statement(ledger_id))
+def _lock(connection: Connection) -> int:
+    """Makes this transaction the only one that extends the chain. Returns the ledger's ``forgotten``.
+
+    On SQLite, BEGIN IMMEDIATE has locked already, and FOR UPDATE is left out.
+    """
+    return int(connection.execute(_find_forgotten).scalar_one())
 
 
-def _lock_statement(ledger_id: str) -> Select[tuple[str]]:
-    return select(_ledger.c.id).where(_ledger.c.id == ledger_id).with_for_update()
+_REMEDY = (
+    "See that its disk has space and that this user may write to it and its directory, or that its server runs; "
+    "evaluation resumes by itself."
+)
 
 
 @contextmanager
 def _durable(engine: Engine) -> Iterator[None]:
     try:
         yield
-    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+    except BaseException as error:
         engine.dispose()
+        if not isinstance(error, SQLAlchemyError | sqlite3.Error | OSError):
+            raise
         raise PolicyError(
             f"the ledger cannot be used ({_reason(error)})",
             code="ledger-unavailable",
-            remedy="Free space on its disk or repair the database; evaluation resumes by itself.",
+            remedy=_REMEDY,
         ) from error
 
 
@@ -637,27 +703,30 @@ def verify(place: Path | str, *, witnesses: Iterable[Witness] = ()) -> Verified:
         held.setdefault(witness.entry, []).append(witness.head)
     seq, head, billed, refusals, agreed = -1, bytes(32), 0, 0, 0
     node = ledger_id = ""
-    for place_in_log, entry, stored in _rows(place):
-        seq += 1
-        fields = _fields(entry, seq)
-        stated = fields.get("seq")
-        if place_in_log != seq:
-            raise _broken("removed", seq, f"is missing; the next one there is {place_in_log}")
-        if stated != seq:
-            raise _broken("reordered", seq, f"is not in its place; entry {stated!s:.20} stands there")
-        head = hashlib.sha256(head + entry.encode("utf-8", "surrogatepass")).digest()
-        if head != stored:
-            raise _broken("changed", seq, "was changed: it does not follow from the one before")
-        for expected in held.pop(seq, ()):
-            if expected != head:
-                raise _broken("changed", seq, "or one before it was changed after a receipt was given for it")
-            agreed += 1
-        if seq == 0:
-            node, ledger_id = str(fields.get("node")), str(fields.get("ledger"))
-            if fields.get("kind") != "genesis":
-                raise _broken("changed", 0, "is not the first entry of a ledger")
-        billed += fields.get("billed") is True
-        refusals += fields.get("kind") == "refusal"
+    with closing(_rows(place)) as rows:
+        for place_in_log, entry, stored in rows:
+            seq += 1
+            fields = _fields(entry, seq)
+            stated = fields.get("seq")
+            if place_in_log != seq:
+                raise _broken("removed", seq, f"is missing; the next one there is {place_in_log}")
+            if stated != seq:
+                raise _broken("reordered", seq, f"is not in its place; entry {stated!s:.20} stands there")
+            head = hashlib.sha256(head + entry).digest()
+            if head != stored:
+                raise _broken("changed", seq, "was changed: it does not follow from the one before")
+            for expected in held.pop(seq, ()):
+                if expected != head:
+                    raise _broken("changed", seq, "or one before it was changed after a receipt was given for it")
+                agreed += 1
+            if seq == 0:
+                node, ledger_id = str(fields.get("node")), str(fields.get("ledger"))
+                if fields.get("kind") != "genesis":
+                    raise _broken("changed", 0, "is not the first entry of a ledger")
+            elif fields.get("node") != node:
+                raise _broken("changed", seq, f"is one of {fields.get('node')!s:.63}, in the log of {node:.63}")
+            billed += fields.get("billed") is True
+            refusals += fields.get("kind") == "refusal"
     if seq < 0:
         raise _broken("removed", 0, "is missing; the log is empty")
     if held:
@@ -688,24 +757,32 @@ def _existing(place: Path | str) -> Engine:
     return _engine(place, read_only=True)
 
 
-def _rows(place: Path | str, *, first: int = 0) -> Iterator[tuple[int, str, bytes]]:
+def _rows(place: Path | str, *, first: int = 0) -> Generator[tuple[int, bytes, bytes]]:
+    """Number, entry and hash of each row, as they lie in the database, whatever somebody may have put there."""
     engine = _existing(place)
     with _durable(engine):
         try:
-            with engine.begin() as connection:
-                rows = connection.execution_options(yield_per=1000).execute(
-                    select(_audit).where(_audit.c.seq >= first).order_by(_audit.c.seq)
-                )
-                for row in rows:
-                    yield int(row.seq), str(row.entry), bytes(row.hash)
+            columns = _audit.c.seq, type_coerce(_audit.c.entry, NullType()), type_coerce(_audit.c.hash, NullType())
+            wanted = select(*columns).where(_audit.c.seq >= first).order_by(_audit.c.seq)
+            # The result is a cursor on the server, which nobody else closes when the reader stops half-way.
+            with engine.begin() as connection, connection.execute(wanted.execution_options(yield_per=1000)) as rows:
+                for seq, entry, stored in rows:
+                    yield seq, _bytes_of(entry), _bytes_of(stored)
         finally:
             engine.dispose()
 
 
-def _fields(entry: str, seq: int) -> dict[str, object]:
+def _bytes_of(value: object) -> bytes:
+    """A value's bytes; none for what is neither text nor bytes: no entry and no hash is empty."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape")
+    return bytes(value) if isinstance(value, bytes | memoryview) else b""
+
+
+def _fields(entry: bytes, seq: int) -> dict[str, object]:
     try:
         fields = json.loads(entry)
-    except ValueError:
+    except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict):
         raise _broken("changed", seq, "was changed: it is no longer an entry")
