@@ -1,7 +1,7 @@
 """The ledger on a real PostgreSQL.
 
-Runs where UNSEEN_TEST_DATABASE_URL names a database in which schemas may be made, such as
-``postgresql+psycopg://user@localhost/scratch``; each test makes a schema of its own and drops it.
+Runs where UNSEEN_TEST_DATABASE_URL names a database whose user may make others, such as
+``postgresql+pg8000://user@localhost/postgres``; each test makes a database of its own and drops it.
 """
 
 from __future__ import annotations
@@ -29,16 +29,15 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    """URL of an empty schema."""
-    schema = f"unseen_test_{secrets.token_hex(6)}"
+    """URL of an empty database, on whose defaults the ledger must not rely."""
+    name = f"unseen_test_{secrets.token_hex(6)}"
     engine = create_engine(DATABASE, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        connection.execute(text(f"CREATE SCHEMA {schema}"))
-        # The ledger has to hold on a server whose defaults are the wrong ones for it.
-        options = f"-csearch_path={schema} -csynchronous_commit=off -cdefault_transaction_isolation=serializable"
-        place = make_url(DATABASE).update_query_dict({"options": options})
-        yield place.render_as_string(hide_password=False)
-        connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
+        connection.execute(text(f"CREATE DATABASE {name}"))
+        connection.execute(text(f"ALTER DATABASE {name} SET synchronous_commit TO off"))
+        connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_isolation TO serializable"))
+        yield make_url(DATABASE).set(database=name).render_as_string(hide_password=False)
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     engine.dispose()
 
 

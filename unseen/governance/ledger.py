@@ -496,7 +496,7 @@ def open_ledger(place: Path | str, *, node: str, clock: Callable[[], datetime] =
     """Opens the ledger at `place`, and makes it on first use.
 
     Args:
-        place: path of an SQLite file, or URL of a PostgreSQL database: ``postgresql+psycopg://user@host/database``.
+        place: path of an SQLite file, or URL of a PostgreSQL database: ``postgresql+pg8000://user@host/database``.
         node: this node's party name. A ledger belongs to one node.
         clock: gives the present in UTC.
 
@@ -561,18 +561,18 @@ def _postgresql(url: str) -> Engine:
         # Each statement has to see what was committed before it, also while it waited for the lock.
         engine = create_engine(url, isolation_level="READ COMMITTED")
     except (ArgumentError, ValueError):
-        raise UsageError("not a database URL. Write postgresql+psycopg://user@host/database.") from None
+        raise UsageError("not a database URL. Write postgresql+pg8000://user@host/database.") from None
     except ImportError:
         raise UsageError(
             "no driver for PostgreSQL is installed. Install it with pip install 'unseen[postgres]', and let the URL "
-            "begin with postgresql+psycopg."
+            "begin with postgresql+pg8000."
         ) from None
 
     def demand_durability(driver: DBAPIConnection, _record: object) -> None:
         # A server may be set up to report a commit before it is on disk.
         cursor = driver.cursor()
         cursor.execute("SHOW synchronous_commit")
-        if cursor.fetchone() == ("off",):
+        if "off" in (cursor.fetchone() or ()):
             cursor.execute("SET synchronous_commit TO on")
         cursor.close()
         driver.commit()
