@@ -410,6 +410,19 @@ def test_what_is_no_ledger_is_named(tmp_path: Path, log: tuple[Path, list[bytes]
         open_ledger(tmp_path / "no" / "ledger.db", node=NODE)
 
 
+def test_a_log_on_a_read_only_medium_is_verified(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_ledger(path, node=NODE) as ledger:
+        ledger.commit([evaluation()])
+    assert os.listdir(path.parent) == [path.name]
+    monkeypatch.setattr(os, "access", lambda *_: False)  # the tests may run as root, who can write everywhere
+    assert verify(path).last_entry == 1
+    assert os.listdir(path.parent) == [path.name]
+    # While the node writes, what is not yet in the file itself counts as well.
+    with open_ledger(path, node=NODE) as ledger:
+        ledger.commit([evaluation()])
+        assert verify(path).last_entry == 2
+
+
 def test_a_ledger_belongs_to_one_node_and_one_version(log: tuple[Path, list[bytes]]) -> None:
     with pytest.raises(UsageError, match=f"belongs to {NODE}, not to tax"):
         open_ledger(log[0], node="tax")

@@ -119,11 +119,7 @@ def test_a_changed_entry_is_found(url: str) -> None:
 
 
 def test_a_server_that_is_not_there_is_named_without_the_password() -> None:
-    place = (
-        make_url(DATABASE)
-        .set(password="secret-word", host="127.0.0.1", port=1)
-        .update_query_dict({"host": "127.0.0.1"})
-    )
+    place = make_url(DATABASE).set(password="secret-word", host="127.0.0.1", port=1, query={})
     with pytest.raises(PolicyError, match="ledger-unavailable") as refusal:
         open_ledger(place.render_as_string(hide_password=False), node=NODE)
     assert "secret-word" not in str(refusal.value)
