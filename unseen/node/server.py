@@ -58,6 +58,7 @@ class Node:
         self._address = values.address
         # Of whoever was let in, to look at again when the revocation list changes. No more than the CA has issued.
         self._certificates: set[tuple[str, bytes]] = set()
+        self._told: dict[str, tuple[int, bool, str]] = {}
         self._health: health.HealthServicer | None = None
         self._relay = Relay(self._admit, me=identity.get().name, ended=_meter)
         self._supervisors = {
@@ -197,7 +198,9 @@ class Node:
     def _changed(self, product: str, report: Report) -> None:
         if self._health is not None:
             server.set_health(self._health, product, serving=report.serving)
-        if self._registrar is not None:
+        news = report.epoch, report.serving, report.problem
+        if self._registrar is not None and self._told.get(product) != news:
+            self._told[product] = news  # a session that opens or closes is not worth an announcement
             self._registrar.soon()
 
     def _announced(self) -> Announced:
