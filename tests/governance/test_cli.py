@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 
 import pytest
 import typer
 from click.testing import Result
+from rich.table import Table
 from typer.testing import CliRunner
 
 from mpc.errors import (
@@ -86,6 +88,46 @@ def test_each_kind_of_error_has_its_exit_code(error: MpcError, code: int) -> Non
         assert ran.stderr == "error: no [policy-denied]\n  Ask.\n"
 
 
+def test_a_fingerprint_is_shown_byte_by_byte(capsys: pytest.CaptureFixture[str]) -> None:
+    fingerprint = ":".join(f"{byte:02X}" for byte in range(0xA0, 0xF0))
+    output.show(fingerprint)
+    output.note(fingerprint)
+    output.print_error(UsageError(fingerprint))
+    output.print_error(PolicyError(fingerprint, code="c", remedy=fingerprint))
+    table = Table("fingerprint")
+    table.add_row(fingerprint)
+    output.console().print(table)
+    out, err = capsys.readouterr()
+    assert out.count(fingerprint) == 2
+    assert err.count(fingerprint) == 4
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (OSError(28, "No space left on device", "/x/y"), "No space left on device at /x/y. Free space on its disk"),
+        (PermissionError(13, "Permission denied", "/x"), "Permission denied at /x. Run as the user who owns it"),
+        (OSError("odd"), "OSError. Check the disk"),
+    ],
+)
+def test_the_disks_errors_have_remedies(error: OSError, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    @output.handled
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(typer.Exit) as ended:
+        fail()
+    assert ended.value.exit_code == 2
+    assert capsys.readouterr().err.startswith(f"error: {shown}")
+
+
+def test_a_place_that_cannot_be_written_is_named(world: World, terms: Path, tmp_path: Path) -> None:
+    ran = issue(world, terms, tmp_path / "no" / "where", "--key", ID_A)
+    assert ran.exit_code == 2, ran
+    assert f"No such file or directory at {tmp_path / 'no'}" in ran.stderr
+    assert "make its directory first" in ran.stderr
+
+
 def test_text_with_brackets_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     output.print_error(UsageError("[bold]x[/bold] and [[allow]]"))
     assert "[bold]x[/bold] and [[allow]]" in capsys.readouterr().err
@@ -150,7 +192,11 @@ def test_a_party_enrols_by_the_commands(tmp_path: Path) -> None:
     assert request.fingerprint in refused.stdout
     refused = run(ca.app, "sign", request.path, "--home", home, "--out", bundle, "--fingerprint", "00:11")
     assert refused.exit_code == 2
+    nowhere = tmp_path / "no" / "bundle.json"
+    refused = run(ca.app, "sign", request.path, "--home", home, "--out", nowhere, "--fingerprint", request.fingerprint)
+    assert (refused.exit_code, "cannot be written to" in refused.stderr) == (2, True)
     assert not bundle.exists()
+    assert result(ca.app, "list", "--home", home)["certificates"] == []  # so that it can be signed in another place
     signed = result(
         ca.app, "sign", request.path, "--home", home, "--out", bundle, "--fingerprint", request.fingerprint.lower()
     )
@@ -238,6 +284,14 @@ def test_consents_that_cannot_be_issued(world: World, terms: Path, tmp_path: Pat
     assert not out.exists()
 
 
+@pytest.mark.parametrize("minutes", ["0", "-1", "nan", "inf", "1e300"])
+def test_a_lifetime_is_a_number_of_minutes(world: World, terms: Path, tmp_path: Path, minutes: str) -> None:
+    ran = issue(world, terms, tmp_path / "out", "--key", ID_A, "--minutes", minutes)
+    assert ran.exit_code == 2, ran
+    assert "--minutes" in ran.stderr
+    assert not (tmp_path / "out").exists()
+
+
 # unseen audit ---------------------------------------------------------------------------------------------------------
 
 
@@ -253,7 +307,10 @@ def test_the_log_is_verified_with_receipts(own_world: World, tmp_path: Path) -> 
             file.write(documents.to_json(signed) + "\n")
     seen = result(audit.app, "verify", "--home", home, "--receipts", receipts)
     assert (seen["node"], seen["last_entry"], seen["billed"], seen["receipts"]) == (NODE, 6, 6, 3)
-    assert "the log is in order, entries 0 to 6" in run(audit.app, "verify", "--home", home).stdout
+    alone = run(audit.app, "verify", "--home", home)
+    assert "the log is in order, entries 0 to 6" in alone.stdout
+    assert "give --receipts" in alone.stderr
+    assert not run(audit.app, "verify", "--home", home, "--receipts", receipts).stderr
     shown = result(audit.app, "show", "--home", home, "--last", "2")["entries"]
     assert isinstance(shown, list)
     assert [entry["seq"] for entry in shown] == [5, 6]
@@ -274,6 +331,34 @@ def test_the_log_is_verified_with_receipts(own_world: World, tmp_path: Path) -> 
     assert "line 2: " in ran.stderr
     assert run(audit.app, "verify", "--home", home, "--receipts", tmp_path / "nothing").exit_code == 2
     assert run(audit.app, "verify", "--home", tmp_path).exit_code == 2
+
+
+def test_the_log_of_another_node_is_not_taken_for_this_ones(own_world: World) -> None:
+    for name in (NODE, BANK):
+        (own_world.home(name) / "state").mkdir()
+        with open_ledger(own_world.home(name) / LEDGER_FILE, node=name) as ledger:
+            ledger.commit([evaluation()])
+    shutil.copy(own_world.home(BANK) / LEDGER_FILE, own_world.home(NODE) / LEDGER_FILE)
+    ran = run(audit.app, "verify", "--home", own_world.home(NODE))
+    assert ran.exit_code == 3
+    assert f"the log is that of {BANK}, this is the home of {NODE} [audit-foreign]" in ran.stderr
+    # A copy of the log alone, at an auditor's, says itself whose it is.
+    shutil.rmtree(own_world.home(NODE) / "identity")
+    assert result(audit.app, "verify", "--home", own_world.home(NODE))["node"] == BANK
+
+
+def test_what_somebody_put_into_the_log_is_shown_as_text(own_world: World) -> None:
+    home = own_world.home(NODE)
+    (home / "state").mkdir()
+    with open_ledger(home / LEDGER_FILE, node=NODE) as ledger:
+        ledger.commit([evaluation()])
+    with sqlite3.connect(home / LEDGER_FILE) as connection:
+        entry = json.dumps({"seq": 1, "kind": "[red]x[/red]", "result": "\x1b[2J\rok", "time": [1]})
+        connection.execute("UPDATE audit SET entry = ? WHERE seq = 1", (entry,))
+    connection.close()
+    ran = run(audit.app, "show", "--home", home)
+    assert "[red]x[/red]" in ran.stdout
+    assert "\x1b" not in ran.stdout
 
 
 def test_a_changed_entry_is_named(own_world: World) -> None:

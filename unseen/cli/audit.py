@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from mpc.errors import PolicyError, UsageError
@@ -30,6 +31,11 @@ _GOOD = Message(
     "{node}: the log is in order, entries 0 to {last}; {billed} billed, {refusals} refused; {witnesses} receipts fit.",
     "{node} 的日志完整：条目 0 至 {last}，计费 {billed} 次，拒绝 {refusals} 次；与 {witnesses} 份回执一致。",
 )
+_ALONE = Message(
+    "Without receipts, a log that was cut at its end, or written anew from some entry on, is in order too: "
+    "give --receipts.",
+    "没有回执时，被截断或自某条目起重写的日志同样显示完整；请以 --receipts 提供回执。",
+)
 _HEAD = Message("Chain head: {head}", "链头：{head}")
 
 
@@ -48,6 +54,13 @@ def verify(
     """
     witnesses = [] if receipts is None else list(_witnesses(home, receipts))
     found = ledger.verify(home / LEDGER_FILE, witnesses=witnesses)
+    owner = _owner(home)
+    if owner not in (None, found.node):
+        raise PolicyError(
+            f"the log is that of {found.node:.63}, this is the home of {owner}",
+            code="audit-foreign",
+            remedy="Keep a copy of the file as evidence, and put the node's own ledger back.",
+        )
     if as_json:
         output.show_json(
             {
@@ -72,6 +85,16 @@ def verify(
         )
     )
     output.show(output.text(_HEAD, head=to_base64(found.head)))
+    if not found.witnesses:
+        output.note(output.text(_ALONE))
+
+
+def _owner(home: Path) -> str | None:
+    """Whose home this is; None where only the log is there, as at an auditor's."""
+    try:
+        return Identity.load(home).name
+    except UsageError:
+        return None
 
 
 def _witnesses(home: Path, path: Path) -> Iterator[Witness]:
@@ -114,5 +137,11 @@ def show(
     table = Table("entry", "time", "kind", "result", "requester", "scenario", "product", "operator", "epoch", "billed")
     for entry in found:
         names = ("seq", "time", "kind", "result", "requester", "scenario", "product", "operator", "epoch", "billed")
-        table.add_row(*("" if entry.get(name) is None else str(entry[name]) for name in names))
+        table.add_row(*(_cell(entry.get(name)) for name in names))
     output.console().print(table)
+
+
+def _cell(value: object) -> str:
+    """A field as text: nothing here is verified, so it must not command the terminal."""
+    text = "" if value is None else str(value)
+    return escape("".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -74,6 +75,9 @@ def sign(
 
     Example: [bold]unseen ca sign request.json --home ca --out bank.bundle.json[/bold]
     """
+    if not os.access(out.parent, os.W_OK):
+        # Said before anything is signed: what was signed has to be revoked before it can be signed again.
+        raise UsageError(f"{out.parent} cannot be written to. Choose another place for the bundle with --out.")
     content = files.read(request, what="an enrolment request")
     checked = enrolment.read_request(content)
     if fingerprint is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -14,8 +15,8 @@ from mpc.errors import UsageError
 from unseen.cli import output
 from unseen.cli.output import Json, Message
 from unseen.governance import consent, files, issuing
-from unseen.governance.consent import Consent, Issued
-from unseen.governance.documents import from_json, parse, parse_time, utc_now, verify
+from unseen.governance.consent import Consent
+from unseen.governance.documents import Signed, from_json, parse, parse_time, utc_now, verify
 from unseen.governance.enrolment import Identity
 from unseen.governance.manifest import Manifest
 from unseen.names import check_party_name, check_product_name, check_scenario_name
@@ -34,6 +35,9 @@ _PRIVATE = Message(
     "The file holds keys and blinds. Hand it to {requester} and to nobody else.",
     "文件含标识与盲化因子，只可交给 {requester}。",
 )
+_LONGEST_MINUTES = 31 * 24 * 60
+"""A consent is for one use; one that is good for longer than a month is a mistake."""
+
 _EXPIRED = Message("expired", "已过期")
 _VALID = Message("in force", "有效")
 
@@ -64,6 +68,8 @@ def issue(
     Example: [bold]unseen consent issue --home platform --manifest marriage-status.json --scenario mortgage-approval
     --requester bank --key 11010519491231002X --out consent.jsonl[/bold]
     """
+    if not 0 < minutes <= _LONGEST_MINUTES:  # nan is neither
+        raise UsageError(f"--minutes is more than 0 and at most {_LONGEST_MINUTES}. Give another number.")
     check_scenario_name(scenario)
     check_party_name(requester)
     identity = Identity.load(home)
@@ -146,7 +152,8 @@ def inspect(
     Example: [bold]unseen consent inspect consent.jsonl --home bank[/bold]
     """
     rows = list(consent.read_handover(file))
-    parts = [(number, part) for number, row in enumerate(rows, start=1) for part in _parts(row, home)]
+    read = _reader(home)
+    parts = [(number, read(token)) for number, row in enumerate(rows, start=1) for token in row.tokens]
     now = utc_now()
     if as_json:
         output.show_json(
@@ -179,12 +186,12 @@ def inspect(
         output.show(f"… {len(parts) - limit} more")
 
 
-def _parts(row: Issued, home: Path | None) -> list[Consent]:
+def _reader(home: Path | None) -> Callable[[Signed], Consent]:
+    """What reads a token; with a home, it also checks the signature."""
     if home is None:
-        return [parse(token.document, Consent) for token in row.tokens]
+        return lambda token: parse(token.document, Consent)
     identity = Identity.load(home)
     trust = identity.trust()
-    return [
-        verify(token, Consent, trust=trust, signer=token.signer, signer_field="issuer", suite=identity.suite)
-        for token in row.tokens
-    ]
+    return lambda token: verify(
+        token, Consent, trust=trust, signer=token.signer, signer_field="issuer", suite=identity.suite
+    )

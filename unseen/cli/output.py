@@ -3,7 +3,7 @@
 Every command has ``--json``: then standard output carries one JSON object and nothing else. Errors go to standard error
 as ``error: …`` in both cases, and the exit code says whose turn it is:
 
-    2  usage    you: the command, a file or a name was wrong
+    2  usage    you: the command, a file or a name was wrong, or the disk is full
     3  policy   an owner: a consent, certificate, policy or audit rule said no
     4  peer     the other party broke the protocol
     5  channel  the connection failed
@@ -11,6 +11,7 @@ as ``error: …`` in both cases, and the exit code says whose turn it is:
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import os
@@ -67,12 +68,13 @@ def text(message: Message, **fields: object) -> str:
 
 def console() -> Console:
     """Standard output, for tables and lines that a person reads."""
-    return Console(highlight=False, soft_wrap=True)
+    # Without emoji: in a fingerprint, ``:AB:`` and ``:CD:`` are bytes, and would be shown as pictures.
+    return Console(highlight=False, soft_wrap=True, emoji=False)
 
 
 def error_console() -> Console:
     """Standard error, for errors, warnings and progress."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 def show(line: str) -> None:
@@ -110,8 +112,30 @@ def print_error(error: MpcError) -> None:
         out.print(f"  {escape(remedy)}")
 
 
+_DISK: Mapping[int, str] = {
+    errno.ENOSPC: "Free space on its disk, and run the command again.",
+    errno.EDQUOT: "Free space within the quota, and run the command again.",
+    errno.EROFS: "Choose a place that can be written to, or mount it for writing.",
+    errno.EACCES: "Run as the user who owns it, or correct its permissions.",
+    errno.EPERM: "Run as the user who owns it, or correct its permissions.",
+    errno.ENOENT: "Check the path, and make its directory first.",
+    errno.ENOTDIR: "Check the path: a part of it is a file.",
+    errno.EISDIR: "Give the path of a file.",
+    errno.EMFILE: "Raise the limit of open files (ulimit -n).",
+}
+
+
+def _system_error(error: OSError) -> UsageError:
+    """An error of the operating system as the user's to mend."""
+    place = f" at {error.filename}" if error.filename is not None else ""
+    remedy = _DISK.get(error.errno or 0, "Check the disk and the permissions.")
+    return UsageError(f"{error.strerror or type(error).__name__}{place}. {remedy}")
+
+
 def handled(command: Callable[P, R]) -> Callable[P, R]:
-    """Decorator for commands: the library's errors become a message on standard error and an exit code."""
+    """Decorator for commands: the library's errors, and the disk's, become a message on standard error and an exit
+    code.
+    """
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -120,6 +144,11 @@ def handled(command: Callable[P, R]) -> Callable[P, R]:
         except MpcError as error:
             print_error(error)
             raise typer.Exit(exit_code(error)) from None
+        except BrokenPipeError:
+            raise  # whoever read the output has seen enough; click ends quietly
+        except OSError as error:
+            print_error(_system_error(error))
+            raise typer.Exit(EXIT_CODES[UsageError]) from None
         except KeyboardInterrupt:
             note(text(_LABELS["interrupted"]))
             raise typer.Exit(130) from None
