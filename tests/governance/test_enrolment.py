@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import json
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from tests.governance.world import BANK, NODE, NOW, World, enrol, make_world, ma
 from unseen.governance import ca, documents, enrolment, files
 from unseen.governance.enrolment import Identity
 from unseen.governance.manifest import Manifest
-from unseen.governance.trust import Trust, certificate_fingerprint, load_root
+from unseen.governance.trust import Trust, certificate_fingerprint, load_root, parse_crl
 from unseen.names import party_host
 
 
@@ -421,7 +422,7 @@ def test_a_ca_is_checked_before_it_signs(own_world: World, tmp_path: Path) -> No
     with pytest.raises(UsageError, match="cannot read a CA"):
         ca.refresh_crl(tmp_path / "nowhere")
     other = make_world(tmp_path / "other")
-    files.replace(own_world.ca / "root.key", (other.ca / "root.key").read_bytes())
+    files.replace(own_world.ca / "root.key", (other.ca / "root.key").read_bytes(), mode=files.PRIVATE)
     with pytest.raises(UsageError, match="do not belong together"):
         ca.refresh_crl(own_world.ca)
     files.replace(own_world.ca / "issued.json", b"{")
@@ -429,6 +430,75 @@ def test_a_ca_is_checked_before_it_signs(own_world: World, tmp_path: Path) -> No
         ca.list_issued(own_world.ca)
     with pytest.raises(UsageError, match="not a root certificate"):
         load_root(own_world.identity(NODE).tls_certificate)
+
+
+def test_a_revocation_that_was_cut_off_is_finished_by_the_next_command(
+    own_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The index says revoked, the list does not yet."""
+    home, written = own_world.ca, files.replace
+
+    def cut_off(path: Path, data: bytes, *, mode: int = files.PUBLIC) -> None:
+        if path.name == "crl.pem":
+            raise OSError(28, "No space left on device")
+        written(path, data, mode=mode)
+
+    [tls, _] = [one for one in ca.list_issued(home) if one.name == BANK]
+    root = load_root((home / "root.crt").read_bytes())
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "replace", cut_off)
+        with pytest.raises(OSError, match="No space left"):
+            ca.revoke(home, name=BANK)
+    assert int(tls.serial, 16) not in parse_crl((home / "crl.pem").read_bytes(), root=root).serials
+    with pytest.raises(UsageError, match="no certificate in force"):
+        ca.revoke(home, name=BANK)
+    assert int(tls.serial, 16) in parse_crl((home / "crl.pem").read_bytes(), root=root).serials
+
+
+def test_a_ca_that_was_idle_enrols_and_renews(own_world: World) -> None:
+    """Its list lapsed weeks ago. The bundle has to carry one that is in force, or it could not be installed."""
+    later = documents.utc_now() + ca.CRL_LIFETIME + timedelta(days=10)
+    for request in (enrolment.renew_party(own_world.home(BANK)), enrolment.init_party(own_world.home("tax"), "tax")):
+        signed = ca.sign_request(own_world.ca, request.path.read_bytes(), now=later)
+        assert signed.renewal == (signed.name == BANK)
+        enrolment.install_bundle(own_world.home(signed.name), signed.bundle, now=later)
+
+
+def test_a_root_key_that_others_may_read_is_not_used(own_world: World) -> None:
+    path = own_world.ca / "root.key"
+    path.chmod(0o640)
+    with pytest.raises(UsageError, match=f"chmod 600 {path}"):
+        ca.refresh_crl(own_world.ca)
+    path.chmod(0o600)
+    ca.refresh_crl(own_world.ca)
+
+
+def test_a_home_that_was_copied_without_its_links_says_how_to_mend_it(own_world: World, tmp_path: Path) -> None:
+    home = tmp_path / "copy"
+    shutil.copytree(own_world.home(BANK), home)  # follows links, as scp -r does
+    with pytest.raises(UsageError, match="copied without its links") as error:
+        Identity.load(home)
+    current = home / "identity" / "current"
+    assert str(error.value).endswith(f"rm -r {current}, ln -s 0001 {current}.")
+    shutil.rmtree(current)
+    current.symlink_to("0001")
+    assert same(Identity.load(home), own_world.identity(BANK))
+
+
+def test_damaged_certificates_are_named(own_world: World) -> None:
+    (own_world.home(BANK) / "identity" / "0001" / "signing.crt").write_bytes(b"-----BEGIN CERTIFICATE-----\n")
+    with pytest.raises(UsageError, match="a certificate in .* is damaged"):
+        own_world.identity(BANK)
+
+
+def test_a_shared_directory_is_not_closed_to_the_others(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    with pytest.raises(UsageError, match="not this user's own"):
+        ca.init_ca(shared)
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o1777
+    assert not list(shared.iterdir())
 
 
 def test_concurrent_commands_lose_nothing(tmp_path: Path) -> None:

@@ -413,10 +413,10 @@ def test_what_is_no_ledger_is_named(tmp_path: Path, log: tuple[Path, list[bytes]
 def test_a_log_on_a_read_only_medium_is_verified(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_ledger(path, node=NODE) as ledger:
         ledger.commit([evaluation()])
-    assert os.listdir(path.parent) == [path.name]
+    assert list(path.parent.iterdir()) == [path]
     monkeypatch.setattr(os, "access", lambda *_: False)  # the tests may run as root, who can write everywhere
     assert verify(path).last_entry == 1
-    assert os.listdir(path.parent) == [path.name]
+    assert list(path.parent.iterdir()) == [path]
     # While the node writes, what is not yet in the file itself counts as well.
     with open_ledger(path, node=NODE) as ledger:
         ledger.commit([evaluation()])

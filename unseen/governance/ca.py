@@ -42,7 +42,14 @@ from unseen.governance.documents import (
 )
 from unseen.governance.enrolment import Bundle, CheckedRequest, read_request
 from unseen.governance.manifest import Continuity
-from unseen.governance.trust import SIGNING_URI, SIGNING_USAGE, Trust, certificate_fingerprint, key_fingerprint
+from unseen.governance.trust import (
+    SIGNING_URI,
+    SIGNING_USAGE,
+    UNREADABLE,
+    Trust,
+    certificate_fingerprint,
+    key_fingerprint,
+)
 from unseen.names import check_party_name, party_host
 
 ROOT_LIFETIME = timedelta(days=3650)
@@ -136,7 +143,8 @@ def sign_request(
     moment = now or utc_now()
     checked = read_request(request)
     with _opened(home) as ca:
-        index = _read_index(home)
+        # A fresh list: the party gets it with the bundle, and an old one would refuse the renewal below.
+        index = _publish(ca, _read_index(home), moment)
         held = [one for one in index.certificates if one.name == checked.name and _live(one, moment)]
         if held:
             _check_renewal(ca, checked, moment)
@@ -183,6 +191,7 @@ def revoke(
             if one.revoked_at is None and (one.name == name if name is not None else one.serial == wanted)
         ]
         if not found:
+            _publish(ca, index, moment)
             raise UsageError("no certificate in force fits. `unseen ca list` shows what was issued.")
         revoked = [one.model_copy(update={"revoked_at": format_time(moment)}) for one in found]
         by_serial = {one.serial: one for one in revoked}
@@ -217,9 +226,9 @@ class _CA:
 def _opened(home: Path) -> Iterator[_CA]:
     """The CA's keys, and the right to change its files: one command at a time."""
     try:
-        key = serialization.load_pem_private_key(files.read(home / "root.key", what="a CA"), password=None)
+        key = serialization.load_pem_private_key(files.read_private(home / "root.key", what="a CA"), password=None)
         root = x509.load_pem_x509_certificate(files.read(home / "root.crt", what="a CA"))
-    except ValueError:
+    except UNREADABLE:
         raise UsageError(f"the CA in {home} is damaged. Restore it from a back-up.") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != root.public_key():
         raise UsageError(f"root.key and root.crt in {home} do not belong together. Restore them from a back-up.")
@@ -302,9 +311,11 @@ def _key_usage(
     )
 
 
-def _publish(ca: _CA, index: _Index, now: datetime) -> None:
-    """Writes the index and the revocation list that follows from it, in this order: a list never says less than the
-    index.
+def _publish(ca: _CA, index: _Index, now: datetime) -> _Index:
+    """Writes the index, and then the revocation list that follows from it. Returns the index as written.
+
+    Cut off in between, the list is behind, and every later command brings it up to date. In the other order the next
+    list would have the number of this one, and fewer revocations.
     """
     index = index.model_copy(update={"crl_number": index.crl_number + 1})
     _write_index(ca.home, index)
@@ -321,6 +332,7 @@ def _publish(ca: _CA, index: _Index, now: datetime) -> None:
             builder = builder.add_revoked_certificate(entry.revocation_date(parse_time(one.revoked_at)).build())
     crl = builder.sign(ca.key, hashes.SHA256())
     files.replace(ca.home / "crl.pem", crl.public_bytes(serialization.Encoding.PEM))
+    return index
 
 
 def _entry(certificate: x509.Certificate, name: str, kind: Literal["tls", "signing"]) -> Issued:

@@ -383,15 +383,32 @@ def _generations(home: Path) -> list[Path]:
     return sorted(path for path in (home / IDENTITY).glob("[0-9][0-9][0-9][0-9]") if path.is_dir())
 
 
+def _newest(home: Path) -> str:
+    """The newest generation that has certificates."""
+    names = [path.name for path in _generations(home) if (path / "signing.crt").exists()]
+    return names[-1] if names else "0001"
+
+
 def _load_identity(home: Path) -> Identity:
     current = home / IDENTITY / CURRENT
+    if current.is_dir() and not current.is_symlink():
+        raise UsageError(
+            f"{current} is a directory and no link: this home was copied without its links, as scp -r does. Copy it "
+            f"again with tar or rsync -a; or here: rm -r {current}, ln -s {_newest(home)} {current}."
+        )
     if not current.is_symlink():
         step = "Install the bundle that the CA made of its request" if _generations(home) else "Run `unseen node init`"
         raise UsageError(f"{home} holds no identity in use. {step}.")
     root = files.read(home / ROOT_FILE, what="a root certificate")
     tls_certificate = files.read(current / "tls.crt", what="a TLS certificate")
-    tls = x509.load_pem_x509_certificate(tls_certificate)
-    signing = x509.load_pem_x509_certificate(files.read(current / "signing.crt", what="a signing certificate"))
+    signing_certificate = files.read(current / "signing.crt", what="a signing certificate")
+    try:
+        tls = x509.load_pem_x509_certificate(tls_certificate)
+        signing = x509.load_pem_x509_certificate(signing_certificate)
+    except UNREADABLE:
+        raise UsageError(
+            f"a certificate in {current} is damaged. Install the bundle again, or restore it from a back-up."
+        ) from None
     der = signing.public_bytes(serialization.Encoding.DER)
     name = vouch(der, root=load_root(root)).name
     request = read_request(files.read(current / "request.json", what="a request"))
@@ -416,7 +433,7 @@ def _load_identity(home: Path) -> Identity:
 def _load_key(path: Path) -> ec.EllipticCurvePrivateKey | Ed25519PrivateKey:
     try:
         key = serialization.load_pem_private_key(files.read(path, what="a private key"), password=None)
-    except (ValueError, TypeError):
+    except UNREADABLE:
         key = None
     if not isinstance(key, ec.EllipticCurvePrivateKey | Ed25519PrivateKey):
         raise UsageError(f"{path} is not a private key of a party. Restore it from a back-up, or enrol again.")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,8 +64,17 @@ def create(path: Path, data: bytes, *, mode: int = PUBLIC) -> None:
 
 
 def private_directory(path: Path) -> None:
-    """Makes the directory `path` (and its parents) if missing, and readable by its owner only."""
+    """Makes the directory `path` (and its parents) if missing, and readable by its owner only.
+
+    Raises UsageError if it is somebody else's, or shared like ``/tmp``; OSError if it cannot be made.
+    """
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    status = path.stat()
+    if status.st_uid != os.geteuid() or status.st_mode & stat.S_ISVTX:
+        raise UsageError(
+            f"{path} is not this user's own directory, so it is not closed to others. Choose another, or run as the "
+            "user who owns it."
+        )
     path.chmod(0o700)
 
 
@@ -79,4 +89,18 @@ def read(path: Path, *, what: str, limit: int = 1 << 24) -> bytes:
         ) from None
     if len(data) > limit:
         raise UsageError(f"{path} is larger than {limit} bytes; this is not {what}. Check the path.")
+    return data
+
+
+def read_private(path: Path, *, what: str) -> bytes:
+    """Content of a file that only its owner may read, such as a key.
+
+    Raises UsageError as `read` does, and if others may read the file.
+    """
+    data = read(path, what=what)
+    if path.stat().st_mode & 0o077:
+        raise UsageError(
+            f"{path} is open to others than its owner. Close it (chmod 600 {path}); if somebody else may have read it, "
+            "have what it certifies revoked, and make another."
+        )
     return data
