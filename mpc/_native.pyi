@@ -48,6 +48,9 @@ def hash_batch(name: str, prefix: bytes, data: NDArray[np.uint8], offsets: NDArr
 def hash_rows(name: str, prefix: bytes, rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """H(prefix || row) of (n, w) rows, "sha256" or "sha512": (n, 32) or (n, 64)."""
 
+def ed25519_verifies(key: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether the 32-byte key signed the message; the signature is 64 bytes. Strict, see `mpc.kernels.ed25519`."""
+
 def ristretto255_hash_to_group(data: NDArray[np.uint8], offsets: NDArray[np.int64], dst: bytes) -> NDArray[np.uint8]:
     """hash_to_ristretto255 of RFC 9380, appendix B, with SHA-512, of n packed strings: (n, 32)."""
 

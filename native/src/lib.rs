@@ -1,4 +1,5 @@
-//! Batch kernels on contiguous byte buffers: a prime-order group, the OPRF over it, hashing, and a pseudorandom generator.
+//! Batch kernels on contiguous byte buffers: a prime-order group, the OPRF over it, hashing,
+//! signature checks, and a pseudorandom generator.
 //!
 //! The modules here know no Python; `py` is a thin layer of bindings over them and nothing else.
 //! Code that touches a secret runs in constant time. A function whose time depends on its inputs ends in `_vartime`,
@@ -8,6 +9,7 @@
 //! instructions or AVX2 for the hashes. No build flag is needed for that. The portable path is forced by
 //! `RUSTFLAGS='--cfg curve25519_dalek_backend="serial" --cfg aes_backend="soft" --cfg sha2_backend="soft"'`.
 
+pub mod ed25519;
 mod error;
 pub mod group;
 pub mod hash;

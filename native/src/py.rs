@@ -23,7 +23,7 @@ use crate::group::{self, Group};
 use crate::oprf::{self, Context, Mode, Ristretto255Sha512, Suite};
 use crate::packed::Packed;
 use crate::ristretto255::Ristretto255;
-use crate::{Error, hash, parallel, prg};
+use crate::{Error, ed25519, hash, parallel, prg};
 
 create_exception!(
     mpc.kernels,
@@ -242,6 +242,14 @@ fn hash_rows<'py>(py: Python<'py>, name: &str, prefix: &[u8], rows: Bytes2<'py>)
 }
 
 #[pyfunction]
+fn ed25519_verifies(py: Python<'_>, key: &[u8], message: &[u8], signature: &[u8]) -> PyResult<bool> {
+    let key = key.try_into().map_err(|_| bad("key must be 32 bytes"))?;
+    let signature = signature.try_into().map_err(|_| bad("signature must be 64 bytes"))?;
+    // `bytes` never change, so they can be read without the lock.
+    Ok(py.detach(|| ed25519::verifies_vartime(key, message, signature)))
+}
+
+#[pyfunction]
 fn ristretto255_hash_to_group<'py>(py: Python<'py>, data: Bytes1<'py>, offsets: Offsets, dst: &[u8]) -> Out2<'py> {
     let items = packed(py, &data, &offsets)?;
     fill(py, items.len(), Ristretto255::ELEMENT_LENGTH, |out| {
@@ -456,6 +464,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         prg_fill,
         hash_batch,
         hash_rows,
+        ed25519_verifies,
         ristretto255_hash_to_group,
         ristretto255_mul,
         ristretto255_mul_each,

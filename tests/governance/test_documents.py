@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 import rfc8785
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpc.errors import PolicyError, UsageError
+from mpc.kernels.ed25519 import InvalidSignature
 from tests.governance.world import NODE, World, flipped, manifest, resigned
 from unseen.governance import documents
 from unseen.governance.documents import Signed, Signer

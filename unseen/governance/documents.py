@@ -20,11 +20,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, TypeAlias, TypeVar
 
 import rfc8785
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from mpc.errors import PolicyError, UsageError
+from mpc.kernels import ed25519
+from mpc.kernels.ed25519 import InvalidSignature
 from unseen.names import LABEL
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def _checked_base64(text: str) -> str:
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=f"^{LABEL}$")]
 Time: TypeAlias = Annotated[
     str,
-    StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"),
+    StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}Z$"),
     AfterValidator(_checked_time),
 ]
 Count: TypeAlias = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
@@ -175,7 +176,7 @@ VerifyingKey: TypeAlias = Ed25519PublicKey
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """How one suite signs documents. `verify` raises `cryptography.exceptions.InvalidSignature`."""
+    """How one suite signs documents. `verify` raises `mpc.kernels.ed25519.InvalidSignature`."""
 
     suite: str
     generate: Callable[[], SigningKey]
@@ -190,7 +191,7 @@ SCHEMES: Mapping[str, Scheme] = {
         generate=Ed25519PrivateKey.generate,
         # The methods of the key itself: the classes named here are interfaces, whose own methods do nothing.
         sign=lambda key, message: key.sign(message),
-        verify=lambda key, signature, message: key.verify(signature, message),
+        verify=lambda key, signature, message: ed25519.verify(key.public_bytes_raw(), message, signature),
         owns=lambda key: isinstance(key, Ed25519PublicKey),
     ),
 }
