@@ -277,6 +277,11 @@ def test_a_damaged_revocation_list_is_not_installed_and_not_believed(own_world: 
     trust.tls_party(identity.tls_certificate)  # a list that is gone leaves the last one in force
     with pytest.raises(UsageError, match="no revocation list"):
         identity.trust()
+    for damage in (identity.crl.unlink, lambda: files.replace(identity.crl, b"noise")):
+        assert enrolment.update_crl(own_world.home(NODE), good)  # also where there is nothing left to compare it with
+        assert identity.crl.read_bytes() == good
+        damage()
+    assert enrolment.update_crl(own_world.home(NODE), good)
 
 
 # Renewal ------------------------------------------------------------------------------------------------------------

@@ -354,8 +354,12 @@ def update_crl(home: Path, crl: bytes) -> bool:
     Raises PolicyError ``crl-untrusted`` if the pinned root did not sign it.
     """
     root = load_root(files.read(home / ROOT_FILE, what="a root certificate"))
-    known = parse_crl(files.read(home / CRL_FILE, what="a revocation list"), root=root)
-    if parse_crl(crl, root=root).number <= known.number:
+    fresh = parse_crl(crl, root=root)
+    try:
+        known = parse_crl(files.read(home / CRL_FILE, what="a revocation list"), root=root).number
+    except (PolicyError, UsageError):
+        known = -1  # Lost or damaged: nothing is accepted until there is one again, so any of the root's is good.
+    if fresh.number <= known:
         return False
     files.replace(home / CRL_FILE, crl)
     return True
