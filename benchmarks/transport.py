@@ -65,7 +65,7 @@ def _source(pipe: Pipe, address: str, mine: transport.Credentials | None) -> Non
         with suppress(ChannelClosed):
             while True:
                 chunk, last = lane.read(timeout_s=None)
-                lane.write([chunk], last=last)
+                lane.write([chunk], last=last, timeout_s=60)
 
     def serve(accepted: transport.Accepted) -> None:
         threading.Thread(target=echo, args=(accepted.lane.fork("echo"),), daemon=True).start()
@@ -124,7 +124,7 @@ def _asker(pipe: Pipe, address: str, mine: transport.Credentials | None, blocks:
 
         def bare_ping() -> float:
             started = time.perf_counter()
-            lane.write([bytes(40)], last=True)
+            lane.write([bytes(40)], last=True, timeout_s=60)
             lane.read(timeout_s=60)
             return time.perf_counter() - started
 

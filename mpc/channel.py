@@ -52,8 +52,11 @@ class Lane(Protocol):
     def peer(self) -> str:
         """The peer's name, established by the transport."""
 
-    def write(self, buffers: Sequence[Buffer], *, last: bool) -> None:
-        """Send the concatenation of `buffers`, at most ``CHUNK_BYTES`` together, as one chunk."""
+    def write(self, buffers: Sequence[Buffer], *, last: bool, timeout_s: float | None) -> None:
+        """Send the concatenation of `buffers`, at most ``CHUNK_BYTES`` together, as one chunk.
+
+        Raises ``ChannelTimeout`` where the peer has taken nothing for `timeout_s` seconds while this chunk waited.
+        """
 
     def read(self, *, timeout_s: float | None) -> tuple[Buffer, bool]:
         """Return the next chunk and whether it is the last of its message."""
@@ -110,12 +113,18 @@ class Channel:
         lane: the transport's end.
         protocol: operator name, for error messages.
         timeout_s: how long ``recv`` waits for the next chunk, seconds; None waits for as long as the connection lives.
+        send_timeout_s: how long a chunk of ``send`` waits for a peer that takes nothing, seconds. Always finite: a peer
+            that asks and never reads must not hold a service's threads and memory, however long that service waits
+            for questions.
     """
 
-    def __init__(self, lane: Lane, *, protocol: str, timeout_s: float | None = 60.0) -> None:
+    def __init__(
+        self, lane: Lane, *, protocol: str, timeout_s: float | None = 60.0, send_timeout_s: float = 60.0
+    ) -> None:
         self._lane = lane
         self._protocol = protocol
         self._timeout_s = timeout_s
+        self._send_timeout_s = send_timeout_s
         self._meter = _Meter()
         self._step = "start"
 
@@ -144,7 +153,7 @@ class Channel:
 
         Raises:
             UsageError: arrays that do not match the declaration, or a header too large for one chunk.
-            ChannelError: the connection failed.
+            ChannelError: the connection failed, or the peer took nothing in time. The conversation has then ended.
         """
         self._write(*_encode(header, arrays))
 
@@ -222,7 +231,12 @@ class Channel:
 
         Sub-protocols on different forks may run in different threads. Traffic is counted together.
         """
-        child = Channel(self._lane.fork(label), protocol=self._protocol, timeout_s=self._timeout_s)
+        child = Channel(
+            self._lane.fork(label),
+            protocol=self._protocol,
+            timeout_s=self._timeout_s,
+            send_timeout_s=self._send_timeout_s,
+        )
         child._meter = self._meter
         return child
 
@@ -251,7 +265,7 @@ class Channel:
         """Write the chunks of one message of `size` bytes."""
         try:
             for buffers, last in chunks:
-                self._lane.write(buffers, last=last)
+                self._lane.write(buffers, last=last, timeout_s=self._send_timeout_s)
         except ChannelClosed:
             raise
         except BaseException:

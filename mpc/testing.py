@@ -55,7 +55,8 @@ def run_parties(
         connect: makes the lanes, by (holder, peer); in memory by default.
         tamper: by (sender, receiver), what to change on the way.
         seed: makes every party's randomness reproducible; the operating system's otherwise.
-        timeout_s: how long a party may wait for a message, and how long all may take after the first ended, seconds.
+        timeout_s: how long a party may wait for a message or a reader, and how long all may take after the first ended,
+            seconds.
 
     Raises:
         The first error that a party raised of itself; errors that merely follow from another party's end come last.
@@ -75,7 +76,9 @@ def run_parties(
 
     def run(name: str, function: Callable[[Session], Any]) -> None:
         channels = {
-            peer: Channel(lanes[name, peer], protocol=protocol, timeout_s=timeout_s) for peer in parties if peer != name
+            peer: Channel(lanes[name, peer], protocol=protocol, timeout_s=timeout_s, send_timeout_s=timeout_s)
+            for peer in parties
+            if peer != name
         }
         rng = Rng() if seed is None else Rng.from_seed(seed + name.encode())
         session = Session(me=name, channels=channels, rng=rng)
@@ -132,8 +135,8 @@ class _TamperedLane:
     def peer(self) -> str:
         return self._lane.peer
 
-    def write(self, buffers: Sequence[Buffer], *, last: bool) -> None:
-        self._lane.write(buffers, last=last)
+    def write(self, buffers: Sequence[Buffer], *, last: bool, timeout_s: float | None) -> None:
+        self._lane.write(buffers, last=last, timeout_s=timeout_s)
 
     def read(self, *, timeout_s: float | None) -> tuple[Buffer, bool]:
         chunk, last = self._lane.read(timeout_s=timeout_s)

@@ -49,6 +49,8 @@ NAME_SUFFIX = ".party.unseen"
 PARAMETERS_BYTES = 32
 HELLO_TIMEOUT_S = 10.0
 """How long a listening side waits for the HELLO of a stream, seconds."""
+STATUS_TIMEOUT_S = 10.0
+"""How long a stream that is over may take to tell its peer so, seconds."""
 
 _PARTY = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _WORD = re.compile(r"[!-~]{0,128}")
@@ -153,10 +155,31 @@ def _keep_freed_memory() -> None:
     del block
 
 
-def server_credentials(credentials: Credentials) -> grpc.ServerCredentials:
-    """For a ``grpc.Server`` that requires of every client a certificate under the same root."""
+def server_credentials(credentials: Credentials | Callable[[], Credentials]) -> grpc.ServerCredentials:
+    """For a ``grpc.Server`` that requires of every client a certificate under the same root.
+
+    A function is called at every handshake and returns what holds now, so that a renewed certificate needs no restart;
+    it should be quick. Streams that are open stay open. While it raises, the last credentials that it gave serve on.
+    """
+    current = credentials if callable(credentials) else lambda: credentials
+    used = current()
+
+    def changed() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal used
+        present = current()
+        if present == used:
+            return None
+        used = present
+        return _configuration(used)
+
+    # The stubs do not know that the function may return None, for no change.
+    fetch = cast(Callable[[], grpc.ServerCertificateConfiguration], changed)
+    return grpc.dynamic_ssl_server_credentials(_configuration(used), fetch, require_client_authentication=True)
+
+
+def _configuration(credentials: Credentials) -> grpc.ServerCertificateConfiguration:
     pair = (credentials.key_pem, credentials.cert_pem)
-    return grpc.ssl_server_credentials([pair], credentials.root_pem, require_client_auth=True)
+    return grpc.ssl_server_certificate_configuration([pair], credentials.root_pem)
 
 
 def server_options() -> list[tuple[str, int]]:
@@ -622,6 +645,7 @@ class _Session:
         self.link = link
         self.caller = caller
         self.hello = hello
+        self.context: grpc.ServicerContext | None = None  # of the stream that carries it
         self.timer: threading.Timer | None = None
         self.refusal: MpcError | None = None
 
@@ -680,6 +704,8 @@ class Acceptor:
             session.refusal = error
             self._forget(session)
             session.link.fail(lambda: _again(error))
+            if session.context is not None:
+                _end_soon(session.context)
         return len(sessions)
 
     def close(self, reason: str = "", *, linger_s: float = 5.0) -> None:
@@ -718,6 +744,7 @@ class Acceptor:
             self._refused(caller, error)
             _refuse(context, error)
         link = session.link
+        session.context = context
         context.add_callback(lambda: self._lost(session, stream))
         if not context.is_active():  # it had gone before the callback was there
             self._lost(session, stream)
@@ -780,6 +807,11 @@ class Acceptor:
             reason = type(error).__name__
             _log.exception("session %s of %s", session.hello.session, session.caller.name)
         session.link.lane.close(reason)
+        if not session.link.drain(self._resume_window_s):  # the peer takes nothing: what is meant for it is dropped
+            self._forget(session)
+            session.link.fail(lambda: ChannelClosed(f"{session.caller.name} has not taken what was sent"))
+            if session.context is not None:
+                session.context.cancel()
 
     def _read(self, session: _Session, stream: int, incoming: Iterator[bytes]) -> None:
         """Drain one stream for as long as it lives."""
@@ -819,6 +851,14 @@ class Acceptor:
                 session.timer.cancel()
 
 
+def _end_soon(context: grpc.ServicerContext) -> None:
+    """Break a stream that has to end, should its peer not even take the status that says so."""
+    timer = threading.Timer(STATUS_TIMEOUT_S, context.cancel)
+    timer.daemon = True
+    if context.add_callback(timer.cancel):  # not where it has ended already
+        timer.start()
+
+
 def _first(incoming: Iterator[bytes], context: grpc.ServicerContext, peer: str) -> _Greeting:
     """The HELLO of an arriving stream, which has to come soon: a silent stream would hold a thread for nothing."""
     timer = threading.Timer(HELLO_TIMEOUT_S, context.cancel)
@@ -848,7 +888,7 @@ class Listener:
         address: ``host:port``, where port 0 chooses one; or ``unix:PATH``.
         accept: as for ``Acceptor``, like the other options.
         me: this party's name.
-        credentials: for TLS; None with a Unix socket.
+        credentials: for TLS, or a function as for ``server_credentials``; None with a Unix socket.
         streams: how many streams may be open at once; more are refused.
 
     Raises:
@@ -861,7 +901,7 @@ class Listener:
         accept: Callable[[Accepted], None],
         *,
         me: str,
-        credentials: Credentials | None,
+        credentials: Credentials | Callable[[], Credentials] | None,
         answer: Callable[[Caller, Hello], Hello] = lambda _, hello: hello,
         refused: Callable[[Caller | None, MpcError], None] = _log_refusal,
         resume_window_s: float = 30.0,
@@ -932,8 +972,10 @@ def make_server(*, streams: int, extra_threads: int = 8) -> grpc.Server:
     return grpc.server(pool, options=server_options(), maximum_concurrent_rpcs=streams + extra_threads)
 
 
-def bind(server: grpc.Server, address: str, credentials: Credentials | None) -> str:
+def bind(server: grpc.Server, address: str, credentials: Credentials | Callable[[], Credentials] | None) -> str:
     """Have `server` listen at `address`; returns the address with the port that it got.
+
+    The credentials are as for ``server_credentials``, None with a Unix socket.
 
     Raises:
         UsageError: as for ``Listener``.
@@ -993,9 +1035,9 @@ class _Flow:
     def __init__(self, caller: Caller, words: Words) -> None:
         self.caller = caller
         self.words = words
+        self.call: grpc.Call | None = None
         self.forth = 0
         self.back = 0
-        self.call: grpc.Call | None = None
         self.refusal: MpcError | None = None
         self.started = time.monotonic()
 
@@ -1038,9 +1080,12 @@ class Relay:
             return [_usage(flow, "") for flow in self._flows]
 
     def cut(self, peer: str, error: MpcError) -> int:
-        """End all streams that `peer` has opened with `error`, which the peer raises. Returns how many there were."""
+        """End all streams from `peer`, and those of own workers to it, with `error`, which whoever dialled raises.
+
+        Returns how many there were.
+        """
         with self._lock:
-            flows = [flow for flow in self._flows if flow.caller.name == peer]
+            flows = [flow for flow in self._flows if peer in (flow.caller.name, flow.words.receiver)]
         for flow in flows:
             flow.refusal = error
             if flow.call is not None:
@@ -1082,6 +1127,7 @@ class Relay:
         problem = ""
         try:
             context.add_callback(lambda: _cancel(call))
+            call.add_callback(lambda: _end_soon(context))
             if not context.is_active():  # it had gone before the callback was there
                 call.cancel()
             for data in call:

@@ -213,6 +213,7 @@ class Link:
         self._unsent: deque[tuple[int, bytes]] = deque()
         self._unacked: deque[tuple[int, bytes]] = deque()
         self._out_bytes = 0
+        self._freed = 0  # cost of all that was acknowledged
         self._since_ack = 0  # bytes that came and are not acknowledged
         self._ack_due = False
         self._credit_due: dict[str, None] = {}  # an ordered set of lanes whose limit has grown
@@ -307,6 +308,18 @@ class Link:
                 self._sendable.wait()
             return None
 
+    def drain(self, patience_s: float) -> bool:
+        """Wait until nothing is left to be said; False once the peer has acknowledged nothing for `patience_s`."""
+        before = -1
+        while not self.finished.is_set():
+            with self._lock:
+                freed = self._freed
+            if freed == before:
+                return False
+            before = freed
+            self.finished.wait(patience_s)
+        return True
+
     def receive(self, stream: int, data: bytes) -> None:
         """Take one frame that came on `stream`.
 
@@ -359,16 +372,28 @@ class Link:
             self._claim(child)
         return LinkLane(self, child)
 
-    def write(self, path: str, buffers: Sequence[Buffer], *, last: bool) -> None:
+    def write(self, path: str, buffers: Sequence[Buffer], *, last: bool, timeout_s: float | None) -> None:
         """See ``LinkLane.write``."""
         cost = checked_size(buffers) + FRAME_COST
         with self._lock:
             state = self._states[path]
+            deadline, freed = None, self._freed
             while True:
                 self._raise_if_over(state)
-                if state.sent + cost <= state.limit and self._out_bytes < OUT_BYTES:
+                has_credit = state.sent + cost <= state.limit
+                if has_credit and self._out_bytes < OUT_BYTES:
                     break
-                self._writable.wait()
+                if timeout_s is None:
+                    self._writable.wait()
+                    continue
+                now = time.monotonic()
+                # Other lanes may be served first, so memory that became free renews the time, if as much as waits here:
+                # a peer could acknowledge by drops. Credit does not: an honest peer's next limit admits a chunk.
+                if deadline is None or (has_credit and self._freed - freed >= cost):
+                    deadline, freed = now + timeout_s, self._freed
+                if now >= deadline:
+                    raise ChannelTimeout(f"{self.peer} took nothing for {timeout_s:g} s")
+                self._writable.wait(deadline - now)
             state.sent += cost
             credit = 0
             if path in self._credit_due:
@@ -466,7 +491,9 @@ class Link:
         freed = False
         for queue in (self._unacked, self._unsent):  # after a break, what the peer has may still count as unsent here
             while queue and queue[0][0] <= ack:
-                self._out_bytes -= len(queue.popleft()[1]) + FRAME_COST
+                cost = len(queue.popleft()[1]) + FRAME_COST
+                self._out_bytes -= cost
+                self._freed += cost
                 freed = True
         if freed:
             self._writable.notify_all()
@@ -586,9 +613,14 @@ class LinkLane:
         """The peer's name."""
         return self._link.peer
 
-    def write(self, buffers: Sequence[Buffer], *, last: bool) -> None:
-        """Send one chunk; waits while the peer's credit or the memory for departing frames is used up."""
-        self._link.write(self._path, buffers, last=last)
+    def write(self, buffers: Sequence[Buffer], *, last: bool, timeout_s: float | None) -> None:
+        """Send one chunk; waits while the peer's credit or the memory for departing frames is used up.
+
+        Raises:
+            ChannelTimeout: for `timeout_s` the peer gave no credit or, where memory was wanting, acknowledged less than
+                this chunk needs.
+        """
+        self._link.write(self._path, buffers, last=last, timeout_s=timeout_s)
 
     def read(self, *, timeout_s: float | None) -> tuple[Buffer, bool]:
         """The next chunk and whether it ends its message."""

@@ -44,9 +44,11 @@ class _Pipe:
         self.held = 0
         self.closed: str | None = None
 
-    def put(self, chunk: bytes, *, last: bool) -> None:
+    def put(self, chunk: bytes, *, last: bool, timeout_s: float | None) -> None:
         with self.changed:
-            self.changed.wait_for(lambda: self.held < QUEUE_BYTES or self.closed is not None)
+            while self.held >= QUEUE_BYTES and self.closed is None:
+                if not self.changed.wait(timeout_s):  # a reader that takes something renews the time
+                    raise ChannelTimeout(f"nothing was taken for {timeout_s:g} s")
             if self.closed is not None:
                 raise ChannelClosed(self.closed)
             self.chunks.append((chunk, last))
@@ -118,10 +120,10 @@ class LocalLane:
         """The peer's name."""
         return self._peer
 
-    def write(self, buffers: Sequence[Buffer], *, last: bool) -> None:
-        """Copy the chunk into the queue; waits while more than QUEUE_BYTES lie unread."""
+    def write(self, buffers: Sequence[Buffer], *, last: bool, timeout_s: float | None) -> None:
+        """Copy the chunk into the queue; waits while more than QUEUE_BYTES lie unread, and the peer reads."""
         checked_size(buffers)
-        self._out.put(b"".join(buffers), last=last)
+        self._out.put(b"".join(buffers), last=last, timeout_s=timeout_s)
 
     def read(self, *, timeout_s: float | None) -> tuple[Buffer, bool]:
         """The next chunk, and whether it ends its message."""

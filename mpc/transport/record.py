@@ -114,9 +114,9 @@ class RecordedLane:
         """The peer's name."""
         return self._lane.peer
 
-    def write(self, buffers: Sequence[Buffer], *, last: bool) -> None:
+    def write(self, buffers: Sequence[Buffer], *, last: bool, timeout_s: float | None) -> None:
         """Send one chunk; it is recorded once it has gone."""
-        self._lane.write(buffers, last=last)
+        self._lane.write(buffers, last=last, timeout_s=timeout_s)
         self._recorder._record(_SENT | (_LAST if last else 0), self._path, buffers)
 
     def read(self, *, timeout_s: float | None) -> tuple[Buffer, bool]:
@@ -170,7 +170,7 @@ class ReplayLane:
         """Name of its peer, whom the recording plays."""
         return self._peer
 
-    def write(self, buffers: Sequence[Buffer], *, last: bool) -> None:
+    def write(self, buffers: Sequence[Buffer], *, last: bool, timeout_s: float | None) -> None:  # noqa: ARG002, a recording never waits
         """Compare one chunk with the recorded one.
 
         Raises:

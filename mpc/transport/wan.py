@@ -186,16 +186,17 @@ class WanLane:
         """The peer's name."""
         return self._lane.peer
 
-    def write(self, buffers: Sequence[Buffer], *, last: bool) -> None:
-        """Send one chunk."""
+    def write(self, buffers: Sequence[Buffer], *, last: bool, timeout_s: float | None) -> None:
+        """Send one chunk. `timeout_s` is real time, not virtual."""
         line = self._network._line_of(self.me, self.peer)
         size = checked_size(buffers)
         now = self._arrive()
         self._free_s = max(now.seconds, self._free_s) + size / line.bytes_per_s
         self._network._set(self.me, now)
         self._network._count(self.me, self.peer, size, last=last)
-        self._lane.write([_STAMP.pack(self._free_s + line.latency_s, now.depth + 1)], last=False)
-        self._lane.write(buffers, last=last)
+        stamp = _STAMP.pack(self._free_s + line.latency_s, now.depth + 1)
+        self._lane.write([stamp], last=False, timeout_s=timeout_s)
+        self._lane.write(buffers, last=last, timeout_s=timeout_s)
 
     def read(self, *, timeout_s: float | None) -> tuple[Buffer, bool]:
         """The next chunk and whether it ends its message. `timeout_s` is real time, not virtual."""

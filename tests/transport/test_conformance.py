@@ -78,7 +78,7 @@ def test_chunks_keep_their_boundaries(lanes: tuple[Lane, Lane]) -> None:
     bank, tax = lanes
     sizes = [0, 1, 127, 128, 16_383, 16_384, CHUNK_BYTES - 1, CHUNK_BYTES]
     for i, size in enumerate(sizes):
-        bank.write([b"a" * (size // 2), memoryview(b"b" * (size - size // 2))], last=i % 2 == 0)
+        bank.write([b"a" * (size // 2), memoryview(b"b" * (size - size // 2))], last=i % 2 == 0, timeout_s=10)
     for i, size in enumerate(sizes):
         chunk, last = tax.read(timeout_s=10)
         assert bytes(chunk) == b"a" * (size // 2) + b"b" * (size - size // 2)
@@ -88,7 +88,7 @@ def test_chunks_keep_their_boundaries(lanes: tuple[Lane, Lane]) -> None:
 def test_what_is_written_may_change_afterwards(lanes: tuple[Lane, Lane]) -> None:
     bank, tax = lanes
     buffer = bytearray(b"before")
-    bank.write([buffer], last=True)
+    bank.write([buffer], last=True, timeout_s=10)
     buffer[:] = b"after!"
     assert bytes(tax.read(timeout_s=10)[0]) == b"before"
 
@@ -194,7 +194,7 @@ def test_a_close_wakes_a_writer_that_waits(lanes: tuple[Lane, Lane]) -> None:
     def write() -> None:
         try:
             while True:
-                bank.write([bytes(CHUNK_BYTES)], last=False)
+                bank.write([bytes(CHUNK_BYTES)], last=False, timeout_s=10)
         except ChannelClosed as error:
             failure.append(error)
 
@@ -217,7 +217,7 @@ def test_a_silent_peer_is_a_timeout(channels: tuple[Channel, Channel], lanes: tu
 
 def test_a_chunk_that_is_too_large_is_misuse(lanes: tuple[Lane, Lane]) -> None:
     with pytest.raises(UsageError, match=f"at most {CHUNK_BYTES} bytes, this one {CHUNK_BYTES + 1}"):
-        lanes[0].write([bytes(CHUNK_BYTES), b"x"], last=True)
+        lanes[0].write([bytes(CHUNK_BYTES), b"x"], last=True, timeout_s=10)
 
 
 @pytest.mark.parametrize("label", ["", "a/b"])
@@ -242,7 +242,7 @@ def test_a_slow_reader_holds_the_writer_back(lanes: tuple[Lane, Lane]) -> None:
     def write() -> None:
         nonlocal written
         for i in range(chunks):
-            bank.write([i.to_bytes(4, "little"), bytes(CHUNK_BYTES - 4)], last=i == chunks - 1)
+            bank.write([i.to_bytes(4, "little"), bytes(CHUNK_BYTES - 4)], last=i == chunks - 1, timeout_s=10)
             written += 1
 
     writer = threading.Thread(target=write, daemon=True)
@@ -258,3 +258,49 @@ def test_a_slow_reader_holds_the_writer_back(lanes: tuple[Lane, Lane]) -> None:
         assert last is (i == chunks - 1)
     writer.join(10)
     assert written == chunks
+
+
+def test_a_reader_that_takes_nothing_is_a_timeout(lanes: tuple[Lane, Lane]) -> None:
+    bank, tax = lanes
+    written = 0
+
+    def write() -> None:
+        nonlocal written
+        for _ in range(200):
+            bank.write([bytes(CHUNK_BYTES)], last=False, timeout_s=0.5)
+            written += 1
+
+    with pytest.raises(ChannelTimeout, match=r"for 0\.5 s$"):
+        write()
+    assert 0 < written <= 65
+    for _ in range(written):  # the lane is still good, and the chunk that did not go is not on it
+        tax.read(timeout_s=10)
+    bank.write([b"after all"], last=True, timeout_s=10)
+    assert bytes(tax.read(timeout_s=10)[0]) == b"after all"
+
+
+def test_a_slow_reader_is_no_timeout(lanes: tuple[Lane, Lane]) -> None:
+    bank, tax = lanes
+    chunks = 80
+
+    def read() -> None:
+        for i in range(chunks):
+            if i % 8 == 0:
+                time.sleep(0.2)
+            tax.read(timeout_s=10)
+
+    def write() -> None:
+        for _ in range(chunks):
+            bank.write([bytes(CHUNK_BYTES)], last=False, timeout_s=1.0)
+
+    started = time.monotonic()
+    in_parallel(read, write)
+    assert time.monotonic() - started > 1.9  # longer than the timeout in all
+
+
+def test_a_service_that_waits_for_ever_does_not_send_for_ever(lanes: tuple[Lane, Lane]) -> None:
+    source = Channel(lanes[1], protocol="test", timeout_s=None, send_timeout_s=0.5)
+    with pytest.raises(ChannelTimeout, match=r"for 0\.5 s$"):
+        source.send(Block(), block(CHUNK_BYTES * 5, 1))  # 80 MiB
+    with pytest.raises(ChannelClosed, match="tax ended the conversation: a message broke off"):
+        source.send(Block(), block(1, 1))

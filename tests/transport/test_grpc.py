@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import queue
+import socket
+import ssl
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -15,12 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import grpc as grpc_library
+import numpy as np
 import pytest
+from cryptography import x509
 
-from mpc.channel import CHUNK_BYTES, Lane
-from mpc.errors import ChannelClosed, MpcError, PeerError, PolicyError, UsageError
+from mpc.channel import CHUNK_BYTES, Channel, Lane
+from mpc.errors import ChannelClosed, ChannelTimeout, MpcError, PeerError, PolicyError, UsageError
 from mpc.transport import grpc
-from mpc.transport.link import DATA, Frame, encode
+from mpc.transport.link import CONTROL, DATA, Frame, encode
+from tests.messages import Block
 from tests.transport.certificates import authority, credentials
 from tests.transport.support import HELLO, Accepting, Parties, Proxy, both_nodes, listening, make_parties, relaying
 
@@ -99,8 +105,6 @@ def test_the_accepted_session_holds_the_certificate(parties: Parties) -> None:
         accepted = accepting.next()
     assert accepted.peer == "bank"
     assert accepted.hello == HELLO
-    from cryptography import x509
-
     assert accepted.caller.certificate is not None
     serial = x509.load_der_x509_certificate(accepted.caller.certificate).serial_number
     assert serial == x509.load_pem_x509_certificate(parties.bank.cert_pem).serial_number
@@ -290,6 +294,88 @@ def test_a_listener_that_stops_says_so(parties: Parties) -> None:
         dial(listener.address, parties.bank, connect_timeout_s=0.3)
 
 
+def test_a_peer_that_takes_nothing_is_let_go(parties: Parties) -> None:
+    """It opens a stream, asks, and never reads: neither the service's thread nor what was meant for it stays."""
+    failures: queue.SimpleQueue[Exception] = queue.SimpleQueue()
+
+    def serve(accepted: grpc.Accepted) -> None:
+        channel = Channel(accepted.lane, protocol="test", timeout_s=None, send_timeout_s=0.3)
+        try:
+            while True:
+                channel.send(Block(), np.zeros((CHUNK_BYTES // 16, 16), np.uint8))
+        except ChannelTimeout as error:
+            failures.put(error)
+            raise
+
+    before = set(threading.enumerate())
+    with grpc.Listener("127.0.0.1:0", serve, me="tax", credentials=parties.tax, resume_window_s=0.3) as listener:
+        _, sent = raw_stream(listener.address, parties.bank)
+        sent.put(grpc._hello_frame(HELLO, ack=0, resume=False))
+        sent.put(encode(Frame(CONTROL, credit=1 << 40)))
+        assert str(failures.get(timeout=10)) == "bank took nothing for 0.3 s"
+        deadline = time.monotonic() + 10
+        while listener._acceptor._sessions and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not listener._acceptor._sessions
+
+        def kept() -> list[str]:
+            ours = ("call", "session of bank", "frames from bank")
+            return [t.name for t in threading.enumerate() if t.name in ours and t not in before]
+
+        while kept() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not kept()
+
+
+def test_a_renewed_certificate_serves_without_a_restart(parties: Parties) -> None:
+    """The certificate is renewed while the server runs; a stream that is open goes on."""
+    present = parties.tax
+    failing = False
+
+    def current() -> grpc.Credentials:
+        if failing:
+            raise OSError("the files are just being replaced")
+        return present
+
+    def serial(address: str) -> int:
+        host, _, port = address.rpartition(":")
+        context = ssl.create_default_context(cadata=parties.root.root_pem.decode())
+        with tempfile.NamedTemporaryFile() as own:
+            Path(own.name).write_bytes(parties.bank.key_pem + parties.bank.cert_pem)
+            context.load_cert_chain(own.name)
+        context.set_alpn_protocols(["h2"])
+        with (
+            socket.create_connection((host, int(port)), timeout=5) as plain,
+            context.wrap_socket(plain, server_hostname="tax.party.unseen") as tls,
+        ):
+            certificate = tls.getpeercert(binary_form=True)
+        assert certificate is not None
+        return x509.load_der_x509_certificate(certificate).serial_number
+
+    def serial_of(own: grpc.Credentials) -> int:
+        return x509.load_pem_x509_certificate(own.cert_pem).serial_number
+
+    accepting = Accepting()
+    with grpc.Listener("127.0.0.1:0", accepting, me="tax", credentials=current) as listener:
+        connection = dial(listener.address, parties.bank)
+        accepted = accepting.next()
+        assert serial(listener.address) == serial_of(parties.tax)
+        present = credentials(parties.root, "tax")
+        assert serial(listener.address) == serial_of(present) != serial_of(parties.tax)
+        failing = True
+        assert serial(listener.address) == serial_of(present)  # the last that was given serves on
+        failing = False
+        connection.lane.write([b"still here"], last=True, timeout_s=10)
+        assert bytes(accepted.lane.read(timeout_s=10)[0]) == b"still here"
+        other = authority("next")
+        present = credentials(other, "tax")  # and the root may change with it
+        with pytest.raises(PeerError, match="could not prove to be tax"):
+            dial(listener.address, parties.bank, hello=replace(HELLO, session="after"))
+        dial(listener.address, credentials(other, "bank"), hello=replace(HELLO, session="after")).close()
+        connection.close()
+        accepting.stop()
+
+
 def test_an_error_in_a_session_ends_it_with_its_type(parties: Parties) -> None:
     def fails(_: grpc.Accepted) -> None:
         raise UsageError("a text that stays here")
@@ -313,7 +399,7 @@ def pump(source: Lane, sink: Lane, chunks: int) -> tuple[str, str]:
         for i in range(chunks):
             data = i.to_bytes(8, "little") * (CHUNK_BYTES // 8 - i % 3)
             wrote.update(data)
-            source.write([data], last=i == chunks - 1)
+            source.write([data], last=i == chunks - 1, timeout_s=10)
 
     writer = threading.Thread(target=write, daemon=True)
     writer.start()
@@ -353,7 +439,7 @@ def test_cuts_in_a_bulk_transfer_lose_nothing(parties: Parties, tmp_path: Path, 
         wrote, read = pump(source, sink, 64)
         assert wrote == read
         assert proxy.cuts_left == 0
-        sink.write([b"and back"], last=True)
+        sink.write([b"and back"], last=True, timeout_s=10)
         assert bytes(source.read(timeout_s=5)[0]) == b"and back"
 
 
@@ -361,10 +447,10 @@ def test_a_cut_in_silence_is_mended(parties: Parties, tmp_path: Path) -> None:
     proxy = Proxy()
     with through(proxy, parties, tmp_path, relays=False) as (bank, tax, _):
         for i in range(3):
-            bank.write([b"%d" % i], last=True)
+            bank.write([b"%d" % i], last=True, timeout_s=10)
             assert bytes(tax.read(timeout_s=5)[0]) == b"%d" % i
             proxy.cut()
-            tax.write([b"%d" % i], last=True)
+            tax.write([b"%d" % i], last=True, timeout_s=10)
             assert bytes(bank.read(timeout_s=5)[0]) == b"%d" % i
 
 
@@ -386,7 +472,7 @@ def test_beyond_the_window_both_sides_end(parties: Parties) -> None:
     with listening("127.0.0.1:0", parties.tax, resume_window_s=0.5) as (listener, accepting):
         connection = dial(proxy.start(listener.address), parties.bank, resume_window_s=0.5)
         accepted = accepting.next()
-        connection.lane.write([b"before"], last=True)
+        connection.lane.write([b"before"], last=True, timeout_s=10)
         proxy.refusing = True
         time.sleep(0.1)
         proxy.cut()
@@ -410,7 +496,7 @@ def test_a_session_is_resumed_by_its_own_party_only(parties: Parties) -> None:
         with pytest.raises(grpc_library.RpcError, match="tax has no session session-1 to resume") as caught:
             next(call)
         assert caught.value.code() is grpc_library.StatusCode.NOT_FOUND
-        connection.lane.write([b"still mine"], last=True)
+        connection.lane.write([b"still mine"], last=True, timeout_s=10)
         assert bytes(accepted.lane.read(timeout_s=5)[0]) == b"still mine"
         connection.close()
 
@@ -456,7 +542,7 @@ def test_a_gate_refuses_and_cuts(parties: Parties, tmp_path: Path) -> None:
         connection = dial(address, parties.bank)
         accepted = accepting.next()
         assert accepted.caller == grpc.Caller("bank", None)
-        connection.lane.write([bytes(1000)], last=True)
+        connection.lane.write([bytes(1000)], last=True, timeout_s=10)
         accepted.lane.read(timeout_s=5)
         assert 1000 < relay.usage()[0].bytes_forth < 1300
         assert relay.cut("bank", PolicyError("revoked", code="certificate-revoked")) == 1
@@ -468,6 +554,27 @@ def test_a_gate_refuses_and_cuts(parties: Parties, tmp_path: Path) -> None:
         connection.close()
     server.stop(0).wait()
     relay.close()
+
+
+def test_a_cut_reaches_the_streams_of_own_workers(parties: Parties, tmp_path: Path) -> None:
+    with listening("127.0.0.1:0", parties.tax) as (listener, accepting):
+        target = grpc.Target(listener.address, parties.bank)
+        relay = grpc.Relay(lambda _caller, _words: target, me=None, local=True)
+        server = grpc.make_server(streams=4)
+        relay.add_to(server)
+        grpc.bind(server, f"unix:{tmp_path / 'node.sock'}", None)
+        server.start()
+        connection = dial(f"unix:{tmp_path / 'node.sock'}", None)
+        accepting.next()
+        revoked = PolicyError("tax was revoked", code="certificate-revoked")
+        assert relay.cut("welfare", revoked) == 0
+        assert relay.cut("tax", revoked) == 1
+        with pytest.raises(PolicyError, match="tax was revoked") as caught:
+            connection.lane.read(timeout_s=5)
+        assert caught.value.code == "certificate-revoked"
+        connection.close()
+        server.stop(0).wait()
+        relay.close()
 
 
 def test_a_worker_cannot_pass_for_another_party(parties: Parties, tmp_path: Path) -> None:
@@ -507,7 +614,7 @@ def _echo(pipe: Pipe, own: grpc.Credentials) -> None:
     def serve(accepted: grpc.Accepted) -> None:
         while True:
             chunk, last = accepted.lane.read(timeout_s=30)
-            accepted.lane.write([chunk], last=last)
+            accepted.lane.write([chunk], last=last, timeout_s=10)
 
     with grpc.Listener("127.0.0.1:0", serve, me="tax", credentials=own) as listener:
         pipe.send(listener.address)
@@ -521,7 +628,7 @@ def test_a_killed_peer_is_noticed(parties: Parties) -> None:
     try:
         assert here.poll(30)
         connection = dial(here.recv(), parties.bank, resume_window_s=0.5)
-        connection.lane.write([b"hello"], last=True)
+        connection.lane.write([b"hello"], last=True, timeout_s=10)
         assert bytes(connection.lane.read(timeout_s=10)[0]) == b"hello"
         process.kill()
         started = time.monotonic()

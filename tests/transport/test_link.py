@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import suppress
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpc.channel import CHUNK_BYTES
-from mpc.errors import ChannelClosed, PeerError, UsageError
+from mpc.errors import ChannelClosed, ChannelTimeout, PeerError, UsageError
 from mpc.transport import link as link_module
 from mpc.transport.link import (
     CLOSE,
@@ -108,7 +109,7 @@ def test_a_bad_frame_ends_both_sides_with_the_exact_text(bad: bytes, text: str) 
         link.receive(stream, bad)
     assert str(caught.value) == f"bank broke test at frame: {text}"
     for operation in (
-        lambda: link.lane.write([b"x"], last=True),
+        lambda: link.lane.write([b"x"], last=True, timeout_s=10),
         lambda: link.lane.read(timeout_s=1),
         lambda: fork.read(timeout_s=1),
     ):
@@ -205,9 +206,9 @@ def test_a_hostile_reason_is_cut_and_decoded() -> None:
 def test_a_new_stream_carries_what_was_not_acknowledged() -> None:
     link, stream = attached()
     for word in (b"one", b"two", b"three"):
-        link.lane.write([word], last=True)
+        link.lane.write([word], last=True, timeout_s=10)
     assert [bytes(f.payload) for f in frames(link, stream)] == [b"one", b"two", b"three"]
-    link.lane.write([b"four"], last=True)
+    link.lane.write([b"four"], last=True, timeout_s=10)
     assert link.detach(stream)
     again = link.attach(2)  # the peer says that it has two
     assert [(f.seq, bytes(f.payload)) for f in frames(link, again)] == [(3, b"three"), (4, b"four")]
@@ -243,7 +244,7 @@ def test_a_stream_that_ends_before_it_leaves_the_session_open() -> None:
 
 def test_acknowledging_what_was_never_sent_does_not_attach() -> None:
     link, stream = attached()
-    link.lane.write([b"one"], last=True)
+    link.lane.write([b"one"], last=True, timeout_s=10)
     link.detach(stream)
     with pytest.raises(PeerError, match="acknowledges frame 2 of 1"):
         link.attach(2)
@@ -257,7 +258,7 @@ def test_writers_wait_for_acknowledgements() -> None:
     def write() -> None:
         nonlocal written
         for _ in range(40):
-            link.lane.write([bytes(CHUNK_BYTES)], last=False)
+            link.lane.write([bytes(CHUNK_BYTES)], last=False, timeout_s=10)
             written += 1
 
     writer = threading.Thread(target=write, daemon=True)
@@ -272,6 +273,55 @@ def test_writers_wait_for_acknowledgements() -> None:
     assert written == 40
 
 
+def test_acknowledging_by_drops_does_not_hold_a_writer() -> None:
+    link, stream = attached()
+    link.receive(stream, encode(Frame(CONTROL, credit=1 << 40)))
+    for _ in range(1500):
+        link.lane.write([b"drop"], last=True, timeout_s=10)
+    while link._out_bytes < link_module.OUT_BYTES:
+        link.lane.write([bytes(CHUNK_BYTES)], last=False, timeout_s=10)
+    frames(link, stream)
+    late: list[float] = []
+
+    def write() -> None:
+        started = time.monotonic()
+        with pytest.raises(ChannelTimeout, match=r"^bank took nothing for 0\.3 s$"):
+            link.lane.write([bytes(CHUNK_BYTES)], last=False, timeout_s=0.3)
+        late.append(time.monotonic() - started)
+
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    for drop in range(1, 100):
+        link.receive(stream, encode(Frame(CONTROL, ack=drop)))
+        writer.join(0.02)
+    assert 0.25 < late[0] < 1.5
+
+
+def test_draining_waits_for_a_peer_that_acknowledges() -> None:
+    link, stream = attached()
+    for _ in range(4):
+        link.lane.write([b"word"], last=True, timeout_s=10)
+    link.lane.close("done")
+    sent = frames(link, stream)
+    drained: list[bool] = []
+    waiting = threading.Thread(target=lambda: drained.append(link.drain(0.5)), daemon=True)
+    waiting.start()
+    for frame in sent:
+        waiting.join(0.2)
+        link.receive(stream, encode(Frame(CONTROL, ack=frame.seq)))
+    assert link.next_frame(stream) is None
+    waiting.join(5)
+    assert drained == [True]
+
+
+def test_draining_gives_up_on_a_peer_that_acknowledges_nothing() -> None:
+    link, stream = attached()
+    link.lane.write([b"word"], last=True, timeout_s=10)
+    link.lane.close("done")
+    frames(link, stream)
+    assert not link.drain(0.1)
+
+
 def test_a_lane_without_credit_does_not_hold_others_back() -> None:
     link, stream = attached()
     blocked = link.lane.fork("x")
@@ -279,14 +329,14 @@ def test_a_lane_without_credit_does_not_hold_others_back() -> None:
     def write() -> None:
         with suppress(ChannelClosed):
             while True:
-                blocked.write([bytes(CHUNK_BYTES)], last=False)
+                blocked.write([bytes(CHUNK_BYTES)], last=False, timeout_s=10)
 
     writer = threading.Thread(target=write, daemon=True)
     writer.start()
     writer.join(0.2)
     assert writer.is_alive()
     assert blocked._link._states["/x"].sent == FIRST_CREDIT
-    link.lane.write([b"through"], last=True)
+    link.lane.write([b"through"], last=True, timeout_s=10)
     assert bytes(frames(link, stream)[-1].payload) == b"through"
     link.lane.close("over")
     writer.join(5)
@@ -303,7 +353,7 @@ def test_any_breaks_lose_and_repeat_nothing(breaks: list[int], random: object) -
     sa, sb = a.attach(b.ack), b.attach(a.ack)
     wanted, heard = [], []
     for i, step in enumerate(breaks):
-        a.lane.write([b"%d" % i], last=True)
+        a.lane.write([b"%d" % i], last=True, timeout_s=10)
         wanted.append(b"%d" % i)
         under_way = [encode(f) for f in frames(a, sa)]
         arriving = under_way[: random.randint(0, len(under_way))] if step == 0 else under_way

@@ -77,7 +77,7 @@ def test_a_send_too_many_is_named(recording: tuple[Path, list[int]]) -> None:
     bank(channel, Rng.from_seed(b"1"))
     fork = lane.fork("another")
     with pytest.raises(UsageError, match=r"^Replay: bank sends chunk 0 on lane /another, the recording ends before it"):
-        fork.write([b"x"], last=True)
+        fork.write([b"x"], last=True, timeout_s=10)
     with pytest.raises(ChannelTimeout, match="nothing more from tax on lane /another"):
         fork.read(timeout_s=1)
 
@@ -86,9 +86,9 @@ def test_length_and_end_of_message_count(recording: tuple[Path, list[int]]) -> N
     lane = replay(recording[0])
     first = lane._reel.sent[0][0]
     with pytest.raises(UsageError, match=rf"chunk 0 on lane / has {len(first) + 1} bytes, not {len(first)}"):
-        lane.write([first, b"x"], last=True)
+        lane.write([first, b"x"], last=True, timeout_s=10)
     with pytest.raises(UsageError, match="chunk 0 on lane / ends its message too late"):
-        replay(recording[0]).write([first], last=False)
+        replay(recording[0]).write([first], last=False, timeout_s=10)
 
 
 def test_a_run_that_stops_early_is_named(recording: tuple[Path, list[int]]) -> None:
@@ -110,7 +110,7 @@ def test_a_file_that_was_cut_or_changed_is_refused(recording: tuple[Path, list[i
 def test_only_the_owner_reads_it_and_only_whole_files_appear(tmp_path: Path) -> None:
     path = tmp_path / "r"
     recorder = Recorder(pair("bank", "tax")[0], path)
-    recorder.lane.write([b"secret"], last=True)
+    recorder.lane.write([b"secret"], last=True, timeout_s=10)
     assert not path.exists()
     recorder.close()
     recorder.close()

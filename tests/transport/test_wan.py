@@ -124,7 +124,7 @@ def test_forks_together_cannot_beat_the_line() -> None:
     network = Network(Line(latency_s=0.0, bytes_per_s=1e6))
     lanes = network.mesh(["a", "b"])
     for label in "xyz":
-        lanes["a", "b"].fork(label).write([bytes(500_000)], last=True)
+        lanes["a", "b"].fork(label).write([bytes(500_000)], last=True, timeout_s=10)
         lanes["b", "a"].fork(label).read(timeout_s=1)
     assert network.report().sent == {("a", "b"): Sent(bytes=1_500_000, messages=3)}
     assert network.report().seconds == pytest.approx(1.5)

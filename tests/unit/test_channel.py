@@ -32,8 +32,8 @@ class ScriptedLane:
         self.chunks = deque(chunks)
         self.closed: str | None = None
 
-    def write(self, buffers: Sequence[Buffer], *, last: bool) -> None:
-        raise AssertionError(f"nothing is sent here, but {len(buffers)} buffers were, last={last}")
+    def write(self, buffers: Sequence[Buffer], *, last: bool, timeout_s: float | None) -> None:
+        raise AssertionError(f"nothing is sent here, but {len(buffers)} buffers were, {last=}, {timeout_s=}")
 
     def read(self, *, timeout_s: float | None) -> tuple[Buffer, bool]:
         assert timeout_s is not None
@@ -235,12 +235,12 @@ def test_a_message_that_comes_by_drops_is_refused() -> None:
 def test_a_message_that_breaks_off_is_not_taken_up_again() -> None:
     a, b = local.pair("a", "b")
     block = laid_out(b"", [("u1", (CHUNK_BYTES // 8, 16))], bytes(2 * CHUNK_BYTES), "unseen.test.v1.Block")
-    a.write([block[:CHUNK_BYTES]], last=False)
+    a.write([block[:CHUNK_BYTES]], last=False, timeout_s=10)
     channel = Channel(b, protocol="test", timeout_s=0.05)
     with pytest.raises(ChannelTimeout):
         channel.recv(Block)
     with pytest.raises(ChannelClosed, match="b ended the conversation: Block broke off"):
-        a.write([block[CHUNK_BYTES : 2 * CHUNK_BYTES]], last=False)
+        a.write([block[CHUNK_BYTES : 2 * CHUNK_BYTES]], last=False, timeout_s=10)
     with pytest.raises(ChannelClosed):  # and a is not blamed for the rest of its own message
         channel.recv(Block)
 
@@ -248,7 +248,8 @@ def test_a_message_that_breaks_off_is_not_taken_up_again() -> None:
 class InterruptedLane(ScriptedLane):
     """A lane whose second write is interrupted."""
 
-    def write(self, buffers: Sequence[Buffer], *, last: bool) -> None:
+    def write(self, buffers: Sequence[Buffer], *, last: bool, timeout_s: float | None) -> None:
+        assert timeout_s is not None
         self.chunks.append((b"".join(buffers), last))
         if len(self.chunks) == 2:
             raise KeyboardInterrupt
@@ -282,7 +283,7 @@ def test_an_exchange_names_what_the_peer_did_wrong_while_it_is_still_sending(mon
                 thread.join(10)  # the sender fails first, as a consequence of what the receiver found
 
     monkeypatch.setattr(a, "close", close)
-    b.write([GOOD], last=True)
+    b.write([GOOD], last=True, timeout_s=10)
     much = np.zeros((local.QUEUE_BYTES // 16 + CHUNK_BYTES, 16), np.uint8)
     with pytest.raises(PeerError, match="b broke t at Block: got a 'unseen.test.v1.Points'"):
         Channel(a, protocol="t").exchange(Block(), much)
@@ -295,7 +296,7 @@ def test_an_exchange_with_a_silent_peer_leaves_no_sender_behind() -> None:
         Channel(a, protocol="t", timeout_s=0.05).exchange(Block(), much)
     assert not [t for t in threading.enumerate() if t.name == "exchange with b"]
     with pytest.raises(ChannelClosed, match="a ended the conversation: an exchange broke off"):
-        b.write([b"x"], last=True)
+        b.write([b"x"], last=True, timeout_s=10)
 
 
 def test_a_peers_reason_is_put_in_plain_words() -> None:
