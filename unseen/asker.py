@@ -1,8 +1,8 @@
 """The asker: a warm connection to one product of one node, with everything checked that an asker can check.
 
-    with connect(Path("bank"), "marriage-status", node="civil-affairs@10.0.0.7:7700", scenario="mortgage-approval") as
-        asker: (verdict,) = asker.verify([consent])       # as the identity platform handed it over verdict.label
-        # "married"
+    with connect(Path("bank"), "marriage-status", node="civil-affairs@10.0.0.7:7700") as asker:
+        (verdict,) = asker.verify([consent])  # as the identity platform handed it over
+        verdict.label  # "married"
 
 Checked at the start and at every new epoch: the node's signature over the manifest, its pinned signing key, the chain
 of manifests, the coordinator's log of manifests, the table's hash. Checked at every query: the proof that the epoch's
@@ -122,7 +122,7 @@ class Asker:
         self._rng = Rng()
         self._epochs: dict[int, tuple[Manifest, Table]] = {}
         self._current = 0
-        self._labels = {code.code: code.label for code in offer.codes}
+        self._labels = {code.code: printable(code.label) for code in offer.codes}
         self.warnings = tuple(warnings)
         """What a person should know: the coordinator was not reached, a clock is wrong."""
 
@@ -260,7 +260,7 @@ class Asker:
         if self._labels:
             code = int.from_bytes(answer, "little")
             return self._labels.get(code, str(code))
-        return answer.rstrip(b"\x00").decode("utf-8", "replace")
+        return printable(answer.rstrip(b"\x00").decode("utf-8", "replace"))
 
     def _keep_receipts(self, manifest: Manifest, answers: Answers) -> None:
         """Check the receipts and append them to this party's own record."""
@@ -348,6 +348,11 @@ class Asker:
         # The mapped file rather than the fetched arrays: its pages are the system's to drop, and shared between
         # processes.
         return tablefile.load(path, table_hash=table_hash)
+
+
+def printable(text: str) -> str:
+    """`text` with what a terminal would obey, and not show, replaced: a source's words end up in people's terminals."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def canonical_keys(keys: Sequence[Key], *, form: str) -> Packed:
