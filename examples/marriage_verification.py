@@ -124,7 +124,7 @@ STEPS = {
     "report": Message("Report: {path}", "报告：{path}"),
 }
 
-console = Console(highlight=False)
+console = Console(highlight=False, emoji=False)
 
 
 @dataclass(frozen=True)
