@@ -10,8 +10,9 @@ Conventions, for every function:
 - The work runs without the interpreter lock, on up to `threads()` threads; a small batch stays on the calling thread.
   No other thread may change an argument meanwhile: what comes out is wrong or an error then. A call that would write
   to an array that another call still works on raises TypeError.
-- A wrong shape, length or name raises ValueError, and a wrong type TypeError. A row that is not a valid element, scalar or input raises
-  InvalidEncoding, a ValueError, with the first such row in `index`. Nothing of a refused batch is returned.
+- A wrong shape, length or name raises ValueError, and a wrong type TypeError. A row that is not a valid element,
+  scalar or input raises InvalidEncoding, a ValueError, with the first such row in `index`. Nothing of a refused batch
+  is returned.
 - Code that touches a scalar, a private key, an input or a cipher key is constant-time in the values, not in lengths.
 """
 
