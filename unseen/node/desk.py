@@ -200,6 +200,12 @@ def _unanswered(outcome: Outcome) -> PolicyError:
             code="quota-exceeded",
             remedy="Try again tomorrow (UTC), or ask the node's operator for a higher calls_per_day.",
         )
+    if outcome.status == "expired":
+        return PolicyError(
+            "the consent expired, and whether consents of its age were used is no longer known",
+            code="consent-expired",
+            remedy="Ask the platform for a new consent; compare the clocks (NTP) if it was given just now.",
+        )
     return PolicyError(
         "the consent was used before, for another element",
         code="consent-reused",

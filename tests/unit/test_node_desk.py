@@ -1,0 +1,109 @@
+"""The desk: what it refuses, under which code, and how little of it a flood can make it write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from protocols.lookup import table as lookup
+from protocols.lookup.tablefile import TableSpec
+from tests.governance.world import BANK, NODE, NOW, PLATFORM, PRODUCT, SCENARIO, World, consent_by, make_world
+from unseen.governance import ledger as ledgers
+from unseen.governance.consent import Consent, Issued
+from unseen.governance.documents import from_base64, parse
+from unseen.governance.ledger import Ledger
+from unseen.home import Home
+from unseen.node import sealing, settings
+from unseen.node.desk import Desk, to_wire
+from unseen.node.gate import Gate
+from unseen.node.rotation import Rotation
+
+EPOCH = 7
+SETTINGS = f"""
+listen = "127.0.0.1:0"
+[[product]]
+name = "{PRODUCT}"
+requires_consent = true
+consent_issuers = ["{PLATFORM}"]
+[product.data]
+name = "register"
+source = "register.csv"
+keys = ["id"]
+answer = "status"
+"""
+POLICY = f"""
+[[allow]]
+scenario = "{SCENARIO}"
+requester = "{BANK}"
+operator = "lookup.table"
+product = "{PRODUCT}"
+data_set = "register"
+columns = ["id", "status"]
+consent_issuers = ["{PLATFORM}"]
+valid_from = 2020-01-01T00:00:00Z
+valid_until = 2100-01-01T00:00:00Z
+"""
+
+
+@pytest.fixture(name="world", scope="module")
+def _world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_world(tmp_path_factory.mktemp("world"), NODE, BANK, PLATFORM)
+
+
+@pytest.fixture(name="ledger")
+def _ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with ledgers.open_ledger(tmp_path / "ledger.db", node=NODE) as opened:
+        yield opened
+
+
+@pytest.fixture(name="desk")
+def _desk(world: World, ledger: Ledger, tmp_path: Path) -> Desk:
+    home = Home(tmp_path / "home")
+    home.state.mkdir(parents=True)
+    home.node_toml.write_text(SETTINGS)
+    home.policy_toml.write_text(POLICY)
+    sealing.storage_key(home.storage_key)
+    product = settings.load(home).product[0]
+    identity, trust = world.identity(NODE), world.identity(NODE).trust()
+    rotation = Rotation(home, product, signer=lambda: identity.signer, ledger=ledger)
+    return Desk(product, lambda: identity, lambda: trust, Gate(home), ledger, rotation)
+
+
+def consents(world: World, count: int) -> list[Issued]:
+    return [consent_by(world.identity(PLATFORM), epoch=EPOCH) for _ in range(count)]
+
+
+def element(consent: Issued) -> bytes:
+    return from_base64(parse(consent.tokens[0].document, Consent).blinded)
+
+
+def ask(desk: Desk, elements: Sequence[bytes], permits: Sequence[Issued | None]) -> tuple[list[str], lookup.Recorded]:
+    """What becomes of one message: a code per element, empty where it is answered."""
+    spec = TableSpec(
+        suite="intl",
+        product=PRODUCT,
+        epoch=EPOCH,
+        key_form="resident-id",
+        answer_bytes=1,
+        default_answer=None,
+        rows=1024,
+        public_key=bytes(32),
+    )
+    blinded = np.frombuffer(b"".join(elements), dtype=np.uint8).reshape(len(elements), 32)
+    tokens = tuple(() if permit is None else tuple(to_wire(token) for token in permit.tokens) for permit in permits)
+    admission = desk.admit(lookup.Request(BANK, spec, SCENARIO, blinded, tokens))
+    accepted = np.array([row for row in range(len(elements)) if row not in admission.refusals], dtype=np.int64)
+    recorded = admission.record(accepted, blinded[accepted])
+    refusals = {**admission.refusals, **recorded.refusals}
+    return [refusals[row].code if row in refusals else "" for row in range(len(elements))], recorded
+
+
+def test_a_consent_whose_age_is_forgotten_is_expired_and_not_reused(desk: Desk, world: World, ledger: Ledger) -> None:
+    used, fresh = consents(world, 2)
+    assert ask(desk, [element(used)], [used])[0] == [""]
+    assert ledger.purge(NOW + timedelta(hours=1)) == 1  # a clock that ran ahead
+    assert ask(desk, [element(fresh)], [fresh])[0] == ["consent-expired"]
