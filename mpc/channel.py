@@ -12,8 +12,8 @@ import contextvars
 import math
 import struct
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol, TypeVar
 
@@ -82,28 +82,35 @@ class Traffic:
     rounds: int = 0
 
 
-@dataclass
 class _Meter:
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    traffic: Traffic = field(default_factory=Traffic)
-    sent_since_recv: bool = False
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._bytes_sent = 0
+        self._bytes_received = 0
+        self._messages_sent = 0
+        self._messages_received = 0
+        self._rounds = 0
+        self._sent_since_recv = False
+
+    @property
+    def traffic(self) -> Traffic:
+        with self._lock:
+            return Traffic(
+                self._bytes_sent, self._bytes_received, self._messages_sent, self._messages_received, self._rounds
+            )
 
     def sent(self, size: int) -> None:
-        with self.lock:
-            t = self.traffic
-            self.traffic = replace(t, bytes_sent=t.bytes_sent + size, messages_sent=t.messages_sent + 1)
-            self.sent_since_recv = True
+        with self._lock:
+            self._bytes_sent += size
+            self._messages_sent += 1
+            self._sent_since_recv = True
 
     def received(self, size: int) -> None:
-        with self.lock:
-            t = self.traffic
-            self.traffic = replace(
-                t,
-                bytes_received=t.bytes_received + size,
-                messages_received=t.messages_received + 1,
-                rounds=t.rounds + self.sent_since_recv,
-            )
-            self.sent_since_recv = False
+        with self._lock:
+            self._bytes_received += size
+            self._messages_received += 1
+            self._rounds += self._sent_since_recv
+            self._sent_since_recv = False
 
 
 class Channel:
@@ -175,13 +182,15 @@ class Channel:
             PeerError: another type, or bytes that do not decode to what the type declares.
             ChannelError: the connection failed, or nothing came in time.
         """
-        expected = {t.DESCRIPTOR.full_name: t for t in types}
-        self._step = " or ".join(t.DESCRIPTOR.name for t in types)
+        expected, self._step = _expectation(types)
         chunk, last = self._lane.read(timeout_s=self._timeout_s)
         view = memoryview(chunk)
         try:
             header, arrays, start = _decode_head(view, expected, max_bytes)
-            size = _fill(self._chunks(view, start, last=last), arrays) + start
+            if last and start == len(view) and not arrays:
+                size = start
+            else:
+                size = _fill(self._chunks(view, start, last=last), arrays) + start
         except (_Malformed, DecodeError) as error:
             self._lane.close(f"malformed {self._step}")
             raise PeerError(str(error), party=self.peer, protocol=self._protocol, step=self._step) from None
@@ -190,7 +199,8 @@ class Channel:
         except BaseException:
             self._lane.close(f"{self._step} broke off")
             raise
-        self._step = header.DESCRIPTOR.name
+        if len(types) > 1:
+            self._step = header.DESCRIPTOR.name
         self._meter.received(size)
         return (header, *arrays)
 
@@ -261,7 +271,7 @@ class Channel:
         """End the conversation; the peer's next operation raises ``ChannelClosed`` with `reason`, never a secret."""
         self._lane.close(reason)
 
-    def _write(self, chunks: Iterator[tuple[list[Buffer], bool]], size: int) -> None:
+    def _write(self, chunks: Iterable[tuple[list[Buffer], bool]], size: int) -> None:
         """Write the chunks of one message of `size` bytes."""
         try:
             for buffers, last in chunks:
@@ -292,6 +302,7 @@ class _Malformed(Exception):
 @dataclass(frozen=True)
 class _Spec:
     name: str
+    code: str  # of the dtype on the wire
     dtype: np.dtype[Any]
     shape: tuple[int | str, ...]
     max_bytes: int
@@ -308,35 +319,45 @@ def _specs(header: Descriptor) -> tuple[_Spec, ...]:
         if a.dtype not in _DTYPES or not shape or not a.max_bytes:
             name = f"{header.full_name}.{a.name}"
             raise UsageError(f"{name}: declare a known dtype, a shape and max_bytes in its .proto file.")
-        specs.append(_Spec(a.name, _DTYPES[a.dtype], shape, a.max_bytes))
+        specs.append(_Spec(a.name, a.dtype, _DTYPES[a.dtype], shape, a.max_bytes))
     return tuple(specs)
 
 
-def _encode(header: Message, arrays: Sequence[Array | Buffer]) -> tuple[Iterator[tuple[list[Buffer], bool]], int]:
+@cache
+def _expectation(types: tuple[type[Message], ...]) -> tuple[dict[str, type[Message]], str]:
+    """The types by their full names, and what a step at which they may come is called."""
+    return {t.DESCRIPTOR.full_name: t for t in types}, " or ".join(t.DESCRIPTOR.name for t in types)
+
+
+def _encode(header: Message, arrays: Sequence[Array | Buffer]) -> tuple[Iterable[tuple[list[Buffer], bool]], int]:
     """Lay the message out as chunks, without copying the arrays; also return its size in bytes."""
     specs = _specs(header.DESCRIPTOR)
     name = header.DESCRIPTOR.full_name
     if len(arrays) != len(specs):
         raise UsageError(f"{name} declares {len(specs)} arrays, {len(arrays)} given: pass one per declared array.")
-    plain = [_own_array(name, spec, array) for spec, array in zip(specs, arrays, strict=True)]
-    try:
-        _check_free_dimensions(specs, plain)
-    except _Malformed as error:
-        raise UsageError(f"{name}: {error}: pass arrays of the declared shapes.") from None
     envelope = message_pb2.Envelope(type=name, header=header.SerializeToString())
-    for spec, a in zip(specs, plain, strict=True):
-        envelope.arrays.append(message_pb2.ArrayHeader(dtype=spec.dtype.str[1:], shape=a.shape))
+    plain: list[Array] = []
+    if specs:
+        plain = [_own_array(name, spec, array) for spec, array in zip(specs, arrays, strict=True)]
+        try:
+            _check_free_dimensions(specs, plain)
+        except _Malformed as error:
+            raise UsageError(f"{name}: {error}: pass arrays of the declared shapes.") from None
+        for spec, a in zip(specs, plain, strict=True):
+            envelope.arrays.add(dtype=spec.code, shape=a.shape)
     head = envelope.SerializeToString()
     head = _LENGTH.pack(len(head)) + head
     if len(head) > CHUNK_BYTES:
         raise UsageError(f"{name}: header of {len(head)} bytes; split it, or carry the bulk in arrays.")
-    bodies = [a.reshape(-1).view(np.uint8).data for a in plain if a.size]
+    if not plain:
+        return [([head], True)], len(head)
+    bodies = [a.data.cast("B") for a in plain if a.size]
     return _cut(head, bodies), len(head) + sum(len(b) for b in bodies)
 
 
 def _own_array(name: str, spec: _Spec, array: Array | Buffer) -> Array:
     a = array if isinstance(array, np.ndarray) else np.frombuffer(array, dtype=np.uint8)
-    if a.dtype.newbyteorder("<") != spec.dtype or a.ndim != len(spec.shape):
+    if (a.dtype != spec.dtype and a.dtype.newbyteorder("<") != spec.dtype) or a.ndim != len(spec.shape):
         raise UsageError(f"{name}.{spec.name} is declared {spec.dtype.str} {spec.shape}; got {a.dtype.str} {a.shape}.")
     if a.nbytes > spec.max_bytes:
         raise UsageError(
@@ -378,6 +399,8 @@ def _decode_head(view: memoryview, expected: dict[str, type[M]], max_bytes: int 
     specs = _specs(header_type.DESCRIPTOR)
     if len(envelope.arrays) != len(specs):
         raise _Malformed(f"{len(envelope.arrays)} arrays where {len(specs)} belong")
+    if not specs:
+        return header, [], start
     claimed = sum(_claimed_bytes(s, a) for s, a in zip(specs, envelope.arrays, strict=True))
     if max_bytes is not None and claimed > max_bytes:
         raise _Malformed(f"its arrays claim {claimed} bytes where at most {max_bytes} belong")
@@ -388,8 +411,8 @@ def _decode_head(view: memoryview, expected: dict[str, type[M]], max_bytes: int 
 
 def _claimed_bytes(spec: _Spec, array: message_pb2.ArrayHeader) -> int:
     """How large the peer says that an array is, which is no more than its type declares."""
-    if array.dtype != spec.dtype.str[1:] or len(array.shape) != len(spec.shape):
-        raise _Malformed(f"{spec.name} is not a {spec.dtype.str[1:]} array of {len(spec.shape)} dimensions")
+    if array.dtype != spec.code or len(array.shape) != len(spec.shape):
+        raise _Malformed(f"{spec.name} is not a {spec.code} array of {len(spec.shape)} dimensions")
     size = math.prod(array.shape) * spec.dtype.itemsize
     if size > spec.max_bytes or max(array.shape) > spec.max_bytes:
         raise _Malformed(f"{spec.name} claims more than {spec.max_bytes} bytes")
@@ -398,7 +421,7 @@ def _claimed_bytes(spec: _Spec, array: message_pb2.ArrayHeader) -> int:
 
 def _fill(chunks: Iterator[memoryview], arrays: Sequence[Array]) -> int:
     """Read chunk bytes straight into the reserved arrays; returns how many."""
-    bodies = [a.reshape(-1).view(np.uint8).data for a in arrays if a.size]
+    bodies = [a.data.cast("B") for a in arrays if a.size]
     total = sum(len(b) for b in bodies)
     target, at, done = 0, 0, 0
     for number, chunk in enumerate(chunks):
