@@ -274,6 +274,14 @@ def test_a_damaged_revocation_list_is_not_installed_and_not_believed(own_world: 
     with refused("crl-untrusted"):
         trust.tls_party(identity.tls_certificate)
     identity.crl.unlink()
+    identity.crl.mkdir()  # something is there, and it cannot be read
+    for use in (
+        lambda: trust.tls_party(identity.tls_certificate),
+        lambda: trust.signing_key(NODE, identity.signer.certificate, suite="intl"),
+    ):
+        with refused("crl-unreadable"):
+            use()
+    identity.crl.rmdir()
     trust.tls_party(identity.tls_certificate)  # a list that is gone leaves the last one in force
     with pytest.raises(UsageError, match="no revocation list"):
         identity.trust()

@@ -334,7 +334,7 @@ class Trust:
                 # The file is replaced by rename, so it is never absent by design. What is known stays in force.
                 stamp = self._stamp
             if stamp != self._stamp:
-                fresh = parse_crl(files.read(self._crl_path, what="a revocation list"), root=self._root)
+                fresh = parse_crl(self._read_crl(), root=self._root)
                 if fresh.number < self._crl.number:
                     raise PolicyError(
                         f"the revocation list went back from number {self._crl.number} to {fresh.number}",
@@ -345,6 +345,17 @@ class Trust:
             # Only after a list was found good: while a bad one lies there, every use is refused.
             self._next_look = time.monotonic() + self._recheck_s
         return self._crl
+
+    def _read_crl(self) -> bytes:
+        try:
+            return files.read(self._crl_path, what="a revocation list")
+        except UsageError:
+            # Strangers are told this too, so it names no path. Who may be let in is not known until it can be read.
+            raise PolicyError(
+                "the revocation list cannot be read",
+                code="crl-unreadable",
+                remedy="Its owner has to look at crl.pem in its home: its permissions, and the disk.",
+            ) from None
 
     def _stamp_of_file(self) -> tuple[int, int, int]:
         status = self._crl_path.stat()
