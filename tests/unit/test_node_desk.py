@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mpc.errors import PolicyError
 from protocols.lookup import table as lookup
 from protocols.lookup.tablefile import TableSpec
 from tests.governance.world import BANK, NODE, NOW, PLATFORM, PRODUCT, SCENARIO, World, consent_by, make_world
 from unseen.governance import ledger as ledgers
 from unseen.governance.consent import Consent, Issued
-from unseen.governance.documents import from_base64, parse
+from unseen.governance.documents import from_base64, parse, to_base64
 from unseen.governance.ledger import Ledger
+from unseen.governance.receipt import Receipt
 from unseen.home import Home
 from unseen.node import sealing, settings
-from unseen.node.desk import Desk, to_wire
+from unseen.node.desk import Desk, Unpaid, to_wire
 from unseen.node.gate import Gate
 from unseen.node.rotation import Rotation
 
@@ -107,3 +112,52 @@ def test_a_consent_whose_age_is_forgotten_is_expired_and_not_reused(desk: Desk, 
     assert ask(desk, [element(used)], [used])[0] == [""]
     assert ledger.purge(NOW + timedelta(hours=1)) == 1  # a clock that ran ahead
     assert ask(desk, [element(fresh)], [fresh])[0] == ["consent-expired"]
+
+
+def test_what_is_refused_for_one_reason_is_one_entry(desk: Desk, world: World, ledger: Ledger, tmp_path: Path) -> None:
+    good, foreign, *others = consents(world, 4)
+    elements = [os.urandom(32), element(good), os.urandom(32), *(os.urandom(32) for _ in range(3))]
+    codes, recorded = ask(desk, elements, [None, good, None, foreign, *others])
+    assert codes == ["consent-parts-incomplete", ""] + ["consent-parts-incomplete"] + ["consent-blinded-mismatch"] * 3
+    assert recorded.receipt is not None
+    receipt = parse(recorded.receipt.document, Receipt)
+    assert (receipt.count, receipt.billed, receipt.first_entry, receipt.last_entry) == (6, 1, 1, 3)
+    path = tmp_path / "ledger.db"
+    entries = list(ledgers.entries(path, first=1))
+    assert [(entry["result"], entry.get("count")) for entry in entries] == [
+        ("consent-parts-incomplete", 2),
+        ("ok", None),
+        ("consent-blinded-mismatch", 3),
+    ]
+    for entry, chosen in ((entries[0], (0, 2)), (entries[2], (3, 4, 5))):
+        assert entry["consents"] == []
+        assert entry["input"] == to_base64(hashlib.sha256(b"".join(elements[row] for row in chosen)).digest())
+    # A single one says what it always said.
+    ask(desk, [elements[3]], [foreign])
+    (single,) = ledgers.entries(path, first=4)
+    assert "count" not in single
+    assert single["consents"] == [to_base64(hashlib.sha256(foreign.tokens[0].document).digest())]
+    assert single["input"] == to_base64(hashlib.sha256(elements[3]).digest())
+    assert ledgers.verify(path).refusals == 6
+
+
+def test_a_flood_of_refusals_ends_for_the_minute_with_one_entry(
+    desk: Desk, world: World, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unseen.node.desk.REFUSALS_PER_MINUTE", 5)
+    now = 0.0
+    desk = replace(desk, unpaid=Unpaid(clock=lambda: now))
+    good, later = consents(world, 2)
+    assert ask(desk, [element(good)], [good])[0] == [""]
+    for _ in range(2):  # repeats count, what is paid for does not
+        assert ask(desk, [element(good)], [good])[0] == [""]
+    ask(desk, [os.urandom(32)] * 3, [None] * 3)
+    assert ask(desk, [os.urandom(32)], [None])[0] == ["consent-parts-incomplete"]
+    before, _ = ledger.head()
+    for _ in range(3):
+        with pytest.raises(PolicyError, match="too-many-refusals"):
+            ask(desk, [element(later)], [later])
+    assert ledger.head()[0] == before + 1
+    assert not desk.unpaid.too_many("another-bank")[0]
+    now = 60.0
+    assert ask(desk, [element(later)], [later])[0] == [""]

@@ -134,10 +134,11 @@ def show(
     if as_json:
         output.show_json({"entries": found})
         return
-    table = Table("entry", "time", "kind", "result", "requester", "scenario", "product", "operator", "epoch", "billed")
+    names = ("time", "kind", "result", "count", "requester", "scenario", "product", "operator", "epoch", "billed")
+    table = Table("entry", *names)
     for entry in found:
-        names = ("seq", "time", "kind", "result", "requester", "scenario", "product", "operator", "epoch", "billed")
-        table.add_row(*(_cell(entry.get(name)) for name in names))
+        # An entry without a count stands for one element, or for something that is none, such as a start.
+        table.add_row(_cell(entry.get("seq")), *(_cell(entry.get(name)) for name in names))
     output.console().print(table)
 
 

@@ -149,6 +149,7 @@ class Note:
         consents: SHA-256 of each consent that came with it.
         input, output: SHA-256 of what came in and what was made of it, such as a blinded element or a manifest; 32
         bytes each.
+        count: how many elements it stands for; their blinded elements are hashed one after the other into `input`.
     """
 
     kind: Literal["refusal", "epoch", "start", "policy"]
@@ -164,6 +165,7 @@ class Note:
     consents: tuple[bytes, ...] = ()
     input: bytes | None = None
     output: bytes | None = None
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,12 +180,14 @@ class Outcome:
         entry: its place in the audit chain.
         head: hash of the chain up to and including this entry, 32 bytes.
         billed: whether it counts as a call.
+        count: how many elements the entry stands for; more than one only for a `Note`.
     """
 
     status: Status
     entry: int
     head: bytes
     billed: bool
+    count: int = 1
 
     @property
     def answered(self) -> bool:
@@ -345,7 +349,8 @@ class Ledger:
             entry = canonical(fields)
             head = hashlib.sha256(head + entry).digest()
             entries.append({"seq": seq, "entry": entry.decode("utf-8"), "hash": head})
-            outcomes.append(Outcome(status=status, entry=seq, head=head, billed=status == "fresh"))
+            count = item.count if isinstance(item, Note) else 1
+            outcomes.append(Outcome(status=status, entry=seq, head=head, billed=status == "fresh", count=count))
         if nonces:
             connection.execute(insert(_nonces), nonces)
         calls.save(connection)
@@ -472,7 +477,8 @@ _RESULTS: Mapping[Status, str] = {
 
 
 def _note_fields(note: Note) -> dict[str, object]:
-    return {
+    several: dict[str, object] = {"count": note.count} if note.count > 1 else {}
+    return several | {
         "kind": note.kind,
         "requester": note.requester,
         "scenario": note.scenario,
@@ -679,8 +685,8 @@ class Witness:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A log found in order: entries 0 to `last_entry`, and how many of them were billed. `witnesses`: how many
-    agreed.
+    """A log found in order: entries 0 to `last_entry`, how many of them were billed, and how many elements were
+    refused. `witnesses`: how many receipts agreed.
     """
 
     node: str
@@ -731,7 +737,9 @@ def verify(place: Path | str, *, witnesses: Iterable[Witness] = ()) -> Verified:
             elif fields.get("node") != node:
                 raise _broken("changed", seq, f"is one of {fields.get('node')!s:.63}, in the log of {node:.63}")
             billed += fields.get("billed") is True
-            refusals += fields.get("kind") == "refusal"
+            if fields.get("kind") == "refusal":
+                count = fields.get("count", 1)
+                refusals += count if type(count) is int else 1
     if seq < 0:
         raise _broken("removed", 0, "is missing; the log is empty")
     if held:

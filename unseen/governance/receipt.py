@@ -72,7 +72,7 @@ def issue_receipt(
             requester=requester,
             product=product,
             epoch=epoch,
-            count=len(outcomes),
+            count=sum(outcome.count for outcome in outcomes),
             billed=sum(outcome.billed for outcome in outcomes),
             first_entry=outcomes[0].entry,
             last_entry=outcomes[-1].entry,

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -30,7 +32,52 @@ from unseen.node.gate import Gate, for_peer, name_or_none
 from unseen.node.rotation import Rotation
 from unseen.node.settings import Product
 
+REFUSALS_PER_MINUTE = 10_000
+"""How many elements of one requester may be refused, or answered a second time for nothing, in a minute.
+
+Each costs a check and up to an entry of about 600 bytes in a log that is never cut, and costs the requester nothing:
+this bounds what a party that has gone mad can write to 6 MB a minute. A batch that is repeated after a lost connection
+stays below it.
+"""
+
 _log = logging.getLogger(__name__)
+
+
+class Unpaid:
+    """Counts, for each requester, the elements of the present minute that it did not pay for. Safe to use from many
+    threads.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock`: seconds, never going back."""
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._minute = 0
+        self._counts: dict[str, int] = {}
+        self._told: set[str] = set()
+
+    def add(self, requester: str, elements: int) -> None:
+        """Count what has just been refused or repeated."""
+        with self._lock:
+            self._begin()
+            self._counts[requester] = self._counts.get(requester, 0) + elements
+
+    def too_many(self, requester: str) -> tuple[bool, bool]:
+        """Whether the requester has to wait for the next minute, and whether it is told so for the first time in this
+        one.
+        """
+        with self._lock:
+            self._begin()
+            if self._counts.get(requester, 0) <= REFUSALS_PER_MINUTE:
+                return False, False
+            first = requester not in self._told
+            self._told.add(requester)
+            return True, first
+
+    def _begin(self) -> None:
+        minute = int(self._clock() // 60)
+        if minute != self._minute:
+            self._minute, self._counts, self._told = minute, {}, set()
 
 
 @dataclass(frozen=True)
@@ -44,6 +91,7 @@ class Desk:
     ledger: Ledger
     rotation: Rotation
     clock: Callable[[], datetime] = documents.utc_now
+    unpaid: Unpaid = field(default_factory=Unpaid)
 
     def manifests(self, since_epoch: int) -> Sequence[lookup.Manifest]:
         """See ``lookup.Service``."""
@@ -67,10 +115,12 @@ class Desk:
 
     def admit(self, request: lookup.Request) -> lookup.Admission:
         """See ``lookup.Service``: policy for the whole request, consent for each element."""
+        self._check_unpaid(request)
         try:
             rule = self.gate.decide(self.product, requester=request.peer, scenario=request.scenario)
         except PolicyError as error:
             _log.warning("product %s: %s refused: %s", self.product.name, request.peer, error)
+            self.unpaid.add(request.peer, len(request.blinded))
             self.ledger.commit([self.refusal(error.code, requester=request.peer, scenario=request.scenario)])
             raise for_peer(error) from None
         checked: dict[int, CheckedConsent] = {}
@@ -95,6 +145,21 @@ class Desk:
             operator_version=lookup.OPERATOR.version,
             suite=self.product.suite,
             epoch=epoch,
+        )
+
+    def _check_unpaid(self, request: lookup.Request) -> None:
+        """Raises PolicyError ``too-many-refusals``, and notes the first one of a minute."""
+        refused, first = self.unpaid.too_many(request.peer)
+        if not refused:
+            return
+        code = "too-many-refusals"
+        if first:
+            _log.warning("product %s: %s has to wait: too many refusals", self.product.name, request.peer)
+            self.ledger.commit([self.refusal(code, requester=request.peer, scenario=request.scenario)])
+        raise PolicyError(
+            f"more than {REFUSALS_PER_MINUTE} elements were refused or repeated within a minute",
+            code=code,
+            remedy="Look at the earlier refusals, mend what they name, and go on in a minute.",
         )
 
     def _check(self, request: lookup.Request, index: int, issuers: frozenset[str], now: datetime) -> CheckedConsent:
@@ -146,7 +211,9 @@ class _Admission:
     refusals: Mapping[int, PolicyError]
 
     def record(self, accepted: NDArray[np.int64], evaluated: NDArray[np.uint8]) -> lookup.Recorded:
-        """One audit entry per element, in the request's order, together with the burnt nonces in one transaction."""
+        """One audit entry per element evaluated and one per reason for refusal, in the request's order, together with
+        the burnt nonces in one transaction.
+        """
         desk, request, rule = self.desk, self.request, self.rule
         quota = None if rule.calls_per_day is None else Quota(rule=rule.key, limit=rule.calls_per_day)
         items: dict[int, Evaluation | Note] = {
@@ -159,9 +226,15 @@ class _Admission:
             )
             for index, element in zip(accepted, evaluated, strict=True)
         }
-        items |= {index: self._refused(index, error) for index, error in self.refusals.items()}
+        by_code: dict[str, list[int]] = {}
+        for index, error in sorted(self.refusals.items()):
+            by_code.setdefault(error.code, []).append(index)
+        items |= {indices[0]: self._refused(code, indices) for code, indices in by_code.items()}
         order = sorted(items)
         outcomes = desk.ledger.commit([items[index] for index in order])
+        unpaid = sum(outcome.count for outcome in outcomes if not outcome.billed)
+        if unpaid:
+            desk.unpaid.add(request.peer, unpaid)
         receipt = issue_receipt(
             desk.identity().signer,
             outcomes,
@@ -176,11 +249,12 @@ class _Admission:
         }
         return lookup.Recorded(receipt=to_wire(receipt), refusals=late)
 
-    def _refused(self, index: int, error: PolicyError) -> Note:
-        tokens = self.request.permits[index] if self.request.permits else ()
+    def _refused(self, code: str, indices: Sequence[int]) -> Note:
+        """One entry for all elements refused for one reason: a small message may hold a thousand of them."""
+        tokens = self.request.permits[indices[0]] if self.request.permits and len(indices) == 1 else ()
         return Note(
             kind="refusal",
-            result=error.code,
+            result=code,
             requester=self.request.peer,
             scenario=name_or_none(self.request.scenario),
             product=self.desk.product.name,
@@ -189,7 +263,8 @@ class _Admission:
             suite=self.request.spec.suite,
             epoch=self.request.spec.epoch,
             consents=tuple(hashlib.sha256(token.document).digest() for token in tokens),
-            input=hashlib.sha256(self.request.blinded[index].tobytes()).digest(),
+            input=hashlib.sha256(self.request.blinded[list(indices)].tobytes()).digest(),
+            count=len(indices),
         )
 
 
