@@ -15,7 +15,8 @@ import pytest
 from mpc.errors import PolicyError
 from protocols.lookup import table as lookup
 from protocols.lookup.tablefile import TableSpec
-from tests.governance.world import BANK, NODE, NOW, PLATFORM, PRODUCT, SCENARIO, World, consent_by, make_world
+from tests.governance.world import BANK, NODE, NOW, PLATFORM, PRODUCT, SCENARIO, World, consent_by, make_world, manifest
+from unseen.governance import documents
 from unseen.governance import ledger as ledgers
 from unseen.governance.consent import Consent, Issued
 from unseen.governance.documents import from_base64, parse, to_base64
@@ -23,9 +24,9 @@ from unseen.governance.ledger import Ledger
 from unseen.governance.receipt import Receipt
 from unseen.home import Home
 from unseen.node import sealing, settings
-from unseen.node.desk import Desk, Unpaid, to_wire
+from unseen.node.desk import MANIFESTS_READ, Desk, Unpaid, to_wire
 from unseen.node.gate import Gate
-from unseen.node.rotation import Rotation
+from unseen.node.rotation import Epoch, Rotation
 
 EPOCH = 7
 SETTINGS = f"""
@@ -161,3 +162,25 @@ def test_a_flood_of_refusals_ends_for_the_minute_with_one_entry(
     assert not desk.unpaid.too_many("another-bank")[0]
     now = 60.0
     assert ask(desk, [element(later)], [later])[0] == [""]
+
+
+def test_manifests_are_read_by_the_page_and_those_to_come_are_not_promised(
+    desk: Desk, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert lookup._MANIFESTS_PER_REPLY < MANIFESTS_READ  # else an asker would take a page's end for the chain's
+    with pytest.raises(PolicyError, match="epoch-not-ready"):
+        desk.manifests(0)
+    count = MANIFESTS_READ + 10
+    home, signer = Home(tmp_path / "home"), world.identity(NODE).signer
+    signed = documents.sign(manifest(epoch=count), signer)
+    home.manifests(PRODUCT).mkdir(parents=True)
+    for number in range(1, count + 1):
+        (home.manifests(PRODUCT) / f"{number}.json").write_text(documents.to_json(signed))
+    # The secrets of the epoch are of no use here.
+    current = Epoch(count, manifest(epoch=count), signed, lookup.Epoch(table=None, private_key=np.zeros(32, np.uint8)))  # type: ignore[arg-type]
+    monkeypatch.setattr(desk.rotation, "_served", {count: current})
+    assert [found.epoch for found in desk.manifests(0)] == [count]
+    assert [found.epoch for found in desk.manifests(3)] == list(range(3, 3 + MANIFESTS_READ))
+    assert [found.epoch for found in desk.manifests(count - 1)] == [count - 1, count]
+    with pytest.raises(PolicyError, match=f"epoch {count + 1} has not begun, the current one is {count}"):
+        desk.manifests(count + 1)

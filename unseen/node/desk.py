@@ -32,6 +32,10 @@ from unseen.node.gate import Gate, for_peer, name_or_none
 from unseen.node.rotation import Rotation
 from unseen.node.settings import Product
 
+MANIFESTS_READ = 256
+"""How many manifests are read from the disk for one request: more than the protocol sends at once, since the asker is
+told to go on if there is one more.
+"""
 REFUSALS_PER_MINUTE = 10_000
 """How many elements of one requester may be refused, or answered a second time for nothing, in a minute.
 
@@ -95,11 +99,7 @@ class Desk:
 
     def manifests(self, since_epoch: int) -> Sequence[lookup.Manifest]:
         """See ``lookup.Service``."""
-        found = self.rotation.manifests(since_epoch)
-        if not found:
-            raise PolicyError(
-                "the first table is still being built", code="epoch-not-ready", remedy="Try again in a minute."
-            )
+        found = self.rotation.manifests(since_epoch, limit=MANIFESTS_READ)
         return [lookup.Manifest(number, to_wire(signed)) for number, signed in found]
 
     def epoch(self, number: int) -> lookup.Epoch:

@@ -29,7 +29,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mpc.errors import UsageError
+from mpc.errors import PolicyError, UsageError
 from unseen.governance import documents, files
 from unseen.governance.documents import Signed
 from unseen.home import Home
@@ -100,10 +100,12 @@ class EpochStore:
         path = kept if kept.exists() else published
         return documents.from_json(files.read(path, what=f"the manifest of epoch {number}", limit=LONGEST_MANIFEST))
 
-    def manifests(self, since: int, until: int) -> list[tuple[int, Signed]]:
-        """The manifests of the epochs `since` to `until`, with their numbers, oldest first."""
+    def manifests(self, since: int, until: int, *, limit: int | None = None) -> list[tuple[int, Signed]]:
+        """The manifests of the epochs `since` to `until`, with their numbers, oldest first; at most `limit`
+        of them, the oldest.
+        """
         numbers = [number for number in _numbers(self._manifests) if since <= number <= until]
-        return [(number, self.manifest(number)) for number in numbers]
+        return [(number, self.manifest(number)) for number in numbers[:limit]]
 
     def new_building(self) -> Path:
         """A fresh directory for a builder to write ``table.bin`` and ``key.sealed`` into."""
@@ -171,6 +173,25 @@ class EpochStore:
             yield
         finally:
             os.close(handle)
+
+
+def not_ready() -> PolicyError:
+    """The error for a product that serves no epoch."""
+    return PolicyError(
+        "no epoch is served: the table is still being built",
+        code="epoch-not-ready",
+        remedy="Try again in a minute; if that does not help, its operator sees the reason in `unseen node status`.",
+    )
+
+
+def check_begun(since: int, current: int) -> None:
+    """Raises PolicyError ``epoch-not-served`` if epoch `since` comes after the current one."""
+    if since > current:
+        raise PolicyError(
+            f"epoch {since} has not begun, the current one is {current}",
+            code="epoch-not-served",
+            remedy="Ask the node's operator whether it was set back to an old back-up.",
+        )
 
 
 def _numbers(directory: Path) -> list[int]:

@@ -121,16 +121,19 @@ class Rotation:
         """What is wrong, for people; empty when nothing is."""
         return self._problem
 
-    def manifests(self, since: int) -> list[tuple[int, Signed]]:
-        """All manifests from epoch `since` on, with their epochs, oldest first; the current one alone where `since`
-        is 0.
+    def manifests(self, since: int, *, limit: int) -> list[tuple[int, Signed]]:
+        """The manifests from epoch `since` on, with their epochs, oldest first, at most `limit` of them; the current
+        one alone where `since` is 0.
+
+        Raises PolicyError ``epoch-not-ready``, ``epoch-not-served``.
         """
         current = self.current
         if current is None:
-            return []
+            raise epochs.not_ready()
+        epochs.check_begun(since, current.number)
         if since in (0, current.number):
             return [(current.number, current.signed)]
-        return self._store.manifests(since, current.number)
+        return self._store.manifests(since, current.number, limit=limit)
 
     def open(self) -> None:
         """Clean up after a former process and load what can still be served."""

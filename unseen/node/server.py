@@ -27,7 +27,7 @@ from unseen.governance.documents import Signed, format_time, to_json
 from unseen.governance.enrolment import Identity
 from unseen.governance.ledger import Ledger, Note
 from unseen.home import Home, exclusive, prepare
-from unseen.node import sealing, settings
+from unseen.node import epochs, sealing, settings
 from unseen.node.epochs import EpochStore
 from unseen.node.gate import Gate, for_peer, name_or_none
 from unseen.node.pipes import Report
@@ -89,9 +89,8 @@ class Node:
             raise _unknown(request.product)
         epoch = self._supervisors[product.name].report.epoch
         if not epoch:
-            raise PolicyError(
-                "the first table is still being built", code="epoch-not-ready", remedy="Try again in a minute."
-            )
+            raise epochs.not_ready()
+        epochs.check_begun(request.since_epoch, epoch)
         first = max(request.since_epoch or epoch, epoch - MANIFESTS_AT_ONCE + 1)
         found = EpochStore(self._home, product.name).manifests(first, epoch)
         return wire.Manifests(manifests=[to_json(signed) for _, signed in found])
