@@ -48,7 +48,7 @@ from unseen.governance.manifest import Manifest, Pins
 from unseen.governance.receipt import verify_receipt
 from unseen.governance.trust import Trust
 from unseen.hello import lookup_hello
-from unseen.home import Home, exclusive
+from unseen.home import PINS_TIMEOUT_S, Home, exclusive
 from unseen.node import registrar
 from unseen.settings import split_party_address
 
@@ -57,8 +57,6 @@ CLOCK_WARNING_S = 60
 ANSWER_TIMEOUT_S = 60.0
 BATCH = 100
 """Queries in one message: enough to share its cost, and few enough that both sides work at the same time."""
-PINS_TIMEOUT_S = 30.0
-"""How long to wait for another process of this party that writes its pins, seconds."""
 
 Key = tuple[str, ...]
 """A key as a person writes it, or the two keys of a pair."""
@@ -531,7 +529,7 @@ def directory(home: Home, identity: Identity, coordinator_at: str) -> coordinato
     """Everybody whom the coordinator knows; fetches its revocation list on the way. Raises ChannelError."""
     name, address = split(coordinator_at)
     with registrar.connect(identity, peer=name, address=address) as client:
-        registrar.update_crl(home, identity, client)
+        registrar.update_crl(home, client)
         return client.call(services.LIST, coordinator_pb2.ListRequest())
 
 

@@ -34,6 +34,9 @@ from unseen.governance import files
 LONGEST_SOCKET_PATH = 107
 """Bytes that a Unix socket's address holds on Linux, without the closing zero."""
 
+PINS_TIMEOUT_S = 30.0
+"""How long to wait for another process of this party that writes its pins, seconds."""
+
 
 @dataclass(frozen=True)
 class Home:

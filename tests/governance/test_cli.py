@@ -26,11 +26,13 @@ from mpc.errors import (
 )
 from tests.governance.test_ledger import evaluation
 from tests.governance.world import BANK, NODE, NOW, PLATFORM, PRODUCT, World, manifest
-from unseen.cli import audit, ca, consent, output
+from unseen.cli import audit, ca, consent, node, output
+from unseen.governance import ca as authority
 from unseen.governance import documents, enrolment
 from unseen.governance.consent import read_handover
 from unseen.governance.enrolment import Identity
 from unseen.governance.ledger import LEDGER_FILE, open_ledger
+from unseen.governance.manifest import Pins
 from unseen.governance.receipt import issue_receipt
 
 ID_A, ID_B = "11010519491231002X", "440524188001010014"
@@ -213,6 +215,47 @@ def test_a_party_enrols_by_the_commands(tmp_path: Path) -> None:
     assert run(ca.app, "revoke", "--home", home, "--name", "bank").exit_code == 2
     result(ca.app, "crl", "--home", home, "--out", tmp_path / "crl.pem")
     assert enrolment.update_crl(tmp_path / "bank", (tmp_path / "crl.pem").read_bytes())
+
+
+def test_an_operator_accepts_a_nodes_signing_key(world: World, tmp_path: Path) -> None:
+    home = tmp_path / "bank"
+    shutil.copytree(world.home(BANK), home, symlinks=True)
+    key = world.identity(NODE).signing_key
+    typed = key.replace(":", "").lower()
+    words = ("pin", NODE, "--home", home, "--fingerprint")
+    assert result(node.app, *words, typed) == {"node": NODE, "signing_key": key, "former": None}
+    pins = Pins(home / "pins", trust=world.identity(BANK).trust(), suite="intl")
+    assert pins.pinned_key(NODE) == key
+    pins.accept([documents.sign(manifest(epoch=1), world.identity(NODE).signer)], node=NODE, product=PRODUCT)
+    for wrong in (key[:-3], "", "zz" * 32, key + ":00"):
+        ran = run(node.app, *words, wrong)
+        assert ran.exit_code == 2
+        assert "not a SHA-256 fingerprint" in ran.stderr
+        assert pins.pinned_key(NODE) == key
+    other = world.identity(PLATFORM).signing_key
+    ran = run(node.app, *words, other)
+    assert ran.stdout.splitlines() == [
+        f"{NODE} is known by the signing key {other} from now on.",
+        f"Before, it was {key}.",
+    ]
+    assert pins.pinned_key(NODE) == other
+
+
+def test_a_revocation_list_is_installed_by_hand(own_world: World, tmp_path: Path) -> None:
+    home, old, new = own_world.home(BANK), tmp_path / "old.pem", tmp_path / "new.pem"
+    shutil.copy(own_world.ca / "crl.pem", old)
+    enrolment.update_crl(home, old.read_bytes())
+    number = enrolment.crl_number(home)
+    new.write_bytes(authority.refresh_crl(own_world.ca))
+    (home / "crl.pem").write_text("noise")
+    assert enrolment.crl_number(home) == -1
+    assert result(node.app, "crl", new, "--home", home) == {"installed": True, "number": number + 1}
+    own_world.identity(BANK).trust()
+    assert result(node.app, "crl", old, "--home", home) == {"installed": False, "number": number + 1}
+    assert (home / "crl.pem").read_bytes() == new.read_bytes()
+    foreign = run(node.app, "crl", home / "root.crt", "--home", home)
+    assert foreign.exit_code == 3
+    assert "crl-untrusted" in foreign.stderr
 
 
 def test_the_ca_speaks_chinese(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

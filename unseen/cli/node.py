@@ -14,8 +14,9 @@ from unseen.cli import output
 from unseen.cli.output import Json, Message
 from unseen.governance import enrolment, files
 from unseen.governance.documents import format_time
-from unseen.governance.enrolment import PartyRequest
-from unseen.home import Home
+from unseen.governance.enrolment import Identity, PartyRequest
+from unseen.governance.manifest import Pins
+from unseen.home import PINS_TIMEOUT_S, Home, exclusive
 from unseen.rpc import Client
 
 if TYPE_CHECKING:
@@ -38,6 +39,13 @@ _COMPARE = Message(
     "The root was trusted at first sight. Compare its fingerprint with the CA's operator:",
     "首次信任该根证书，请与 CA 操作员核对指纹：",
 )
+_PINNED = Message(
+    "{name} is known by the signing key {key} from now on.",
+    "此后以签名密钥 {key} 识别 {name}。",
+)
+_FORMER = Message("Before, it was {key}.", "此前为 {key}。")
+_CRL = Message("The revocation list is installed.", "吊销列表已安装。")
+_CRL_OLD = Message("The list that is there is as new; nothing was changed.", "现有列表不比它旧，未作更改。")
 _SERVING = Message("{name} serves at {address}.", "节点 {name} 已在 {address} 启动。")
 _ROTATING = Message(
     "{product}: epoch {epoch} begins as soon as its table is built.",
@@ -112,6 +120,54 @@ def enrol(
     if done.first and root_fingerprint is None:
         output.show(output.text(_COMPARE))
         output.show(f"  {done.root_fingerprint}")
+
+
+@app.command()
+@output.handled
+def pin(
+    name: Annotated[str, typer.Argument(help="The node's name.")],
+    home: HomeOption,
+    fingerprint: Annotated[
+        str, typer.Option("--fingerprint", help="Of the node's signing key, as its operator told it.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Accept a node's signing key, after its operator has read out its fingerprint: when it lost the former one, or
+    before the first contact.
+
+    Example: [bold]unseen node pin civil-affairs --home bank --fingerprint AB:CD:…[/bold]
+    """
+    own, identity = Home(home), Identity.load(home)
+    with exclusive(own, "pins", timeout_s=PINS_TIMEOUT_S):
+        pins = Pins(own.pins, trust=identity.trust(), suite=identity.suite)
+        former = pins.pinned_key(name)
+        pins.accept_key(name, fingerprint)
+        key = pins.pinned_key(name)
+    if as_json:
+        output.show_json({"node": name, "signing_key": key, "former": former})
+        return
+    output.show(output.text(_PINNED, name=name, key=key))
+    if former not in (None, key):
+        output.show(output.text(_FORMER, key=former))
+
+
+@app.command()
+@output.handled
+def crl(
+    file: Annotated[Path, typer.Argument(help="The list, as `unseen ca crl` wrote it.")],
+    home: HomeOption,
+    as_json: Json = False,
+) -> None:
+    """Install the CA's revocation list by hand: where no coordinator hands it on, or the one that is there has lapsed.
+
+    Example: [bold]unseen node crl crl.pem --home bank[/bold]
+    """
+    newer = enrolment.update_crl(home, files.read(file, what="a revocation list"))
+    number = enrolment.crl_number(home)
+    if as_json:
+        output.show_json({"installed": newer, "number": number})
+        return
+    output.show(output.text(_CRL if newer else _CRL_OLD))
 
 
 @app.command()

@@ -355,14 +355,22 @@ def update_crl(home: Path, crl: bytes) -> bool:
     """
     root = load_root(files.read(home / ROOT_FILE, what="a root certificate"))
     fresh = parse_crl(crl, root=root)
-    try:
-        known = parse_crl(files.read(home / CRL_FILE, what="a revocation list"), root=root).number
-    except (PolicyError, UsageError):
-        known = -1  # Lost or damaged: nothing is accepted until there is one again, so any of the root's is good.
-    if fresh.number <= known:
+    if fresh.number <= _crl_number(home, root):
         return False
     files.replace(home / CRL_FILE, crl)
     return True
+
+
+def crl_number(home: Path) -> int:
+    """Number of the party's revocation list; -1 where it is lost or damaged."""
+    return _crl_number(home, load_root(files.read(home / ROOT_FILE, what="a root certificate")))
+
+
+def _crl_number(home: Path, root: x509.Certificate) -> int:
+    try:
+        return parse_crl(files.read(home / CRL_FILE, what="a revocation list"), root=root).number
+    except (PolicyError, UsageError):
+        return -1  # Nothing is accepted until there is a list again, so any of the root's is good.
 
 
 def _switch(home: Path, generation: Path) -> None:

@@ -7,7 +7,7 @@ for one epoch, both signed by the node, are a proof of cheating: both are kept o
 
 A node that renews its keys signs, with the old one, a *continuity statement* that names the new one
 (`unseen.governance.enrolment.renew_party`). An asker accepts a new key only with an unbroken line of statements from
-the pinned key, or when its operator accepts the new fingerprint by hand (`Pins.accept_key`). The CA's signature alone
+the pinned key, or when its operator accepts the new fingerprint by hand (`unseen node pin`). The CA's signature alone
 does not do.
 """
 
@@ -46,7 +46,7 @@ from unseen.governance.documents import (
     utc_now,
     verify,
 )
-from unseen.governance.trust import Trust, key_fingerprint
+from unseen.governance.trust import Trust, key_fingerprint, read_fingerprint
 from unseen.names import check_party_name, check_product_name
 
 PROTOCOL = "unseen.manifest.v1"
@@ -191,8 +191,10 @@ class Pins:
     def accept_key(self, node: str, fingerprint: str) -> None:
         """Pins a key by its operator's decision, whatever was pinned before. Compare it with the node's operator
         first.
+
+        Raises UsageError if `fingerprint` is none.
         """
-        self._save_pin(_pin(node, fingerprint, "operator"))
+        self._save_pin(_pin(node, read_fingerprint(fingerprint), "operator"))
 
     def last(self, node: str, product: str) -> Signed | None:
         """The newest manifest seen of a product; None if there is none."""
@@ -296,7 +298,8 @@ class Pins:
             raise PolicyError(
                 f"{node} signs with the key {key}, pinned is {pin.key}",
                 code="pin-mismatch",
-                remedy=f"Ask {node}'s operator whether this is its new key; if so, accept its fingerprint.",
+                remedy=f"Ask {node}'s operator, by telephone say, for the fingerprint of its signing key (there, `unseen "
+                f"node preflight` shows it); if it is this one, accept it with `unseen node pin {node}`.",
             )
         return _pin(node, key, "continuity")
 

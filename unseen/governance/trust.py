@@ -56,6 +56,21 @@ def colons(fingerprint: bytes) -> str:
     return fingerprint.hex(":").upper()
 
 
+def read_fingerprint(text: str) -> str:
+    """A SHA-256 fingerprint as people type it, with or without colons and blanks, in the form of `colons`.
+
+    Raises UsageError if it is none.
+    """
+    digits = text.replace(":", "").replace(" ", "")
+    try:
+        data = bytes.fromhex(digits)
+    except ValueError:
+        data = b""
+    if len(data) != 32:
+        raise UsageError("not a SHA-256 fingerprint. Give all of its 64 hexadecimal digits, with or without colons.")
+    return colons(data)
+
+
 def certificate_fingerprint(certificate: x509.Certificate) -> str:
     """SHA-256 of the DER certificate, colon-separated: what ``openssl x509 -fingerprint -sha256`` prints."""
     return colons(hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).digest())
@@ -190,7 +205,7 @@ def parse_crl(pem: bytes, *, root: x509.Certificate) -> RevocationList:
         raise PolicyError(
             "the revocation list is not one of this CA's root",
             code="crl-untrusted",
-            remedy="Fetch it again from the CA (`unseen ca crl`).",
+            remedy="Fetch it again from the CA (`unseen ca crl`) and install it with `unseen node crl`.",
         )
     return RevocationList(number=number, next_update=next_update, serials=serials)
 
@@ -215,7 +230,7 @@ def check_current(vouched: Vouched, crl: RevocationList, *, now: datetime) -> No
         raise PolicyError(
             f"the revocation list was due for renewal at {format_time(crl.next_update)}",
             code="crl-expired",
-            remedy="Fetch a new one from the CA (`unseen ca crl`).",
+            remedy="Fetch a new one from the CA (`unseen ca crl`) and install it with `unseen node crl`.",
         )
 
 

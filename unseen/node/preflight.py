@@ -111,6 +111,8 @@ def _identity(identity: Identity) -> Iterator[Check]:
         f"{identity.name}, until {format_time(identity.expires)} ({days} days), chain and revocation list in order",
         "Run `unseen node renew` soon." if soon else "",
     )
+    # What this operator reads out to those who pin the key; see `unseen node pin`.
+    yield Check("signing key", True, identity.signing_key, "")
 
 
 def _modes(home: Home) -> Iterator[Check]:

@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from mpc.errors import MpcError
 from mpc.wire.coordinator.v1 import coordinator_pb2 as wire
 from unseen import __version__, services
-from unseen.governance import files
+from unseen.governance import enrolment
 from unseen.governance.documents import Signed
 from unseen.governance.enrolment import Identity
-from unseen.governance.trust import load_root, parse_crl
 from unseen.home import Home
 from unseen.rpc import Client
 from unseen.settings import split_party_address
@@ -106,7 +105,7 @@ class Registrar:
         now = self._announced()
         request = wire.Announcement(address=now.address, version=__version__, products=now.products)
         answer = client.call(services.ANNOUNCE, request)
-        update_crl(self._home, self._identity(), client, offered=answer.crl_number)
+        update_crl(self._home, client, offered=answer.crl_number)
         for manifest in now.manifests:
             self._show(client, manifest)
         self._say("; ".join(self._contradicted))
@@ -139,7 +138,7 @@ def connect(identity: Identity, *, peer: str, address: str) -> Client:
     )
 
 
-def update_crl(home: Home, identity: Identity, client: Client, *, offered: int | None = None) -> bool:
+def update_crl(home: Home, client: Client, *, offered: int | None = None) -> bool:
     """Install the coordinator's revocation list if it is newer than one's own. Returns whether it was.
 
     It is not fetched where `offered`, the number that the coordinator states, says that it is not newer.
@@ -149,14 +148,9 @@ def update_crl(home: Home, identity: Identity, client: Client, *, offered: int |
         ChannelError: the coordinator was not reached.
         OSError: the list cannot be written.
     """
-    root = load_root(identity.root)
-    own = parse_crl(files.read(home.crl, what="a revocation list"), root=root).number
-    if offered is not None and offered <= own:
+    if offered is not None and offered <= enrolment.crl_number(home.root):
         return False
-    pem = client.call(services.GET_CRL, wire.GetCrlRequest()).pem
-    number = parse_crl(pem, root=root).number
-    if number <= own:
-        return False
-    files.replace(home.crl, pem)
-    _log.info("revocation list %d installed", number)
-    return True
+    newer = enrolment.update_crl(home.root, client.call(services.GET_CRL, wire.GetCrlRequest()).pem)
+    if newer:
+        _log.info("revocation list %d installed", enrolment.crl_number(home.root))
+    return newer
