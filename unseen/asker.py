@@ -469,9 +469,7 @@ def connect(
         offer=offer,
         continuity=continuity,
         scenario=chosen,
-        log=_log_comparison(
-            own, identity, trust, product, coordinator_at, node=place.name, continuity=continuity, warnings=warnings
-        ),
+        log=_log_comparison(own, identity, trust, coordinator_at, node=place.name, warnings=warnings),
         warnings=(),
     )
     try:
@@ -561,10 +559,7 @@ def fetch_manifest(
             request = node_pb2.ListManifestsRequest(product=product, since_epoch=since)
             found = [documents.from_json(text) for text in client.call(services.LIST_MANIFESTS, request).manifests]
             pins.accept(found, node=place.name, product=product, continuity=continuity)
-    compare = _log_comparison(
-        own, identity, trust, product, coordinator_at, node=place.name, continuity=continuity, warnings=warnings
-    )
-    compare(found[-1])
+    _log_comparison(own, identity, trust, coordinator_at, node=place.name, warnings=warnings)(found[-1])
     return found[-1], warnings
 
 
@@ -608,11 +603,9 @@ def _log_comparison(
     home: Home,
     identity: Identity,
     trust: Trust,
-    product: str,
     coordinator_at: str | None,
     *,
     node: str,
-    continuity: Sequence[Signed],
     warnings: list[str],
 ) -> Callable[[Signed], None]:
     """Compares manifests with the coordinator's log; raises CheatingDetected where the node signed two."""
@@ -629,14 +622,11 @@ def _log_comparison(
             return
         if answer.same:
             return
-        # The coordinator's word is not enough to accuse the node: two signatures of the node are. This party's own
-        # manifest is pinned already, so another one for the same epoch, if the node signed it, raises
-        # CheatingDetected here.
-        with exclusive(home, "pins", timeout_s=PINS_TIMEOUT_S):
-            pins = Pins(home.pins, trust=trust, suite=identity.suite)
-            pins.accept([services.manifest_from_wire(answer.first)], node=node, product=product, continuity=continuity)
+        # The coordinator's word is not enough to accuse the node: two signatures of the node are.
+        pins = Pins(home.pins, trust=trust, suite=identity.suite)
+        pins.compare(mine, services.manifest_from_wire(answer.first), node=node)
         raise PeerError(
-            "its log says that the manifest differs, and shows one that does not",
+            "its log says that the manifest differs, and shows none of the same epoch that does",
             party=name,
             protocol="unseen.manifest.v1",
             step="FirstManifest",

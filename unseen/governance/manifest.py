@@ -268,6 +268,18 @@ class Pins:
             self._save(self._product_file(node, product), _Seen(manifests=lines))
         return current
 
+    def compare(self, own: Signed, other: Signed, *, node: str) -> None:
+        """Holds a manifest that this asker has verified against one that somebody else shows, of whatever epoch.
+
+        Raises:
+            CheatingDetected: the node signed both, for one epoch of one product. Both are on disk, see `evidence`.
+            PolicyError: ``document-…``, ``certificate-…``, ``crl-…``: the other one is not signed by the node.
+        """
+        # As in `accept`: its signer's certificate may have been renewed since.
+        at = min(utc_now(), _beginning(other))
+        verify(other, Manifest, trust=self._trust, signer=node, signer_field="node", suite=self._suite, now=at)
+        self._check_same(own, other, node)
+
     def evidence(self) -> list[Path]:
         """Files that each hold two contradicting manifests, as the node signed them: JSON with ``first`` and
         ``second``.
@@ -298,8 +310,8 @@ class Pins:
             raise PolicyError(
                 f"{node} signs with the key {key}, pinned is {pin.key}",
                 code="pin-mismatch",
-                remedy=f"Ask {node}'s operator, by telephone say, for the fingerprint of its signing key (there, `unseen "
-                f"node preflight` shows it); if it is this one, accept it with `unseen node pin {node}`.",
+                remedy=f"Ask {node}'s operator, by telephone say, for the signing key that `unseen node preflight` "
+                f"shows there; if it is this one, accept it with `unseen node pin {node}`.",
             )
         return _pin(node, key, "continuity")
 
