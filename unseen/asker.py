@@ -24,9 +24,11 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from mpc import suite as suites
 from mpc.channel import Channel, Traffic
 from mpc.data import identifiers
 from mpc.errors import ChannelError, PeerError, PolicyError, UsageError
+from mpc.kernels import InvalidEncoding
 from mpc.kernels.packing import Packed
 from mpc.rng import Rng
 from mpc.session import Progress
@@ -317,6 +319,7 @@ class Asker:
             manifests.check_link(before, after, node=self.node)
         for signed, manifest in zip(found, parsed, strict=True):
             if manifest.epoch in (current.epoch, number) and manifest.epoch not in self._epochs:
+                check_public_key(manifest)
                 self._log(signed)
                 self._epochs[manifest.epoch] = manifest, self._table(manifest)
         self._current = current.epoch
@@ -379,6 +382,20 @@ def spec_of(manifest: Manifest) -> TableSpec:
         rows=manifest.table_rows,
         public_key=from_base64(manifest.public_key),
     )
+
+
+def check_public_key(manifest: Manifest) -> None:
+    """Raises PeerError if the epoch's public key is no element of its group, before a consent is spent on it."""
+    try:
+        key = np.frombuffer(from_base64(manifest.public_key), dtype=np.uint8)
+        suites.get(manifest.suite).group.check(key[None])
+    except InvalidEncoding:
+        raise PeerError(
+            f"the public key of epoch {manifest.epoch} of {manifest.product} is no element of the group",
+            party=manifest.node,
+            protocol=manifests.PROTOCOL,
+            step="Manifest",
+        ) from None
 
 
 def _is_over(error: PolicyError | None) -> bool:

@@ -168,6 +168,15 @@ def test_only_so_many_are_remembered(world: World, pins: Pins) -> None:
     pins.accept(signed[3:], node=NODE, product=PRODUCT)
 
 
+def test_a_public_key_has_its_suites_length() -> None:
+    fields = manifest(epoch=1).model_dump()
+    assert documents.parse(documents.canonical(fields), Manifest).model_dump() == fields
+    longer = documents.canonical(fields | {"public_key": to_base64(bytes(33))})
+    with pytest.raises(PolicyError, match="a public key of the suite intl has 32 bytes") as caught:
+        documents.parse(longer, Manifest)
+    assert caught.value.code == "document-malformed"
+
+
 # Keys ---------------------------------------------------------------------------------------------------------------
 
 

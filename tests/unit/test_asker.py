@@ -5,9 +5,11 @@ from __future__ import annotations
 from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mpc.errors import CheatingDetected, PeerError, PolicyError
+from mpc.kernels import ristretto255
 from mpc.wire.coordinator.v1 import coordinator_pb2
 from tests.governance.world import BANK, NODE, PLATFORM, PRODUCT, make_world, manifest
 from unseen import asker, services
@@ -63,3 +65,13 @@ def test_the_log_convicts_a_node_of_an_epoch_before_first_contact(
     (kept,) = pins.evidence()
     for signed in (former, other):
         assert documents.to_base64(signed.signature) in kept.read_text()
+
+
+def test_a_public_key_that_is_none_is_found_before_the_first_query() -> None:
+    honest = manifest(epoch=1)
+    generator = ristretto255.mul_base(np.array([[1] + [0] * 31], dtype=np.uint8))[0].tobytes()
+    asker.check_public_key(honest.model_copy(update={"public_key": documents.to_base64(generator)}))
+    for bad in (bytes(32), b"\xff" * 32):  # the identity, and no canonical encoding
+        with pytest.raises(PeerError, match="no element of the group") as caught:
+            asker.check_public_key(honest.model_copy(update={"public_key": documents.to_base64(bad)}))
+        assert caught.value.party == NODE

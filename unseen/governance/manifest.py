@@ -21,12 +21,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, StringConstraints, ValidationError
+from pydantic import BaseModel, StringConstraints, ValidationError, model_validator
 
+from mpc import suite as suites
 from mpc.errors import CheatingDetected, PeerError, PolicyError, UsageError
 from unseen.governance import files
 from unseen.governance.documents import (
     CLOCK_TOLERANCE,
+    SCHEMES,
     STRICT,
     Base64,
     Count,
@@ -38,6 +40,7 @@ from unseen.governance.documents import (
     check_signature,
     digest,
     format_time,
+    from_base64,
     from_json,
     parse,
     parse_time,
@@ -64,7 +67,7 @@ class Manifest(BaseModel):
         table_hash: SHA-256 of the table file.
         table_rows: number of rows, padded to a size class.
         row_bytes: bytes per row of the table.
-        key_form: canonical form of the key, such as ``resident-id``, or ``resident-id+resident-id`` for a pair.
+        key_form: canonical form of the key, such as ``resident-id``, or ``pair:resident-id`` for a pair of them.
         answer_bytes: bytes per answer.
         default_answer: the answer that an absent key stands for; null if absence is an answer of its own.
         previous: SHA-256 of the manifest before this one; null for the first.
@@ -89,6 +92,14 @@ class Manifest(BaseModel):
     not_before: Time
     not_after: Time
     grace_until: Time
+
+    @model_validator(mode="after")
+    def _key_of_the_suite(self) -> Manifest:
+        if self.suite in SCHEMES:  # that a suite is unknown is said by whoever checks the signature
+            length = suites.get(self.suite).group.ELEMENT_BYTES
+            if len(from_base64(self.public_key)) != length:
+                raise ValueError(f"a public key of the suite {self.suite} has {length} bytes")
+        return self
 
 
 class Continuity(BaseModel):
