@@ -52,7 +52,7 @@ CLOSE = int(frame_pb2.Frame.CLOSE)
 class Frame(NamedTuple):
     """The message ``unseen.wire.v1.Frame``; `payload` is a view into the bytes that it was parsed from.
 
-    A tuple, because two are made for every message and a frozen dataclass takes four times as long.
+    A tuple, because two are made for every message and a frozen dataclass takes three times as long.
     """
 
     kind: int

@@ -388,3 +388,21 @@ def test_a_session_names_its_channels() -> None:
 
     got = run_parties({"a": one, "b": lambda s: s.parties, "c": lambda s: s.parties})
     assert got == dict.fromkeys("abc", ("a", "b", "c"))
+
+
+def test_a_fork_sends_with_the_deadline_of_its_channel() -> None:
+    a, _ = local.pair("a", "b")
+    fork = Channel(a, protocol="t", timeout_s=None, send_timeout_s=0.05).fork("x")
+    much = np.zeros((local.QUEUE_BYTES // 16 + CHUNK_BYTES, 16), np.uint8)
+    with pytest.raises(ChannelTimeout, match=r"^nothing was taken for 0\.05 s$"):
+        fork.send(Block(), much)
+
+
+@pytest.mark.parametrize("rest", [[(b"x", True)], [(b"", True)]])
+def test_a_message_without_arrays_ends_with_its_envelope(rest: list[tuple[bytes, bool]]) -> None:
+    whole = laid_out(b"", [], b"", "unseen.test.v1.Word")
+    with pytest.raises(PeerError, match="more bytes, or more chunks|though it is not the last"):
+        hear((whole, False), *rest, of=Word)
+    with pytest.raises(PeerError, match="more bytes, or more chunks"):
+        hear((whole + b"x", True), of=Word)
+    assert hear((whole, True), of=Word) == (Word(),)
