@@ -137,6 +137,16 @@ def prepare(home: Home) -> None:
         files.private_directory(directory)
 
 
+def sweep(home: Home) -> int:
+    """Remove temporary files that killed processes left in this home's own directories. Returns how many.
+
+    `unseen.node.epochs` does the same for the products' directories, whose only writer it is.
+    """
+    identity = home.root / "identity"
+    directories = [home.root, identity, *identity.glob("[0-9][0-9][0-9][0-9]")]
+    return files.sweep([*directories, home.state, home.pins, home.pins / "evidence", home.tables])
+
+
 @contextmanager
 def exclusive(home: Home, name: str, *, timeout_s: float = 0.0) -> Iterator[None]:
     """Hold the lock `name` of this home while the block runs.

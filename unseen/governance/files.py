@@ -5,9 +5,11 @@ between.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +17,11 @@ from mpc.errors import UsageError
 
 PRIVATE = 0o600
 PUBLIC = 0o644
+LEFT_OVER_S = 60.0
+"""A temporary file that nobody has written to for so long, seconds, is a leftover: a live one is renamed within moments.
+"""
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp", re.DOTALL)
 
 
 def sync_directory(path: Path) -> None:
@@ -41,6 +48,29 @@ def _written(path: Path, data: bytes, mode: int) -> Iterator[Path]:
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep(directories: Iterable[Path]) -> int:
+    """Removes the temporary files that processes left in `directories` when they were killed, or the power was cut.
+
+    Touches regular files alone, of the names that this module gives. Returns how many it removed.
+    """
+    limit = time.time() - LEFT_OVER_S
+    removed = 0
+    for directory in directories:
+        if not directory.is_dir():
+            continue
+        for path in directory.iterdir():
+            if not _TEMPORARY.fullmatch(path.name):
+                continue
+            try:
+                status = path.lstat()
+                if stat.S_ISREG(status.st_mode) and status.st_mtime < limit:
+                    path.unlink()
+                    removed += 1
+            except FileNotFoundError:
+                continue  # its process lives, and has just renamed it
+    return removed
 
 
 def replace(path: Path, data: bytes, *, mode: int = PUBLIC) -> None:

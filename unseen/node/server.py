@@ -26,7 +26,7 @@ from unseen.governance import ledger as ledgers
 from unseen.governance.documents import Signed, format_time, to_json
 from unseen.governance.enrolment import Identity
 from unseen.governance.ledger import Ledger, Note
-from unseen.home import Home, exclusive, prepare
+from unseen.home import Home, exclusive, prepare, sweep
 from unseen.node import epochs, sealing, settings
 from unseen.node.epochs import EpochStore
 from unseen.node.gate import Gate, for_peer, name_or_none
@@ -364,6 +364,8 @@ def serve(home: Home, *, ready: Callable[[str, str], None]) -> None:
     values = settings.load(home)
     prepare(home)
     with exclusive(home, "node"):
+        if left := sweep(home):
+            _log.info("removed %d temporary files that an earlier process had left", left)
         identity = server.watched_identity(home.root)
         sealing.storage_key(home.storage_key)
         with ledgers.open_ledger(home.ledger, node=identity.get().name) as ledger:
