@@ -18,8 +18,7 @@ from mpc.errors import UsageError
 PRIVATE = 0o600
 PUBLIC = 0o644
 LEFT_OVER_S = 60.0
-"""A temporary file that nobody has written to for so long, seconds, is a leftover: a live one is renamed within moments.
-"""
+"""A temporary file that nobody wrote to for so long, seconds, is a leftover: a live one is renamed within moments."""
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp", re.DOTALL)
 
