@@ -40,7 +40,7 @@ class World:
 def make_world(root: Path, *names: str) -> World:
     """Makes a CA in `root`, and enrols the parties."""
     world = World(root)
-    ca.init_ca(world.ca)
+    ca.init_ca(world.ca, now=NOW)
     for name in names:
         enrol(world, name)
     return world
@@ -49,14 +49,14 @@ def make_world(root: Path, *names: str) -> World:
 def enrol(world: World, name: str, *, home: Path | None = None, lifetime: timedelta = ca.LIFETIME) -> Identity:
     place = home or world.home(name)
     request = enrolment.init_party(place, name)
-    signed = ca.sign_request(world.ca, request.path.read_bytes(), lifetime=lifetime)
+    signed = ca.sign_request(world.ca, request.path.read_bytes(), lifetime=lifetime, now=NOW)
     enrolment.install_bundle(place, signed.bundle)
     return Identity.load(place)
 
 
 def renew(world: World, name: str) -> Identity:
     request = enrolment.renew_party(world.home(name))
-    signed = ca.sign_request(world.ca, request.path.read_bytes())
+    signed = ca.sign_request(world.ca, request.path.read_bytes(), now=NOW)
     enrolment.install_bundle(world.home(name), signed.bundle)
     return world.identity(name)
 
