@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -35,8 +36,11 @@ from tests.e2e.town import (
 from tests.governance.world import make_world
 from unseen import asker
 from unseen.asker import Asker, Verdict
+from unseen.governance.consent import write_handover
 from unseen.governance.documents import utc_now
 from unseen.governance.enrolment import Identity
+
+ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.e2e
 
@@ -123,6 +127,18 @@ def refused(verdict: Verdict) -> str:
 
 
 # Right answers --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_the_code_in_the_readme_runs_as_it_stands_there(
+    page: str, busy: Busy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [code] = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "bank").symlink_to(busy.town.root / BANK)
+    write_handover(tmp_path / "consents.jsonl", busy.town.consents([0, 1, 2]))
+    monkeypatch.chdir(tmp_path)
+    exec(code.replace("civil-affairs@10.0.0.7:7700", f"{NODE}@{busy.node.address}"), {})
+    assert capsys.readouterr().out.split() == ["married" if married(number) else "unmarried" for number in range(3)]
 
 
 def test_every_answer_is_the_registry_s(busy: Busy, bank: Asker) -> None:
