@@ -33,7 +33,7 @@ from mpc.kernels.packing import Packed
 from mpc.rng import Rng
 from mpc.session import Progress
 from mpc.transport import grpc as transport
-from mpc.transport.grpc import Connection, Credentials
+from mpc.transport.grpc import Connection
 from mpc.wire.coordinator.v1 import coordinator_pb2
 from mpc.wire.node.v1 import node_pb2
 from protocols.lookup import table as lookup
@@ -52,6 +52,7 @@ from unseen.governance.trust import Trust
 from unseen.hello import lookup_hello
 from unseen.home import PINS_TIMEOUT_S, Home, exclusive
 from unseen.node import registrar
+from unseen.server import as_credentials
 from unseen.settings import split_party_address
 
 CLOCK_WARNING_S = 60
@@ -475,7 +476,7 @@ def connect(
         me=identity.name,
         peer=place.name,
         hello=hello,
-        credentials=Credentials(identity.name, identity.tls_key, identity.tls_certificate, identity.root),
+        credentials=as_credentials(identity),
         resume_window_s=resume_window_s,
     )
     asker = Asker(

@@ -14,6 +14,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from mpc.errors import PolicyError, UsageError
+from mpc.transport import grpc as transport
+from mpc.transport.grpc import Credentials
 from unseen import rpc
 from unseen.governance.enrolment import Identity
 from unseen.governance.trust import Trust
@@ -32,20 +34,12 @@ def credentials(identity: Callable[[], Identity]) -> grpc.ServerCredentials:
     """TLS for a server: a client certificate of the same CA is required; a renewed certificate is used from the next
     handshake on.
     """
-    used = identity()
+    return transport.server_credentials(lambda: as_credentials(identity()))
 
-    def configuration(present: Identity) -> grpc.ServerCertificateConfiguration:
-        return grpc.ssl_server_certificate_configuration([(present.tls_key, present.tls_certificate)], present.root)
 
-    def fetch() -> Any:  # noqa: ANN401  # the stubs do not know that None stands for no change
-        nonlocal used
-        present = identity()
-        if present is used:
-            return None
-        used = present
-        return configuration(present)
-
-    return grpc.dynamic_ssl_server_credentials(configuration(used), fetch, require_client_authentication=True)
+def as_credentials(identity: Identity) -> Credentials:
+    """What the transport needs of an identity, to serve or to dial."""
+    return Credentials(identity.name, identity.tls_key, identity.tls_certificate, identity.root)
 
 
 class _Guard(grpc.ServerInterceptor):
