@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ def test_main_lines_come_in_chinese(town: Town) -> None:
     environment = {**os.environ, "UNSEEN_LANG": "zh_CN.UTF-8"}
 
     def chinese(*arguments: str) -> str:
-        command = ["unseen", *arguments]
+        command = [sys.executable, "-m", "unseen", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
         return done.stdout + done.stderr
 
