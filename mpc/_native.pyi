@@ -131,3 +131,13 @@ def oprf_evaluate(
     suite: str, mode: int, private: _Secret, data: NDArray[np.uint8], offsets: NDArray[np.int64]
 ) -> NDArray[np.uint8]:
     """Evaluate: what a client would get for each of n packed inputs: (n, output)."""
+
+# GF(2^128), key-value stores and joins (okvs.rs)
+
+# Oblivious-transfer extension (ot.rs)
+
+# SM2 (sm2.rs)
+
+# SM3, SM4 and AES (symmetric.rs)
+
+# Puncturable functions and the code of silent VOLE (vole.rs)

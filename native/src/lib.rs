@@ -9,15 +9,25 @@
 //! instructions or AVX2 for the hashes. No build flag is needed for that. The portable path is forced by
 //! `RUSTFLAGS='--cfg curve25519_dalek_backend="serial" --cfg aes_backend="soft" --cfg sha2_backend="soft"'`.
 
+pub mod blocks;
+pub mod code;
 pub mod ed25519;
 mod error;
+pub mod gf128;
 pub mod group;
 pub mod hash;
+pub mod join;
+pub mod okvs;
 pub mod oprf;
+pub mod ot;
 pub mod packed;
 pub mod parallel;
+pub mod pprf;
 pub mod prg;
 pub mod ristretto255;
+pub mod sm2;
+pub mod sm3;
+pub mod sm4;
 
 #[cfg(feature = "python")]
 mod py;

@@ -25,6 +25,12 @@ use crate::packed::Packed;
 use crate::ristretto255::Ristretto255;
 use crate::{Error, ed25519, hash, parallel, prg};
 
+mod okvs;
+mod ot;
+mod sm2;
+mod symmetric;
+mod vole;
+
 create_exception!(
     mpc.kernels,
     InvalidEncoding,
@@ -482,5 +488,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         oprf_finalize,
         oprf_evaluate,
     );
+    for register in [okvs::register, ot::register, sm2::register, symmetric::register, vole::register] {
+        register(module)?;
+    }
     Ok(())
 }

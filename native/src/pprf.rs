@@ -1,0 +1,1 @@
+//! Puncturable pseudorandom functions on GGM trees, many at once.

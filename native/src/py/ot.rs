@@ -1,0 +1,8 @@
+//! Bindings of oblivious-transfer extension.
+
+use pyo3::prelude::*;
+
+/// Adds this family's functions to the module.
+pub(super) fn register(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+    Ok(())
+}
