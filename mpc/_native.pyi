@@ -136,8 +136,8 @@ def oprf_evaluate(
 
 # Oblivious-transfer extension (ot.rs)
 
-# SM2 (sm2.rs)
+# The curve SM2: sm2.rs
 
-# SM3, SM4 and AES (symmetric.rs)
+# Symmetric ciphers and hashes: symmetric.rs
 
 # Puncturable functions and the code of silent VOLE (vole.rs)
