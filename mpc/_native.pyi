@@ -44,10 +44,10 @@ def prg_fill(key: _Secret, counter: int, out: NDArray[np.uint8]) -> None:
     """
 
 def hash_batch(name: str, prefix: bytes, data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """H(prefix || string) of n packed strings, "sha256" or "sha512": (n, 32) or (n, 64)."""
+    """H(prefix || string) of n packed strings, "sha256", "sha512" or "sm3": (n, 32), or (n, 64) for SHA-512."""
 
 def hash_rows(name: str, prefix: bytes, rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """H(prefix || row) of (n, w) rows, "sha256" or "sha512": (n, 32) or (n, 64)."""
+    """H(prefix || row) of (n, w) rows, "sha256", "sha512" or "sm3": (n, 32), or (n, 64) for SHA-512."""
 
 def ed25519_verifies(key: bytes, message: bytes, signature: bytes) -> bool:
     """Whether the 32-byte key signed the message; the signature is 64 bytes. Strict, see `mpc.kernels.ed25519`."""

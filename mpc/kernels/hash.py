@@ -1,4 +1,4 @@
-"""SHA-256 and SHA-512 [FIPS 180-4] of whole batches, under a common prefix.
+"""SHA-256 and SHA-512 [FIPS 180-4] and SM3 [GM/T 0004] of whole batches, under a common prefix.
 
 The prefix separates one use from another: give every use its own, ended by a byte that no prefix holds elsewhere.
 """
@@ -17,19 +17,19 @@ from mpc.kernels import _check
 if TYPE_CHECKING:
     from mpc.kernels.packing import Packed
 
-Name = Literal["sha256", "sha512"]
+Name = Literal["sha256", "sha512", "sm3"]
 
-DIGEST_BYTES: dict[Name, int] = {"sha256": 32, "sha512": 64}
+DIGEST_BYTES: dict[Name, int] = {"sha256": 32, "sha512": 64, "sm3": 32}
 
 
 def batch(name: Name, prefix: bytes, items: Packed) -> NDArray[np.uint8]:
-    """H(prefix || string) of n strings: (n, 32) for sha256, (n, 64) for sha512."""
+    """H(prefix || string) of n strings: (n, 32), or (n, 64) for sha512."""
     _known(name)
     return _native.hash_batch(name, prefix, items.data, items.offsets)
 
 
 def rows(name: Name, prefix: bytes, rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """H(prefix || row) of (n, w) uint8 rows: (n, 32) for sha256, (n, 64) for sha512."""
+    """H(prefix || row) of (n, w) uint8 rows: (n, 32), or (n, 64) for sha512."""
     _known(name)
     if not _check.is_array(rows) or rows.dtype != np.uint8 or rows.ndim != 2 or not rows.flags.c_contiguous:
         raise UsageError("rows must be a contiguous (n, w) array of uint8; numpy.ascontiguousarray makes one.")
@@ -38,4 +38,4 @@ def rows(name: Name, prefix: bytes, rows: NDArray[np.uint8]) -> NDArray[np.uint8
 
 def _known(name: Name) -> None:
     if name not in DIGEST_BYTES:
-        raise UsageError(f"There is no hash {name!r} here; give {' or '.join(DIGEST_BYTES)}.")
+        raise UsageError(f"There is no hash {name!r} here; choose one of: {', '.join(DIGEST_BYTES)}.")

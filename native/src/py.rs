@@ -17,6 +17,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
 use sha2::{Digest, Sha256, Sha512};
+use sm3::Sm3;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::group::{self, Group};
@@ -223,7 +224,11 @@ macro_rules! with_hash {
                 type $H = Sha512;
                 $body
             }
-            _ => Err(bad("the hash must be \"sha256\" or \"sha512\"")),
+            "sm3" => {
+                type $H = Sm3;
+                $body
+            }
+            _ => Err(bad("the hash must be \"sha256\", \"sha512\" or \"sm3\"")),
         }
     };
 }
