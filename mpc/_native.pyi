@@ -61,6 +61,12 @@ def ristretto255_mul(scalar: _Secret, points: NDArray[np.uint8]) -> NDArray[np.u
 def ristretto255_mul_each(scalars: NDArray[np.uint8], points: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """scalars[i] * points[i]: (n, 32), (n, 32) -> (n, 32)."""
 
+def ristretto255_add(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """a[i] + b[i]: (n, 32), (n, 32) -> (n, 32). A sum that is the identity raises InvalidEncoding."""
+
+def ristretto255_sub(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """a[i] - b[i]: (n, 32), (n, 32) -> (n, 32). A difference that is the identity raises InvalidEncoding."""
+
 def ristretto255_mul_base(scalars: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """scalars[i] * B for the generator B: (n, 32) -> (n, 32)."""
 

@@ -46,6 +46,12 @@ class Group(Protocol):
     def mul_each(self, scalars: Bytes, points: Bytes) -> Bytes:
         """(n, element): point i times scalar i."""
 
+    def add(self, a: Bytes, b: Bytes) -> Bytes:
+        """(n, element): a[i] + b[i]. InvalidEncoding, with its index, also where a sum is the identity."""
+
+    def sub(self, a: Bytes, b: Bytes) -> Bytes:
+        """(n, element): a[i] - b[i]. InvalidEncoding, with its index, also where the two are the same."""
+
     def mul_base(self, scalars: Bytes) -> Bytes:
         """(n, element): the generator times each scalar."""
 

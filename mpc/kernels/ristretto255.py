@@ -68,6 +68,26 @@ def mul_each(scalars: NDArray[np.uint8], points: NDArray[np.uint8]) -> NDArray[n
     return _native.ristretto255_mul_each(scalars, points)
 
 
+def add(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """a[i] + b[i]: (n, 32), (n, 32) -> (n, 32).
+
+    Raises InvalidEncoding as `mul` does, and where a sum is the identity.
+    """
+    n = _check.rows(a, ELEMENT_BYTES, "a")
+    _check.same_count(n, _check.rows(b, ELEMENT_BYTES, "b"), "b")
+    return _native.ristretto255_add(a, b)
+
+
+def sub(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """a[i] - b[i]: (n, 32), (n, 32) -> (n, 32).
+
+    Raises InvalidEncoding as `mul` does, and where the two are the same.
+    """
+    n = _check.rows(a, ELEMENT_BYTES, "a")
+    _check.same_count(n, _check.rows(b, ELEMENT_BYTES, "b"), "b")
+    return _native.ristretto255_sub(a, b)
+
+
 def mul_base(scalars: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """scalars[i] times the generator: (n, 32) -> (n, 32)."""
     _check.rows(scalars, SCALAR_BYTES, "scalars")

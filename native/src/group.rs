@@ -55,6 +55,10 @@ pub trait Group: 'static {
     /// Encodes one element, [`Self::ELEMENT_LENGTH`] bytes.
     fn encode_element(element: &Self::Element, out: &mut [u8]);
 
+    /// `a + b`.
+    fn add(a: &Self::Element, b: &Self::Element) -> Self::Element;
+    /// `-a`.
+    fn negate(a: &Self::Element) -> Self::Element;
     /// `scalar * element`.
     fn mul(scalar: &Self::Scalar, element: &Self::Element) -> Self::Element;
     /// The sum of `scalars[i] * elements[i]`; for public data only.
@@ -136,6 +140,37 @@ pub fn mul_base<G: Group>(scalars: &[u8], out: &mut [u8]) -> Result<(), Error> {
     parallel::fill_rows(out, G::ELEMENT_LENGTH, GROUP, |first, rows| {
         let scalars = decode_scalars::<G>(scalars, first, rows.len() / G::ELEMENT_LENGTH)?;
         G::mul_base_encode(&scalars, rows);
+        Ok(())
+    })
+}
+
+/// `a[i] + b[i]`, all `(n, element)`. A sum that is the identity has no encoding here: an error with its index.
+pub fn add<G: Group>(a: &[u8], b: &[u8], out: &mut [u8]) -> Result<(), Error> {
+    combine::<G>(a, b, out, |element| *element)
+}
+
+/// `a[i] - b[i]`, all `(n, element)`. An error where the two are the same.
+pub fn sub<G: Group>(a: &[u8], b: &[u8], out: &mut [u8]) -> Result<(), Error> {
+    combine::<G>(a, b, out, G::negate)
+}
+
+fn combine<G: Group>(
+    a: &[u8],
+    b: &[u8],
+    out: &mut [u8],
+    map: impl Fn(&G::Element) -> G::Element + Sync,
+) -> Result<(), Error> {
+    parallel::fill_rows(out, G::ELEMENT_LENGTH, GROUP, |first, rows| {
+        let count = rows.len() / G::ELEMENT_LENGTH;
+        let a = Zeroizing::new(decode_elements::<G>(a, first, count)?);
+        let b = Zeroizing::new(decode_elements::<G>(b, first, count)?);
+        for (i, row) in rows.chunks_exact_mut(G::ELEMENT_LENGTH).enumerate() {
+            let sum = Zeroizing::new(G::add(&a[i], &map(&b[i])));
+            if G::is_identity(&sum) {
+                return Err(Error::InvalidElement { index: first + i });
+            }
+            G::encode_element(&sum, row);
+        }
         Ok(())
     })
 }

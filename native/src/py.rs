@@ -287,6 +287,24 @@ fn ristretto255_mul_each<'py>(py: Python<'py>, scalars: Bytes2<'py>, points: Byt
 }
 
 #[pyfunction]
+fn ristretto255_add<'py>(py: Python<'py>, a: Bytes2<'py>, b: Bytes2<'py>) -> Out2<'py> {
+    let width = Ristretto255::ELEMENT_LENGTH;
+    let (a_rows, b_rows) = (rows(&a, width, "a")?, rows(&b, width, "b")?);
+    let n = a.shape()[0];
+    same_count(n, b.shape()[0], "b")?;
+    fill(py, n, width, |out| group::add::<Ristretto255>(a_rows, b_rows, out))
+}
+
+#[pyfunction]
+fn ristretto255_sub<'py>(py: Python<'py>, a: Bytes2<'py>, b: Bytes2<'py>) -> Out2<'py> {
+    let width = Ristretto255::ELEMENT_LENGTH;
+    let (a_rows, b_rows) = (rows(&a, width, "a")?, rows(&b, width, "b")?);
+    let n = a.shape()[0];
+    same_count(n, b.shape()[0], "b")?;
+    fill(py, n, width, |out| group::sub::<Ristretto255>(a_rows, b_rows, out))
+}
+
+#[pyfunction]
 fn ristretto255_mul_base<'py>(py: Python<'py>, scalars: Bytes2<'py>) -> Out2<'py> {
     let data = rows(&scalars, Ristretto255::SCALAR_LENGTH, "scalars")?;
     fill(py, scalars.shape()[0], Ristretto255::ELEMENT_LENGTH, |out| group::mul_base::<Ristretto255>(data, out))
@@ -479,6 +497,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         ristretto255_hash_to_group,
         ristretto255_mul,
         ristretto255_mul_each,
+        ristretto255_add,
+        ristretto255_sub,
         ristretto255_mul_base,
         ristretto255_check,
         ristretto255_scalar_from_uniform,

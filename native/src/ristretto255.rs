@@ -101,6 +101,14 @@ impl Group for Ristretto255 {
         out.copy_from_slice(element.compress().as_bytes());
     }
 
+    fn add(a: &RistrettoPoint, b: &RistrettoPoint) -> RistrettoPoint {
+        a + b
+    }
+
+    fn negate(a: &RistrettoPoint) -> RistrettoPoint {
+        -a
+    }
+
     fn mul(scalar: &Scalar, element: &RistrettoPoint) -> RistrettoPoint {
         scalar * element
     }

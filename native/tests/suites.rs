@@ -102,6 +102,14 @@ impl Group for Squares {
         out[1..].copy_from_slice(&element.to_be_bytes());
     }
 
+    fn add(a: &u64, b: &u64) -> u64 {
+        mul(*a, *b, P)
+    }
+
+    fn negate(a: &u64) -> u64 {
+        pow(*a, Q - 1, P)
+    }
+
     fn mul(scalar: &u64, element: &u64) -> u64 {
         pow(*element, *scalar, P)
     }

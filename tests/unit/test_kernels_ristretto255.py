@@ -60,6 +60,37 @@ def test_bad_encodings_are_refused_and_named(encoding: str) -> None:
         assert caught.value.index == index
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(scalars, scalars), min_size=1, max_size=12))
+def test_sums_and_differences_are_those_of_the_exponents(pairs: list[tuple[int, int]]) -> None:
+    pairs = [(a, b) for a, b in pairs if a != b and a + b != ORDER] or [(1, 2)]
+    a, b = (ristretto255.mul_base(little(*column)) for column in zip(*pairs, strict=True))
+    sums, differences = ([(x + sign * y) % ORDER for x, y in pairs] for sign in (1, -1))
+    assert np.array_equal(ristretto255.add(a, b), ristretto255.mul_base(little(*sums)))
+    assert np.array_equal(ristretto255.sub(a, b), ristretto255.mul_base(little(*differences)))
+
+
+def test_sums_that_are_the_identity_and_bad_operands_are_refused() -> None:
+    points = random_points(40)
+    negative = ristretto255.mul(little(ORDER - 1)[0], points)
+    some = random_points(41)[1:]
+    some[17] = negative[17]
+    with pytest.raises(InvalidEncoding) as caught:
+        ristretto255.add(points, some)
+    assert caught.value.index == 17
+    some[23] = points[23]
+    with pytest.raises(InvalidEncoding) as caught:
+        ristretto255.sub(points, some)
+    assert caught.value.index == 23
+    some[5] = 0
+    for call in (lambda: ristretto255.add(points, some), lambda: ristretto255.sub(some, points)):
+        with pytest.raises(InvalidEncoding) as caught:
+            call()
+        assert caught.value.index == 5
+    with pytest.raises(UsageError, match="one row for each"):
+        ristretto255.add(points, some[1:])
+
+
 def test_the_first_of_several_bad_rows_is_named() -> None:
     points = random_points(3000)
     points[[700, 1900, 2999]] = 0
