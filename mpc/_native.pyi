@@ -142,6 +142,11 @@ def oprf_evaluate(
 
 # Oblivious-transfer extension (ot.rs)
 
+# Permutations: shuffle.rs
+
+def permutation_vartime(key: _Secret, out: NDArray[np.int64]) -> None:
+    """Fills the (n,) array with a uniform permutation of 0 … n-1, determined by the key of 16 or 32 bytes."""
+
 # The curve SM2: sm2.rs
 
 # Symmetric ciphers and hashes: symmetric.rs

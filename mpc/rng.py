@@ -86,6 +86,10 @@ class Rng:
     def permutation(self, n: int) -> NDArray[np.int64]:
         """A uniform permutation of 0 … n-1.
 
-        It is the order of n random 128-bit keys; two are equal with odds below n²/2^129.
+        Drawing it touches memory in an order that depends on it. n is at most what fits into memory, 8 bytes each.
         """
-        return np.lexsort(self.uint64(2, n)).astype(np.int64, copy=False)
+        key = self.uint8(SEED_BYTES)
+        try:
+            return prg.permutation_vartime(key, n)
+        finally:
+            wipe(key)

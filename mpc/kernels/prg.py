@@ -39,3 +39,14 @@ def stream(key: NDArray[np.uint8] | bytes, size: int, *, block: int) -> NDArray[
     out = np.empty(size, dtype=np.uint8)
     fill(key, out, block=block)
     return out
+
+
+def permutation_vartime(key: NDArray[np.uint8] | bytes, n: int) -> NDArray[np.int64]:
+    """A uniform permutation of 0 … n-1 from the key's stream, as (n,) int64: Fisher and Yates, without bias.
+
+    A key serves for this or for a stream, never for both. The order in which memory is touched tells the permutation.
+    """
+    _check.secret(key, KEY_BYTES, "key")
+    out = np.empty(n, dtype=np.int64)
+    _native.permutation_vartime(key, out)
+    return out

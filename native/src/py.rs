@@ -28,6 +28,7 @@ use crate::{Error, ed25519, hash, parallel, prg};
 
 mod okvs;
 mod ot;
+mod shuffle;
 mod sm2;
 mod symmetric;
 mod vole;
@@ -513,7 +514,9 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         oprf_finalize,
         oprf_evaluate,
     );
-    for register in [okvs::register, ot::register, sm2::register, symmetric::register, vole::register] {
+    for register in
+        [okvs::register, ot::register, shuffle::register, sm2::register, symmetric::register, vole::register]
+    {
         register(module)?;
     }
     Ok(())

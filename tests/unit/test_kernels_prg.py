@@ -89,3 +89,27 @@ def test_wipe_overwrites_in_place() -> None:
     secret.setflags(write=False)
     with pytest.raises(TypeError):
         wipe(secret)
+
+
+def another_permutation(key: bytes, n: int) -> list[int]:
+    """Fisher and Yates by the book over the same stream, word by word."""
+    words = iter(np.frombuffer(another(key, 0, 64 * n + 64), dtype="<u8").tolist())
+    places = list(range(n))
+    for i in range(n - 1, 0, -1):
+        while (low := (product := next(words) * (i + 1)) % 2**64) < 2**64 % (i + 1):
+            pass
+        assert low >= 2**64 % (i + 1)
+        j = product >> 64
+        places[i], places[j] = places[j], places[i]
+    return places
+
+
+@settings(max_examples=40, deadline=None)
+@given(key=st.binary(min_size=32, max_size=32), n=st.integers(0, 40) | st.integers(4090, 4110))
+def test_permutations_follow_the_book(key: bytes, n: int) -> None:
+    assert prg.permutation_vartime(key, n).tolist() == another_permutation(key, n)
+
+
+def test_a_permutation_needs_a_key_of_the_right_length() -> None:
+    with pytest.raises(UsageError, match="key is 8 bytes"):
+        prg.permutation_vartime(bytes(8), 3)
