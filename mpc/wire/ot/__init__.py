@@ -1,0 +1,1 @@
+"""Generated from proto/unseen/ot by proto/generate.py."""
