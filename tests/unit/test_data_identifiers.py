@@ -223,10 +223,14 @@ def test_columns_of_pairs_of_texts(pairs: list[tuple[str, str]]) -> None:
 
 
 def test_misuse() -> None:
-    assert set(forms()) == {"resident-id", "text", "pair:resident-id", "pair:text"}
-    assert [key_columns(f) for f in ("text", "pair:text")] == [1, 2]
-    with pytest.raises(UsageError, match="There is no key form 'passport'; choose one of resident-id, text"):
+    plain = ["resident-id", "credit-code", "vin", "phone", "integer", "text", "bytes"]
+    assert list(forms()) == [*plain, *(f"pair:{name}" for name in plain)]
+    assert [key_columns(f) for f in ("text", "pair:text", "text+vin+bytes")] == [1, 2, 3]
+    with pytest.raises(UsageError, match="There is no key form 'passport'; choose one of resident-id, credit-code"):
         canonical("passport", "x")
+    for wrong in ("", "text+", "pair:text+vin", "pair:", "text+pair:text", "pair:pair:text"):
+        with pytest.raises(UsageError, match="There is no key form"):
+            key_columns(wrong)
     with pytest.raises(UsageError, match=r"has 2 column\(s\), 1 given"):
         canonical("pair:text", "x")
     with pytest.raises(UsageError, match="have 1 and 2 rows"):

@@ -1,0 +1,1 @@
+"""Generated from proto/unseen/psi by proto/generate.py."""

@@ -1,0 +1,149 @@
+"""The sets that enter an intersection: from what a caller holds to distinct canonical keys, and back to its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mpc.data import identifiers
+from mpc.errors import UsageError
+from mpc.kernels import hash as hashes
+from mpc.kernels.packing import Packed
+from mpc.rng import Rng
+from mpc.suite import Suite
+from protocols.psi.result import PsiResult
+
+Duplicates = Literal["error", "first", "many"]
+
+Column: TypeAlias = Packed | pa.Array | pa.ChunkedArray | NDArray[np.int64] | Sequence[str | bytes | int]
+"""n keys or parts of keys: Python's str, bytes or int, Arrow text, binary or integers, numpy integers, or packed."""
+
+SALT_BYTES = 32
+_DIGEST = b"unseen psi item v1".ljust(32, b"\x00")  # with the salt one block of every hash, which is hashed only once
+
+
+@dataclass(frozen=True)
+class Items:
+    """Keys, and the rows of the caller's input that they stand for.
+
+    Attributes:
+        keys: n canonical keys. They are distinct, but for the policy "error": what runs on them has digests of them
+            anyhow and calls `require_distinct`.
+        rows: (r,) int64, the rows that are kept, key by key; None where row i has key i.
+        offsets: (n + 1,) int64: key i stands for ``rows[offsets[i]:offsets[i + 1]]``; None where row i has key i.
+    """
+
+    keys: Packed
+    rows: NDArray[np.int64] | None = field(default=None, repr=False)
+    offsets: NDArray[np.int64] | None = field(default=None, repr=False)
+
+    def result(self, matched: NDArray[np.int64] | None, *, peer_size: int, operator: str) -> PsiResult:
+        """The result in terms of the caller's rows, of the matched keys in common order: (k,) int64, or None."""
+        if matched is None:
+            return PsiResult(None, None, peer_size, operator)
+        if self.rows is None or self.offsets is None:
+            return PsiResult(matched, np.arange(len(matched) + 1), peer_size, operator)
+        rows, offsets = _gathered(self.offsets, matched)
+        return PsiResult(self.rows[rows], offsets, peer_size, operator)
+
+
+def collect(items: Column | tuple[Column, ...], *, form: str, duplicates: Duplicates) -> Items:
+    """Bring a caller's input into canonical form.
+
+    Args:
+        items: one column of keys; a tuple of columns for a form with several.
+        form: the form of the keys (``mpc.data.identifiers``). A ``Packed`` counts as canonical already.
+        duplicates: what a key in several rows means. "error": a mistake, which `require_distinct` reports; "first": its
+            first row counts and the others don't; "many": it stands for all its rows.
+
+    Raises:
+        InvalidIdentifier: a row that is not of the form.
+        UsageError: an unknown form or policy, or another number of columns than the form has.
+    """
+    if duplicates not in ("error", "first", "many"):
+        raise UsageError(f"duplicates is 'error', 'first' or 'many', not {duplicates!r}.")
+    if isinstance(items, Packed):
+        identifiers.key_columns(form)
+        keys = items
+    else:
+        keys = identifiers.canonical_columns(form, *(items if isinstance(items, tuple) else (items,)))
+    if duplicates == "error":
+        return Items(keys)
+    # Under a salt of this run alone: nobody can prepare keys that collide.
+    order, starts = _grouped(hashes.batch("sha256", Rng().bytes(64), keys))
+    first = order[starts]  # the order within a group is that of the input
+    by_first = np.argsort(first)
+    if duplicates == "first":
+        rows = first[by_first]
+        return Items(take(keys, rows), rows, np.arange(len(rows) + 1))
+    within, offsets = _gathered(np.append(starts, len(order)), by_first)
+    return Items(take(keys, first[by_first]), order[within], offsets)
+
+
+def digests(keys: Packed, *, suite: Suite, salt: bytes) -> NDArray[np.uint8]:
+    """(n, 32) uint8: H(label ‖ salt ‖ key) in the suite's hash, the label 32 bytes and the salt 32.
+
+    Equal for equal keys and otherwise independent of one another; under a salt that both parties have contributed to,
+    neither can have prepared keys for them.
+    """
+    if len(salt) != SALT_BYTES:
+        raise UsageError(f"The salt has {len(salt)} bytes; give {SALT_BYTES}, as protocols.psi.agreement makes them.")
+    return hashes.batch(suite.digest, _DIGEST + salt, keys)
+
+
+def require_distinct(digests: NDArray[np.uint8]) -> None:
+    """UsageError that names two rows, counted from 1, with the same digest where not all (n, w ≥ 16) are distinct."""
+    heads = np.sort(_words(digests, 0))
+    if not (heads[1:] == heads[:-1]).any():
+        return
+    order, starts = _grouped(digests)
+    sizes = np.diff(np.append(starts, len(order)))
+    again = np.flatnonzero(sizes > 1)
+    if len(again):
+        group = again[np.argmin(order[starts[again] + 1])]  # whose second row comes first
+        first, second = order[starts[group]] + 1, order[starts[group] + 1] + 1
+        raise UsageError(
+            f"Rows {first} and {second} have the same key: drop one, or pass duplicates='first' to let the first stand "
+            "for both, or duplicates='many' to keep all rows of a key."
+        )
+
+
+def tag_bytes(size: int, peer_size: int) -> int:
+    """How wide uniform tags have to be: 40 + log2(size · peer_size) bits, at least 64, in whole bytes.
+
+    Then two different keys share a tag, anywhere in the run, with odds of at most 2^-40.
+    """
+    return max(8, -(-(40 + max(size * peer_size - 1, 0).bit_length()) // 8))
+
+
+def take(keys: Packed, rows: NDArray[np.int64]) -> Packed:
+    """The keys of some rows, in their order: (k,) int64 -> k strings, copied."""
+    at, offsets = _gathered(keys.offsets, rows)
+    return Packed(keys.data[at], offsets)
+
+
+def _gathered(offsets: NDArray[np.int64], which: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of ranges ``offsets[i]:offsets[i + 1]``, those of `which` one after the other: every index, and new offsets."""
+    starts = offsets[which]
+    ends = np.zeros(len(which) + 1, dtype=np.int64)
+    np.cumsum(offsets[which + 1] - starts, out=ends[1:])
+    return np.repeat(starts - ends[:-1], np.diff(ends)) + np.arange(ends[-1]), ends
+
+
+def _grouped(digests: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows with equal first 16 bytes beside each other: (n,) rows, those of a group in order; where groups begin."""
+    high, low = _words(digests, 0), _words(digests, 8)
+    order = np.lexsort((low, high))
+    high, low = high[order], low[order]
+    new = np.ones(len(order), dtype=np.bool_)
+    new[1:] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
+    return order, np.flatnonzero(new)
+
+
+def _words(digests: NDArray[np.uint8], at: int) -> NDArray[np.uint64]:
+    return np.ascontiguousarray(digests[:, at : at + 8]).view("<u8").reshape(-1)

@@ -1,0 +1,86 @@
+"""What a private set intersection gives, and how the receiver tells the sender what matched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpc.channel import Channel
+from mpc.wire.psi.v1 import psi_pb2 as wire
+
+_PIECE_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class PsiResult:
+    """What one party has of an intersection.
+
+    Matched keys come in an order that is the same at both parties and tells nothing else: that of the sender's list
+    under a secret shuffle. So row ``rows[offsets[j]]`` here and there belong to one key, for every j.
+
+    Attributes:
+        rows: (r,) int64, the rows of the caller's own input, from 0, whose keys both parties hold: key by key, the rows
+            of one key in the order of the input. None where this party was not to learn them.
+        offsets: (k + 1,) int64: matched key j has the rows ``rows[offsets[j]:offsets[j + 1]]``, one row each unless
+            duplicates were to be kept ("many"). None where `rows` is.
+        peer_size: how many distinct keys the peer brought.
+        operator: name of the operator that ran, such as ``psi.rr22``.
+    """
+
+    rows: NDArray[np.int64] | None = field(repr=False)
+    offsets: NDArray[np.int64] | None = field(repr=False)
+    peer_size: int
+    operator: str
+
+    @property
+    def matched(self) -> int | None:
+        """How many keys both parties hold; None where this party was not to learn it."""
+        return None if self.offsets is None else len(self.offsets) - 1
+
+
+def matches(
+    channel: Channel, mine: NDArray[np.uint8], theirs: NDArray[np.uint8]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where own tags, (n, w ≥ 8), are among the sender's, (m, w): (k,) rows of both, those of the sender increasing.
+
+    PeerError where one own tag is there twice: an honest sender's items are distinct.
+    """
+    rows, positions = join(mine, theirs)
+    channel.require(len(rows) < 2 or np.bincount(rows).max() == 1, "a tag of its own for every item")
+    return rows, positions
+
+
+def join(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """All pairs of equal rows of (n, w) and (m, w), those of b increasing."""
+    both = np.concatenate((a, b))
+    _, group = np.unique(both.view(f"V{both.shape[1]}").reshape(-1), return_inverse=True)
+    first, second = group[: len(a)], group[len(a) :]
+    order = np.argsort(first, kind="stable")
+    low, high = (np.searchsorted(first[order], second, side=side) for side in ("left", "right"))
+    times = high - low
+    positions = np.repeat(np.arange(len(b)), times)
+    within = np.arange(len(positions)) - np.repeat(np.cumsum(times) - times, times)
+    return order[np.repeat(low, times) + within], positions
+
+
+def send_matches(channel: Channel, positions: NDArray[np.int64], size: int) -> None:
+    """Tell the sender which of the `size` positions of its shuffled list matched: size / 8 bytes."""
+    bits = np.zeros(size, dtype=np.uint8)
+    bits[positions] = 1
+    packed = np.packbits(bits, bitorder="little")
+    for start in range(0, len(packed), _PIECE_BYTES):
+        channel.send(wire.Matches(), packed[start : start + _PIECE_BYTES])
+
+
+def receive_matches(channel: Channel, size: int) -> NDArray[np.int64]:
+    """The positions that `send_matches` sends: (k,) int64, increasing. PeerError where they are not within `size`."""
+    packed = np.empty(-(-size // 8), dtype=np.uint8)
+    for start in range(0, len(packed), _PIECE_BYTES):
+        piece = packed[start : start + _PIECE_BYTES]
+        _, bits = channel.recv(wire.Matches)
+        channel.require(len(bits) == len(piece), "one bit per item of the sender")
+        piece[:] = bits
+    channel.require(size % 8 == 0 or packed[-1] >> (size % 8) == 0, "no bit behind the last item")
+    return np.flatnonzero(np.unpackbits(packed, count=size, bitorder="little"))
