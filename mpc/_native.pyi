@@ -138,7 +138,31 @@ def oprf_evaluate(
 ) -> NDArray[np.uint8]:
     """Evaluate: what a client would get for each of n packed inputs: (n, output)."""
 
-# GF(2^128), key-value stores and joins (okvs.rs)
+# Blocks, GF(2^128), key-value stores and joins (okvs.rs)
+
+def blocks_fixed(x: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """π(x[i]), AES-128 under the fixed public key: (n, 16) -> (n, 16)."""
+
+def blocks_hash(x: NDArray[np.uint8], tweak: int) -> NDArray[np.uint8]:
+    """π(π(x[i]) ⊕ (tweak + i)) ⊕ π(x[i]): (n, 16) -> (n, 16). No tweak may pass 2^64 - 1."""
+
+def gf128_mul(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """a[i] · b[i] in GF(2^128): (n, 16), (n, 16) -> (n, 16)."""
+
+def gf128_scale(delta: _Secret, a: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The products delta · a[i]: 16 bytes, (n, 16) -> (n, 16)."""
+
+def gf128_scale_into(delta: _Secret, a: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
+    """out[i] ⊕= delta · a[i], in place: 16 bytes, (n, 16), (n, 16)."""
+
+def gf128_inner(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Σ a[i] · b[i]: (n, 16), (n, 16) -> (16,)."""
+
+def gf128_polynomial(seed: _Secret, a: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Σ seed^i · a[i], from i = 0: 16 bytes, (n, 16) -> (16,)."""
+
+def gf128_invert(a: _Secret) -> NDArray[np.uint8]:
+    """The inverse, (16,); zero for zero."""
 
 # Oblivious-transfer extension (ot.rs)
 

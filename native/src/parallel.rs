@@ -25,6 +25,9 @@ pub const HASH: Grain = Grain { serial: 2048, chunk: 4096 };
 /// For a stream cipher over rows of 64 KiB: about 10 µs a row. Memory, not the cipher, bounds what more threads give.
 pub const STREAM: Grain = Grain { serial: 16, chunk: 16 };
 
+/// For a few cycles a row of 16 bytes: a cipher call, or a field multiplication.
+pub const BLOCKS: Grain = Grain { serial: 1 << 14, chunk: 1 << 14 };
+
 /// How many threads a large batch uses.
 ///
 /// Errors where `UNSEEN_THREADS` is set to something that is not a whole number from 1 to 1024.

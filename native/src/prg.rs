@@ -7,7 +7,7 @@
 //! takes AES-NI, the ARMv8 extensions or constant-time bit-slicing. `--cfg aes_backend="soft"` forces the last.
 
 #[cfg(all(target_arch = "x86_64", not(aes_backend = "soft")))]
-mod vaes;
+pub(crate) mod vaes;
 
 use aes::cipher::consts::U16;
 use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};

@@ -1,4 +1,5 @@
-//! Counter mode on the vector AES instructions, two blocks to an instruction and sixteen blocks in flight.
+//! AES on the vector instructions, two blocks to an instruction and sixteen blocks in flight: counter mode, and AES-128 as
+//! a permutation of given blocks with the hash made of it (`blocks` says which).
 //!
 //! Why not the `aes` crate here, which has the same instructions: its batches leave the order of the rounds to the
 //! compiler, which runs them pair by pair. That is bound by latency: 4.5 to 8 GB/s with AES-128 on a Zen 3 core,
@@ -8,20 +9,22 @@ use core::arch::x86_64::*;
 
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::blocks::Block;
+
 /// Bytes made at once: eight registers of two blocks.
 const BATCH: usize = 256;
 
 /// Whether the processor has what the code here needs.
-pub(super) fn available() -> bool {
+fn available() -> bool {
     is_x86_feature_detected!("vaes") && is_x86_feature_detected!("aes") && is_x86_feature_detected!("avx2")
 }
 
 /// The round keys, each in both halves of a register: 11 for AES-128, 15 for AES-256. Made only where [`available`].
-pub(super) struct RoundKeys<const ROUNDS: usize>(Zeroizing<[__m256i; ROUNDS]>);
+pub(crate) struct RoundKeys<const ROUNDS: usize>(Zeroizing<[__m256i; ROUNDS]>);
 
 impl RoundKeys<11> {
     /// The key schedule of AES-128, or none where the processor cannot.
-    pub(super) fn new(key: &[u8; 16]) -> Option<Self> {
+    pub(crate) fn new(key: &[u8; 16]) -> Option<Self> {
         // SAFETY: `available` has checked every feature that the function is compiled for.
         available().then(|| Self(Zeroizing::new(unsafe { expand_128(key) })))
     }
@@ -29,7 +32,7 @@ impl RoundKeys<11> {
 
 impl RoundKeys<15> {
     /// The key schedule of AES-256, or none where the processor cannot.
-    pub(super) fn new(key: &[u8; 32]) -> Option<Self> {
+    pub(crate) fn new(key: &[u8; 32]) -> Option<Self> {
         // SAFETY: `available` has checked every feature that the function is compiled for.
         available().then(|| Self(Zeroizing::new(unsafe { expand_256(key) })))
     }
@@ -37,7 +40,7 @@ impl RoundKeys<15> {
 
 impl<const ROUNDS: usize> RoundKeys<ROUNDS> {
     /// Fills `out` with the stream that begins at block `counter`.
-    pub(super) fn fill(&self, mut counter: u128, mut out: &mut [u8]) {
+    pub(crate) fn fill(&self, mut counter: u128, mut out: &mut [u8]) {
         while !out.is_empty() {
             // The vector code counts in the low 64 bits alone, so it is stopped where these would carry.
             let until_carry = (u128::from(u64::MAX) + 1) - (counter & u128::from(u64::MAX));
@@ -48,6 +51,114 @@ impl<const ROUNDS: usize> RoundKeys<ROUNDS> {
             counter = counter.wrapping_add(until_carry);
             out = rest;
         }
+    }
+}
+
+impl RoundKeys<11> {
+    /// Replaces each block by its encryption.
+    pub(crate) fn permute(&self, blocks: &mut [Block]) {
+        // SAFETY: a value of this type exists, so `available` has checked every feature.
+        unsafe { permute(&self.0, blocks) }
+    }
+
+    /// `out[i] = π(π(x[i]) ⊕ (tweak + i)) ⊕ π(x[i])` for as many blocks as both have.
+    pub(crate) fn hash(&self, tweak: u64, x: &[Block], out: &mut [Block]) {
+        // SAFETY: a value of this type exists, so `available` has checked every feature.
+        unsafe { hash(&self.0, tweak, x, out) }
+    }
+}
+
+/// A batch of blocks in registers.
+type State = [__m256i; BATCH / 32];
+
+#[inline]
+#[target_feature(enable = "vaes,aes,avx2")]
+fn load_batch(blocks: &[Block; BATCH / 16]) -> State {
+    let mut state = [_mm256_setzero_si256(); BATCH / 32];
+    for (state, two) in state.iter_mut().zip(blocks.as_chunks::<2>().0) {
+        // SAFETY: `two` is 32 bytes, and the load needs no alignment.
+        *state = unsafe { _mm256_loadu_si256(two.as_ptr().cast()) };
+    }
+    state
+}
+
+#[inline]
+#[target_feature(enable = "vaes,aes,avx2")]
+fn store_batch(state: &State, blocks: &mut [Block; BATCH / 16]) {
+    for (state, two) in state.iter().zip(blocks.as_chunks_mut::<2>().0) {
+        // SAFETY: `two` is 32 bytes, and the store needs no alignment.
+        unsafe { _mm256_storeu_si256(two.as_mut_ptr().cast(), *state) };
+    }
+}
+
+#[inline]
+#[target_feature(enable = "vaes,aes,avx2")]
+fn encrypt_batch(keys: &[__m256i; 11], state: &mut State) {
+    for blocks in state.iter_mut() {
+        *blocks = _mm256_xor_si256(*blocks, keys[0]);
+    }
+    for key in &keys[1..10] {
+        for blocks in state.iter_mut() {
+            *blocks = _mm256_aesenc_epi128(*blocks, *key);
+        }
+    }
+    for blocks in state.iter_mut() {
+        *blocks = _mm256_aesenclast_epi128(*blocks, keys[10]);
+    }
+}
+
+#[target_feature(enable = "vaes,aes,avx2")]
+fn permute(keys: &[__m256i; 11], blocks: &mut [Block]) {
+    let (batches, rest) = blocks.as_chunks_mut::<{ BATCH / 16 }>();
+    for batch in batches {
+        let mut state = load_batch(batch);
+        encrypt_batch(keys, &mut state);
+        store_batch(&state, batch);
+    }
+    if !rest.is_empty() {
+        let mut batch = [[0; 16]; BATCH / 16];
+        batch[..rest.len()].copy_from_slice(rest);
+        let mut state = load_batch(&batch);
+        encrypt_batch(keys, &mut state);
+        store_batch(&state, &mut batch);
+        rest.copy_from_slice(&batch[..rest.len()]);
+        batch.zeroize();
+    }
+}
+
+#[inline]
+#[target_feature(enable = "vaes,aes,avx2")]
+fn hash_batch(keys: &[__m256i; 11], tweak: u64, x: &[Block; BATCH / 16], out: &mut [Block; BATCH / 16]) {
+    let mut inner = load_batch(x);
+    encrypt_batch(keys, &mut inner);
+    let mut tweaks = _mm256_set_epi64x(0, tweak.wrapping_add(1) as i64, 0, tweak as i64);
+    let mut state = inner;
+    for blocks in &mut state {
+        *blocks = _mm256_xor_si256(*blocks, tweaks);
+        tweaks = _mm256_add_epi64(tweaks, _mm256_set_epi64x(0, 2, 0, 2));
+    }
+    encrypt_batch(keys, &mut state);
+    for (blocks, inner) in state.iter_mut().zip(inner) {
+        *blocks = _mm256_xor_si256(*blocks, inner);
+    }
+    store_batch(&state, out);
+}
+
+#[target_feature(enable = "vaes,aes,avx2")]
+fn hash(keys: &[__m256i; 11], mut tweak: u64, x: &[Block], out: &mut [Block]) {
+    let (batches, rest) = x.as_chunks::<{ BATCH / 16 }>();
+    let (out_batches, out_rest) = out.as_chunks_mut::<{ BATCH / 16 }>();
+    for (x, out) in batches.iter().zip(out_batches) {
+        hash_batch(keys, tweak, x, out);
+        tweak = tweak.wrapping_add((BATCH / 16) as u64);
+    }
+    if !rest.is_empty() {
+        let mut batch = [[[0; 16]; BATCH / 16]; 2];
+        batch[0][..rest.len()].copy_from_slice(rest);
+        let [x, hashed] = &mut batch;
+        hash_batch(keys, tweak, x, hashed);
+        out_rest.copy_from_slice(&hashed[..rest.len()]);
+        batch.as_flattened_mut().as_flattened_mut().zeroize();
     }
 }
 

@@ -1,8 +1,120 @@
-//! Bindings of GF(2^128), key-value stores and joins.
+//! Bindings of blocks, GF(2^128), key-value stores and joins.
 
+use numpy::PyUntypedArrayMethods;
 use pyo3::prelude::*;
 
+use super::{Bytes2, Out1, Out2, Secret, bad, fill, fill_one, rows, same_count};
+use crate::blocks::{self, Block};
+use crate::gf128;
+
+const WIDTH: usize = size_of::<Block>();
+
+/// The rows of an array of blocks.
+fn block_rows<'a>(array: &'a Bytes2<'_>, name: &str) -> PyResult<&'a [Block]> {
+    Ok(rows(array, WIDTH, name)?.as_chunks().0)
+}
+
+fn block(secret: &Secret, name: &str) -> PyResult<Block> {
+    Ok(secret.of_length(WIDTH, name)?.try_into().expect("of this length"))
+}
+
+/// A new array of blocks, filled by `work`.
+fn fill_blocks<'py>(py: Python<'py>, n: usize, work: impl FnOnce(&mut [Block]) + Send) -> Out2<'py> {
+    fill(py, n, WIDTH, |out| {
+        work(out.as_chunks_mut().0);
+        Ok(())
+    })
+}
+
+#[pyfunction]
+fn blocks_fixed<'py>(py: Python<'py>, x: Bytes2<'py>) -> Out2<'py> {
+    let x = block_rows(&x, "x")?;
+    fill_blocks(py, x.len(), |out| {
+        out.copy_from_slice(x);
+        blocks::permute(out);
+    })
+}
+
+#[pyfunction]
+fn blocks_hash<'py>(py: Python<'py>, x: Bytes2<'py>, tweak: u64) -> Out2<'py> {
+    let x = block_rows(&x, "x")?;
+    if tweak.checked_add(x.len() as u64).is_none() {
+        return Err(bad("the tweaks must not pass 2^64 - 1"));
+    }
+    fill_blocks(py, x.len(), |out| blocks::hash(tweak, x, out))
+}
+
+#[pyfunction]
+fn gf128_mul<'py>(py: Python<'py>, a: Bytes2<'py>, b: Bytes2<'py>) -> Out2<'py> {
+    let (a, b) = (block_rows(&a, "a")?, block_rows(&b, "b")?);
+    same_count(a.len(), b.len(), "b")?;
+    fill_blocks(py, a.len(), |out| gf128::mul(a, b, out))
+}
+
+#[pyfunction]
+fn gf128_scale<'py>(py: Python<'py>, delta: Secret, a: Bytes2<'py>) -> Out2<'py> {
+    let (delta, a) = (block(&delta, "delta")?, block_rows(&a, "a")?);
+    fill_blocks(py, a.len(), |out| gf128::scale(&delta, a, out))
+}
+
+#[pyfunction]
+fn gf128_scale_into(
+    py: Python<'_>,
+    delta: Secret,
+    a: Bytes2<'_>,
+    mut out: numpy::PyReadwriteArray2<'_, u8>,
+) -> PyResult<()> {
+    let (delta, a) = (block(&delta, "delta")?, block_rows(&a, "a")?);
+    if out.shape() != [a.len(), WIDTH] || !out.is_c_contiguous() {
+        return Err(bad("out must be C-contiguous and have a's shape"));
+    }
+    let out = out.as_slice_mut().map_err(bad)?.as_chunks_mut().0;
+    py.detach(|| gf128::scale_into(&delta, a, out));
+    Ok(())
+}
+
+#[pyfunction]
+fn gf128_inner<'py>(py: Python<'py>, a: Bytes2<'py>, b: Bytes2<'py>) -> Out1<'py> {
+    let (a, b) = (block_rows(&a, "a")?, block_rows(&b, "b")?);
+    same_count(a.len(), b.len(), "b")?;
+    fill_one(py, WIDTH, |out| {
+        out.copy_from_slice(&gf128::inner(a, b));
+        Ok(())
+    })
+}
+
+#[pyfunction]
+fn gf128_polynomial<'py>(py: Python<'py>, seed: Secret, a: Bytes2<'py>) -> Out1<'py> {
+    let (seed, a) = (block(&seed, "seed")?, block_rows(&a, "a")?);
+    fill_one(py, WIDTH, |out| {
+        out.copy_from_slice(&gf128::polynomial(&seed, a));
+        Ok(())
+    })
+}
+
+#[pyfunction]
+fn gf128_invert<'py>(py: Python<'py>, a: Secret) -> Out1<'py> {
+    let a = block(&a, "a")?;
+    fill_one(py, WIDTH, |out| {
+        out.copy_from_slice(&gf128::invert(&a));
+        Ok(())
+    })
+}
+
 /// Adds this family's functions to the module.
-pub(super) fn register(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    macro_rules! add {
+        ($($function:ident),+ $(,)?) => { $(module.add_function(wrap_pyfunction!($function, module)?)?;)+ };
+    }
+    add!(
+        blocks_fixed,
+        blocks_hash,
+        gf128_mul,
+        gf128_scale,
+        gf128_scale_into,
+        gf128_inner,
+        gf128_polynomial,
+        gf128_invert,
+    );
     Ok(())
 }

@@ -1,0 +1,79 @@
+"""Writes the vectors of blocks, GF(2^128) and key-value stores: ``python -m tests.reference.generate_stores``.
+
+Good vectors say what comes out. Vectors under a name that begins with ``bad_`` must be refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+from tests.reference import gf128
+
+FOLDER = Path(__file__).resolve().parent.parent / "vectors"
+
+
+def uniform(label: str, size: int) -> bytes:
+    """Reproducible bytes that look uniform."""
+    return hashlib.shake_256(b"unseen vectors " + label.encode()).digest(size)
+
+
+def reversed_bits(data: bytes) -> bytes:
+    """Every byte with its bits the other way round: GCM's order of coefficients becomes ours."""
+    return bytes(int(f"{byte:08b}"[::-1], 2) for byte in data)
+
+
+def product(name: str, a: bytes, b: bytes) -> dict[str, str]:
+    """One product by the reference."""
+    out = gf128.multiply(int.from_bytes(a, "little"), int.from_bytes(b, "little")).to_bytes(16, "little")
+    return {"from": name, "a": a.hex(), "b": b.hex(), "product": out.hex()}
+
+
+def products() -> list[dict[str, str]]:
+    """A published product, the edges, and some others."""
+    h = reversed_bits(bytes.fromhex("66e94bd4ef8a2c3b884cfa59ca342b2e"))
+    x1 = reversed_bits(bytes.fromhex("0388dace60b6a392f328c2b971b2fe78"))
+    published = product("GCM specification, test case 2, with the bits of each byte reversed", h, x1)
+    if bytes.fromhex(published["product"]) != reversed_bits(bytes.fromhex("5e2ec746917062882c85b0685353deb7")):
+        raise AssertionError("the reference contradicts the GCM specification")
+    edges = [1 << 127, 1 << 64, (1 << 128) - 1, 0]
+    others = [product(f"reference, edge {i}", e.to_bytes(16, "little"), b"\xff" * 16) for i, e in enumerate(edges)]
+    return [published, *others, *(product(f"reference, {i}", *halves(f"product {i}")) for i in range(8))]
+
+
+def halves(label: str) -> tuple[bytes, bytes]:
+    """Two uniform blocks."""
+    both = uniform(label, 32)
+    return both[:16], both[16:]
+
+
+def hashes() -> list[dict[str, str]]:
+    """The permutation and the hash, for batches that end within, at and after a register's."""
+    out = []
+    for n, tweak in ((1, 0), (2, 1), (16, 2**32), (17, 2**63), (33, 2**64 - 34)):
+        x = uniform(f"blocks {n}", 16 * n)
+        rows = [x[i : i + 16] for i in range(0, 16 * n, 16)]
+        hashed = b"".join(gf128.hash_block(row, tweak + i) for i, row in enumerate(rows))
+        out.append(
+            {
+                "from": f"reference, {n} rows",
+                "x": x.hex(),
+                "tweak": str(tweak),
+                "permuted": gf128.fixed(x).hex(),
+                "hashed": hashed.hex(),
+            }
+        )
+    return out
+
+
+def write(name: str, content: dict[str, object]) -> None:
+    """One file of vectors."""
+    content = {"source": "tests/reference/generate_stores.py. Values are hexadecimal.", **content}
+    (FOLDER / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    sys.stderr.write(f"wrote {name}.json\n")
+
+
+if __name__ == "__main__":
+    write("gf128", {"products": products(), "hashes": hashes()})
