@@ -166,7 +166,7 @@ def gf128_invert(a: _Secret) -> NDArray[np.uint8]:
 
 # Oblivious-transfer extension (ot.rs)
 
-# Permutations: shuffle.rs
+# Uniform permutations of a batch (shuffle.rs)
 
 def permutation_vartime(key: _Secret, out: NDArray[np.int64]) -> None:
     """Fills the (n,) array with a uniform permutation of 0 … n-1, determined by the key of 16 or 32 bytes."""
