@@ -146,6 +146,9 @@ def blocks_fixed(x: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def blocks_hash(x: NDArray[np.uint8], tweak: int) -> NDArray[np.uint8]:
     """π(π(x[i]) ⊕ (tweak + i)) ⊕ π(x[i]): (n, 16) -> (n, 16). No tweak may pass 2^64 - 1."""
 
+def blocks_hash_under(tweaks: NDArray[np.uint8], x: NDArray[np.uint8]) -> None:
+    """Replaces x[i] by H(x[i], tweaks[i]): (n, 16), (n, 16)."""
+
 def gf128_mul(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """a[i] · b[i] in GF(2^128): (n, 16), (n, 16) -> (n, 16)."""
 

@@ -34,3 +34,16 @@ def hash(x: NDArray[np.uint8], *, tweak: int) -> NDArray[np.uint8]:  # noqa: A00
     if not 0 <= tweak < (1 << 64) - n:
         raise UsageError("A tweak is outside 0 … 2^64 - 1; count them from 0 in each session.")
     return _native.blocks_hash(x, tweak)
+
+
+def hash_under(tweaks: NDArray[np.uint8], x: NDArray[np.uint8]) -> None:
+    """Replaces each row x[i] by H(x[i], tweaks[i]), in place: (n, 16) tweaks of 128 bits, (n, 16), writable.
+
+    For hashes that two parties make of the same things in different orders, under a name of each thing.
+    """
+    _check.same_count(_check.rows(tweaks, BLOCK_BYTES, "tweaks"), _check.rows(x, BLOCK_BYTES, "x"), "x")
+    if not x.flags.writeable:
+        raise UsageError("x is read-only; give an array that may be changed.")
+    if np.may_share_memory(tweaks, x):
+        raise UsageError("x shares memory with tweaks; give another array.")
+    _native.blocks_hash_under(tweaks, x)

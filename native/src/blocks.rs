@@ -102,6 +102,24 @@ impl Permutation {
             }
         }
     }
+
+    /// Replaces each block `x[i]` by `H(x[i], tweaks[i])`, on the calling thread.
+    pub fn hash_under(&self, tweaks: &[Block], x: &mut [Block]) {
+        debug_assert_eq!(x.len(), tweaks.len());
+        let mut inner = [[0; 16]; STRIPE];
+        for (x, tweaks) in x.chunks_mut(STRIPE).zip(tweaks.chunks(STRIPE)) {
+            self.permute(x);
+            let inner = &mut inner[..x.len()];
+            inner.copy_from_slice(x);
+            for (x, tweak) in x.iter_mut().zip(tweaks) {
+                *x = xor(x, tweak);
+            }
+            self.permute(x);
+            for (x, inner) in x.iter_mut().zip(&*inner) {
+                *x = xor(x, inner);
+            }
+        }
+    }
 }
 
 /// The exclusive or of two blocks.
@@ -133,6 +151,15 @@ pub fn hash(tweak: u64, x: &[Block], out: &mut [Block]) {
     });
 }
 
+/// Replaces each block `x[i]` by `H(x[i], tweaks[i])`, on as many threads as the batch is worth.
+pub fn hash_under(tweaks: &[Block], x: &mut [Block]) {
+    let pi = Permutation::fixed();
+    let Ok(()) = parallel::fill_rows(x, 1, BLOCKS, |first, x| {
+        pi.hash_under(&tweaks[first..first + x.len()], x);
+        Ok::<(), Infallible>(())
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,6 +183,13 @@ mod tests {
             Permutation::fixed().permute(&mut out[0]);
             portable.permute(&mut out[1]);
             assert_eq!(out[0], out[1], "{n}");
+            let tweaks: Vec<Block> = (0..n as u128).map(|i| (i << 70 | i).to_le_bytes()).collect();
+            let mut out = [x.clone(), x.clone()];
+            Permutation::fixed().hash_under(&tweaks, &mut out[0]);
+            portable.hash_under(&tweaks, &mut out[1]);
+            assert_eq!(out[0], out[1], "{n}");
+            let mut out = [x.clone(), x.clone()];
+            Permutation::fixed().permute(&mut out[0]);
             let mut compressed = vec![[0; 16]; n];
             Permutation::fixed().compress(&x, &mut compressed);
             assert!((0..n).all(|i| compressed[i] == xor(&x[i], &out[0][i])));

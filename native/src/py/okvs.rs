@@ -45,6 +45,17 @@ fn blocks_hash<'py>(py: Python<'py>, x: Bytes2<'py>, tweak: u64) -> Out2<'py> {
 }
 
 #[pyfunction]
+fn blocks_hash_under(py: Python<'_>, tweaks: Bytes2<'_>, mut x: numpy::PyReadwriteArray2<'_, u8>) -> PyResult<()> {
+    let tweaks = block_rows(&tweaks, "tweaks")?;
+    if x.shape() != [tweaks.len(), WIDTH] || !x.is_c_contiguous() {
+        return Err(bad("x must be C-contiguous and have the tweaks' shape"));
+    }
+    let x = x.as_slice_mut().map_err(bad)?.as_chunks_mut().0;
+    py.detach(|| blocks::hash_under(tweaks, x));
+    Ok(())
+}
+
+#[pyfunction]
 fn gf128_mul<'py>(py: Python<'py>, a: Bytes2<'py>, b: Bytes2<'py>) -> Out2<'py> {
     let (a, b) = (block_rows(&a, "a")?, block_rows(&b, "b")?);
     same_count(a.len(), b.len(), "b")?;
@@ -109,6 +120,7 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     add!(
         blocks_fixed,
         blocks_hash,
+        blocks_hash_under,
         gf128_mul,
         gf128_scale,
         gf128_scale_into,
