@@ -41,6 +41,7 @@ MAX_KEY_BYTES = 1024
 MAX_RAW_BYTES = (1 << 16) - 1
 """Longest key of the form ``bytes``: the length of a part is written in two bytes."""
 
+_MOST_DIGITS = 1000
 _CHECK_CHARACTER = "its check character does not fit those before it"
 _PAIR = "pair:"
 _AND = "+"
@@ -214,20 +215,21 @@ def _refuse_empty(column: pa.LargeStringArray, form: str, first_row: int) -> Non
 
 def _raw(column: Column, first_row: int) -> Packed:
     def from_python(values: Sequence[str | bytes | int | None]) -> pa.Array:
-        for row, value in enumerate(values, first_row):
-            if not isinstance(value, str | bytes | None):
-                raise UsageError(f"Row {row} holds a {type(value).__name__}: give keys as bytes or str.")
         try:
             return pa.array(values, pa.large_binary())
         except UnicodeEncodeError:
             raise UsageError("A str holds half a surrogate pair, which UTF-8 cannot say: give it as bytes.") from None
+        except pa.ArrowException:
+            for row, value in enumerate(values, first_row):
+                if not isinstance(value, str | bytes | None):
+                    raise UsageError(f"Row {row} holds a {type(value).__name__}: give keys as bytes or str.") from None
+            raise
 
     array = _array(column, from_python)
     if pa.types.is_null(array.type):
         array = array.cast(pa.large_binary())
     if array.null_count:
-        row = first_row + pc.index(pc.is_null(array), pa.scalar(value=True)).as_py()
-        raise InvalidIdentifier("bytes", "it is missing", row)
+        raise InvalidIdentifier("bytes", "it is missing", first_row + pc.index(pc.is_null(array), True).as_py())
     if pa.types.is_integer(array.type):
         raise UsageError("Keys of the form bytes are bytes or text: for numbers take the form integer.")
     keys = pack_arrow(array)
@@ -271,15 +273,16 @@ def _integers(column: pa.LargeStringArray, form: str, first_row: int) -> Packed:
     if keys is not None:  # digits alone, none of them a leading zero: as Arrow writes numbers that are not negative
         used = keys.data[keys.offsets[0] : keys.offsets[-1]]
         if used.min() >= ord("0") and used.max() <= ord("9"):
-            zeros = (keys.data[keys.offsets[:-1]] == ord("0")) & (np.diff(keys.offsets) > 1)
-            if not zeros.any():
+            lengths = np.diff(keys.offsets)
+            zeros = (keys.data[keys.offsets[:-1]] == ord("0")) & (lengths > 1)
+            if not zeros.any() and lengths.max() <= _MOST_DIGITS:
                 return keys
     column = pc.replace_substring_regex(pc.utf8_normalize(column, form="NFKC"), pattern=r"\s+", replacement="")
     _refuse_empty(column, form, first_row)
-    shape = pc.match_substring_regex(column, pattern=r"^[+-]?[0-9]{1,1000}$")
+    shape = pc.match_substring_regex(column, pattern=rf"^[+-]?[0-9]{{1,{_MOST_DIGITS}}}$")
     if not pc.all(shape, min_count=0).as_py():
-        problem = "it holds something else than a sign and at most 1000 digits"
-        raise InvalidIdentifier(form, problem, first_row + pc.index(shape, pa.scalar(value=False)).as_py())
+        problem = f"it holds something else than a sign and at most {_MOST_DIGITS} digits"
+        raise InvalidIdentifier(form, problem, first_row + pc.index(shape, False).as_py())
     column = pc.replace_substring_regex(column, pattern=r"^\+?(-?)0*([0-9]+)$", replacement=r"\1\2")
     return pack_arrow(pc.replace_substring_regex(column, pattern="^-0$", replacement="0"))
 
@@ -319,7 +322,7 @@ def _phones(column: pa.LargeStringArray, form: str, first_row: int) -> Packed:
         if rows is None:
             shape = pc.match_substring_regex(column, pattern=r"^1[3-9][0-9]{9}$")
             problem = "it is not 11 digits from 13 to 19 on, with or without +86 before them"
-            raise InvalidIdentifier(form, problem, first_row + pc.index(shape, pa.scalar(value=False)).as_py())
+            raise InvalidIdentifier(form, problem, first_row + pc.index(shape, False).as_py())
     out = np.empty((len(rows), 14), dtype=np.uint8)
     out[:, :3] = np.frombuffer(b"+86", dtype=np.uint8)
     out[:, 3:] = rows
@@ -353,7 +356,7 @@ def _codes(
             known = "".join(chr(c) for c in np.flatnonzero(values >= 0))
             shape = pc.match_substring_regex(column, pattern=f"^[{known}]*$")
             problem = f"it holds {other}"
-            raise InvalidIdentifier(form, problem, first_row + pc.index(shape, pa.scalar(value=False)).as_py())
+            raise InvalidIdentifier(form, problem, first_row + pc.index(shape, False).as_py())
     return rows
 
 

@@ -222,6 +222,204 @@ def test_columns_of_pairs_of_texts(pairs: list[tuple[str, str]]) -> None:
         assert list(canonical_columns("pair:text", a, b)) == [pair(x.encode(), y.encode()) for x, y in pairs]
 
 
+# Organisations, vehicles, telephones, numbers, bytes ------------------------------------------------------------------
+
+CREDIT = "0123456789ABCDEFGHJKLMNPQRTUWXY"
+VIN_VALUES = dict(
+    zip("0123456789ABCDEFGHJKLMNPRSTUVWXYZ", [*range(10), *range(1, 9), *range(1, 6), 7, 9, *range(2, 10)], strict=True)
+)
+
+
+def credit_check(seventeen: str) -> str:
+    """GB 32100-2015: 31 less the weighted sum modulo 31, of which 31 is written as 0."""
+    return CREDIT[(31 - sum(CREDIT.index(c) * 3**i for i, c in enumerate(seventeen)) % 31) % 31]
+
+
+def vin_check(vin: str) -> str:
+    """GB 16735-2019, annex A: the weights fall from 8 to 2, are 10 and 0 in the middle, and fall from 9 to 2."""
+    weights = [8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2]
+    return "0123456789X"[sum(VIN_VALUES[c] * w for c, w in zip(vin, weights, strict=True)) % 11]
+
+
+@st.composite
+def credit_codes(draw: st.DrawFn) -> str:
+    head = draw(st.text(CREDIT, min_size=2, max_size=2)) + f"{draw(st.integers(0, 999999)):06d}"
+    head += draw(st.text(CREDIT, min_size=9, max_size=9))
+    return head + credit_check(head)
+
+
+@st.composite
+def vins(draw: st.DrawFn) -> str:
+    vin = draw(st.text("".join(VIN_VALUES), min_size=17, max_size=17))
+    return vin[:8] + vin_check(vin) + vin[9:]
+
+
+def test_codes_that_everybody_knows() -> None:
+    # The codes of two large companies, as they print them on their websites; the VIN that the US rule gives as example.
+    for code in ("91440300708461136T", "914403001922038216"):
+        assert canonical("credit-code", code) == code.encode()
+        assert credit_check(code[:17]) == code[17]
+    for vin in ("1M8GDM9AXKP042788", "11111111111111111"):
+        assert canonical("vin", vin) == vin.encode()
+        assert vin_check(vin) == vin[8]
+
+
+@given(st.sampled_from(["credit-code", "vin"]), st.data())
+def test_the_same_code_written_in_other_ways(form: str, data: st.DataObject) -> None:
+    plain = data.draw(credit_codes() if form == "credit-code" else vins())
+    wide = "".join(chr(ord(c) + 0xFEE0) for c in plain)
+    for written in (plain, plain.lower(), wide, f" {plain[:8]}-{plain[8:]}\u3000", f"{plain[:4]} {plain[4:]}".lower()):
+        assert canonical(form, written) == plain.encode()
+
+
+@given(st.sampled_from(["credit-code", "vin"]), st.data())
+def test_one_wrong_character_of_a_code_is_noticed(form: str, data: st.DataObject) -> None:
+    plain = data.draw(credit_codes() if form == "credit-code" else vins())
+    position = data.draw(st.integers(0, len(plain) - 1))
+    other = data.draw(st.sampled_from(CREDIT if form == "credit-code" else "".join(VIN_VALUES)))
+    same = (
+        plain[position] == other
+        if form == "credit-code" or position == 8
+        else VIN_VALUES[plain[position]] == VIN_VALUES[other]
+    )
+    if not same:  # several letters of a VIN share a value, and no check can tell these apart
+        with pytest.raises(InvalidIdentifier):
+            canonical(form, plain[:position] + other + plain[position + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("form", "written", "problem"),
+    [
+        ("credit-code", "91440300708461136", "it has 17 characters where 18 belong"),
+        ("credit-code", "91440300708461136I", "holds something else than digits and letters, or one of I, O, S, V, Z"),
+        ("credit-code", "91440300708461136汉", "holds something else"),
+        ("credit-code", "91440300708461136R", "its check character does not fit those before it"),
+        ("credit-code", "9144030A708461136T", "third to eighth characters, a place, are not digits"),
+        ("credit-code", "-- ", "it is empty"),
+        ("vin", "1M8GDM9AXKP04278", "it has 16 characters where 17 belong"),
+        ("vin", "1M8GDM9AXKPO42788", "holds something else than digits and letters, or one of I, O, Q"),
+        ("vin", "1M8GDM9A1KP042788", "its ninth character, the check digit, does not fit the others"),
+        ("phone", "12800138000", "it is not 11 digits from 13 to 19 on, with or without"),
+        ("phone", "1380013800", "it is not 11 digits"),
+        ("phone", "+1 13800138000", "it is not 11 digits"),
+        ("phone", "8613800138000x", "it is not 11 digits"),
+        ("phone", "010-62770000", "it is not 11 digits"),
+        ("phone", " ", "it is empty"),
+        ("integer", "1.5", "something else than a sign and at most 1000 digits"),
+        ("integer", "--1", "something else than a sign"),
+        ("integer", "1" * 1001, "at most 1000 digits"),
+        ("integer", "", "it is empty"),
+    ],
+)
+def test_what_is_wrong_with_a_code_is_said_and_the_code_is_not(form: str, written: str, problem: str) -> None:
+    with pytest.raises(InvalidIdentifier, match=problem) as caught:
+        canonical(form, written)
+    assert not written.strip() or written not in str(caught.value)
+    good = {"credit-code": "91440300708461136T", "vin": "1M8GDM9AXKP042788", "phone": "13800138000", "integer": "7"}[
+        form
+    ]
+    with pytest.raises(InvalidIdentifier, match=f"row 5 is no {form.replace('-', ' ')}: .*{problem}"):
+        canonical_columns(form, [good, good.lower(), written], first_row=3)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "13800138000",
+        "+8613800138000",
+        "+86 138 0013 8000",
+        "0086-138-0013-8000",
+        "8613800138000",
+        "(+86) 138-0013-8000",
+        "138‑0013–8000",
+        "＋８６ １３８００１３８０００",
+    ],
+)
+def test_one_telephone_written_in_many_ways(written: str) -> None:
+    assert canonical("phone", written) == b"+8613800138000"
+    assert list(canonical_columns("phone", pa.array([13800138000]))) == [b"+8613800138000"]
+
+
+@given(st.lists(st.integers(-(10**20), 10**20) | st.sampled_from([0, -0, 10**400])))
+def test_integers_are_their_digits_whoever_writes_them(values: list[int]) -> None:
+    want = [str(v).encode() for v in values]
+    assert list(canonical_columns("integer", values)) == want
+    assert list(canonical_columns("integer", [f" {'-' * (v < 0)}00{abs(v)}" for v in values])) == want
+    assert list(canonical_columns("integer", [f"{'-' if v < 0 else '+'}{abs(v)}" for v in values])) == want
+    small = np.array([v for v in values if abs(v) < 2**63], dtype=np.int64)
+    for column in (small, pa.array(small), pa.chunked_array([small[:2], small[2:]])):
+        assert list(canonical_columns("integer", column)) == [str(v).encode() for v in small.tolist()]
+
+
+def test_minus_nothing_is_nothing_and_nothing_else_is_a_number() -> None:
+    assert canonical("integer", "-000") == canonical("integer", "0") == canonical("integer", 0) == b"0"
+    for wrong in ([1.5], [True]):
+        with pytest.raises(UsageError, match="Row 1 holds a"):
+            canonical_columns("integer", wrong)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="not double"):
+        canonical_columns("integer", np.array([1.0]))  # type: ignore[arg-type]
+
+
+@given(st.lists(st.binary(max_size=40) | st.just(b"\x00\n" * 5000)))
+def test_bytes_are_left_alone(values: list[bytes]) -> None:
+    for column in (values, pa.array(values, pa.binary()), pa.array(values, pa.large_binary()).dictionary_encode()):
+        assert list(canonical_columns("bytes", column)) == values
+    rows = pa.array([v[:4].ljust(4) for v in values], pa.binary(4))
+    assert list(canonical_columns("bytes", rows)) == [v[:4].ljust(4) for v in values]
+
+
+def test_text_counts_as_its_bytes_and_is_not_normalised() -> None:
+    assert list(canonical_columns("bytes", ["ａ ", b"a", ""])) == ["ａ ".encode(), b"a", b""]
+    assert list(canonical_columns("bytes", pa.array(["ａ", "b"]))) == ["ａ".encode(), b"b"]
+    with pytest.raises(InvalidIdentifier, match="row 2 is no bytes: it is missing"):
+        canonical_columns("bytes", [b"a", None])
+    with pytest.raises(InvalidIdentifier, match="row 1 is no bytes: it is missing"):
+        canonical_columns("bytes", [None])
+    with pytest.raises(InvalidIdentifier, match="row 8 is no bytes: it is longer than 65535 bytes"):
+        canonical_columns("bytes", [bytes(65535), bytes(65536)], first_row=7)
+    with pytest.raises(UsageError, match="Row 2 holds a int: give keys as bytes or str"):
+        canonical_columns("bytes", ["a", 7])
+    with pytest.raises(UsageError, match="half a surrogate pair"):
+        canonical_columns("bytes", ["\ud800"])
+    for numbers in (pa.array([7]), np.array([7])):
+        with pytest.raises(UsageError, match="for numbers take the form integer"):
+            canonical_columns("bytes", numbers)
+    with pytest.raises(UsageError, match="cast it to binary or string first"):
+        canonical_columns("bytes", pa.array([1.5]))
+
+
+@given(st.text(st.characters(max_codepoint=0x2FF), max_size=8), st.text("ab \n~\x7f", max_size=4))
+def test_the_short_way_for_plain_text_gives_what_the_long_one_gives(a: str, b: str) -> None:
+    try:
+        alone = [canonical("text", v) for v in (a, b)]
+    except InvalidIdentifier:
+        return
+    assert list(canonical_columns("text", [a, b])) == alone
+    assert list(canonical_columns("text", [b, a, "ﬁ"])) == [*reversed(alone), b"fi"]  # all of it the long way
+
+
+# Several columns ------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(st.binary(max_size=5), st.binary(max_size=5)), max_size=6))
+def test_several_columns_are_one_key_and_no_two_share_their_bytes(values: list[tuple[bytes, bytes]]) -> None:
+    keys = list(canonical_columns("bytes+bytes", [a for a, _ in values], [b for _, b in values]))
+    assert keys == [len(a).to_bytes(2, "big") + a + len(b).to_bytes(2, "big") + b for a, b in values]
+    assert len(set(keys)) == len(set(values))
+
+
+def test_several_columns_by_example() -> None:
+    assert canonical("phone+text", "138 0013 8000", " Ｌi ") == b"\x00\x0e+8613800138000\x00\x02Li"
+    with pytest.raises(InvalidIdentifier, match="row 2 is no phone"):
+        canonical_columns("text+phone", ["a", "b"], ["13800138000", "1"])
+    with pytest.raises(UsageError, match=r"A key of the form text\+vin has 2 column"):
+        canonical_columns("text+vin", ["a"])
+    with pytest.raises(UsageError, match=r"The columns of a key have \[1, 2, 1\] rows; give equally many"):
+        canonical_columns("text+bytes+text", ["a"], [b"a", b"b"], ["a"])
+    part = pa.array(["x", "ab", "c"]).slice(1)  # whose offsets do not begin at zero
+    assert list(canonical_columns("text+text", part, ["d", "e"])) == [b"\x00\x02ab\x00\x01d", b"\x00\x01c\x00\x01e"]
+
+
 def test_misuse() -> None:
     plain = ["resident-id", "credit-code", "vin", "phone", "integer", "text", "bytes"]
     assert list(forms()) == [*plain, *(f"pair:{name}" for name in plain)]
