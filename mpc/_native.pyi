@@ -31,6 +31,9 @@ class InvalidEncoding(ValueError):
 class InvalidProof(ValueError):
     """A proof does not verify."""
 
+class EncodingFailed(Exception):
+    """The pairs of a key-value store have no encoding under this seed."""
+
 def threads() -> int:
     """Threads used by a large batch: the environment variable UNSEEN_THREADS as it was first read, or all cores."""
 
@@ -166,6 +169,22 @@ def gf128_polynomial(seed: _Secret, a: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def gf128_invert(a: _Secret) -> NDArray[np.uint8]:
     """The inverse, (16,); zero for zero."""
+
+def okvs_shape(n: int) -> tuple[int, int, int, int]:
+    """Bins, keys that a bin may hold, sparse and dense rows of a bin, for n keys, below 2^32."""
+
+def okvs_encode_vartime(
+    keys: NDArray[np.uint8], values: NDArray[np.uint8], seed: _Secret, randomness: _Secret
+) -> NDArray[np.uint8]:
+    """A table of bins · (sparse + dense) rows: (n, 16), (n, 16), 16 bytes, 32 bytes -> (m, 16).
+
+    Raises EncodingFailed, and ValueError where two keys are equal.
+    """
+
+def okvs_decode_into_vartime(
+    keys: NDArray[np.uint8], table: NDArray[np.uint8], n: int, seed: _Secret, out: NDArray[np.uint8]
+) -> None:
+    """out[i] ⊕= Decode(table, keys[i]), in place: (k, 16), (m, 16) for n keys, 16 bytes, (k, 16)."""
 
 # Oblivious-transfer extension (ot.rs)
 

@@ -4,6 +4,6 @@ Misuse, such as a wrong shape, raises `mpc.errors.UsageError`. What may come fro
 below, so that a protocol can turn them into a `PeerError` that names the peer and the step.
 """
 
-from mpc._native import InvalidEncoding, InvalidProof, threads, wipe
+from mpc._native import EncodingFailed, InvalidEncoding, InvalidProof, threads, wipe
 
-__all__ = ["InvalidEncoding", "InvalidProof", "threads", "wipe"]
+__all__ = ["EncodingFailed", "InvalidEncoding", "InvalidProof", "threads", "wipe"]

@@ -33,7 +33,7 @@ pub struct Permutation(Backend);
 enum Backend {
     #[cfg(all(target_arch = "x86_64", not(aes_backend = "soft")))]
     Vaes(vaes::RoundKeys<11>),
-    Portable(Box<Aes128Enc>),
+    Portable(Aes128Enc),
 }
 
 impl Permutation {
@@ -47,7 +47,7 @@ impl Permutation {
     }
 
     fn portable(key: &Block) -> Self {
-        Self(Backend::Portable(Box::new(Aes128Enc::new(key.into()))))
+        Self(Backend::Portable(Aes128Enc::new(key.into())))
     }
 
     /// π, under [`FIXED_KEY`].

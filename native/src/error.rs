@@ -27,6 +27,10 @@ pub enum Error {
     },
     /// The proof does not verify under this public key.
     InvalidProof,
+    /// The equations of a key-value store have no solution under this seed.
+    EncodingFailed,
+    /// Two keys of a key-value store are equal.
+    RepeatedKey,
     /// The caller broke a pre-condition; the text says which.
     Misuse(&'static str),
 }
@@ -43,6 +47,8 @@ impl fmt::Display for Error {
             Error::IdentityInput { index } => write!(f, "input {index} hashes to the identity element"),
             Error::InputTooLong { index } => write!(f, "input {index} is longer than 65535 bytes"),
             Error::InvalidProof => f.write_str("the proof does not verify under this public key"),
+            Error::EncodingFailed => f.write_str("the pairs cannot be encoded under this seed"),
+            Error::RepeatedKey => f.write_str("two keys are equal"),
             Error::Misuse(text) => f.write_str(text),
         }
     }

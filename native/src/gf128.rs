@@ -67,6 +67,11 @@ pub fn polynomial(seed: &Block, a: &[Block]) -> Block {
     dispatch!(polynomial(seed, a))
 }
 
+/// `sums[i] ⊕= Σ_j coefficients[j] · x[i]^(j + 1)`, on the calling thread.
+pub fn add_powers(coefficients: &[Block], x: &[Block], sums: &mut [Block]) {
+    dispatch!(add_powers(coefficients, x, sums))
+}
+
 fn each(out: &mut [Block], work: impl Fn(usize, &mut [Block]) + Sync) {
     let Ok(()) = parallel::fill_rows(out, 1, BLOCKS, |first, out| {
         work(first, out);
@@ -149,6 +154,13 @@ pub(crate) mod portable {
         a.iter().zip(b).fold(0, |sum, (a, b)| sum ^ product(number(a), number(b))).to_le_bytes()
     }
 
+    pub(crate) fn add_powers(coefficients: &[Block], x: &[Block], sums: &mut [Block]) {
+        for (x, sum) in x.iter().zip(sums) {
+            let value = coefficients.iter().rev().fold([0; 16], |value, c| multiply(&crate::blocks::xor(&value, c), x));
+            *sum = crate::blocks::xor(sum, &value);
+        }
+    }
+
     pub(crate) fn polynomial(seed: &Block, a: &[Block]) -> Block {
         let seed = u128::from_le_bytes(*seed);
         a.iter().rev().fold(0, |sum, a| product(sum, seed) ^ u128::from_le_bytes(*a)).to_le_bytes()
@@ -212,6 +224,10 @@ mod tests {
             assert_eq!(out, other);
             assert_eq!(inner(&a, &b), portable::inner(&a, &b));
             assert_eq!(polynomial(&delta, &a), portable::polynomial(&delta, &a));
+            let mut sums = [b.clone(), b.clone()];
+            add_powers(&a[..n.min(5)], &a, &mut sums[0]);
+            portable::add_powers(&a[..n.min(5)], &a, &mut sums[1]);
+            assert_eq!(sums[0], sums[1]);
         }
     }
 

@@ -91,6 +91,17 @@ where
     }
 }
 
+/// Runs `work(i)` for every `i` below `rows`.
+pub fn each<F>(rows: usize, grain: Grain, work: F)
+where
+    F: Fn(usize) + Sync,
+{
+    match if rows > grain.serial { pool() } else { None } {
+        Some(pool) => pool.install(|| (0..rows).into_par_iter().with_max_len(grain.chunk).for_each(&work)),
+        None => (0..rows).for_each(work),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

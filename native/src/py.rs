@@ -12,7 +12,7 @@ use numpy::{
 };
 use pyo3::buffer::PyBuffer;
 use pyo3::create_exception;
-use pyo3::exceptions::{PyMemoryError, PyValueError};
+use pyo3::exceptions::{PyException, PyMemoryError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
@@ -41,6 +41,13 @@ create_exception!(
 );
 create_exception!(mpc.kernels, InvalidProof, PyValueError, "A proof does not verify.");
 
+create_exception!(
+    mpc.kernels,
+    EncodingFailed,
+    PyException,
+    "The pairs have no encoding under this seed, which has odds of 2^-40; take another seed."
+);
+
 type Bytes1<'py> = PyReadonlyArray1<'py, u8>;
 type Bytes2<'py> = PyReadonlyArray2<'py, u8>;
 type Out1<'py> = PyResult<Bound<'py, PyArray1<u8>>>;
@@ -63,6 +70,8 @@ fn raise(py: Python<'_>, error: Error) -> PyErr {
             }
         }
         Error::InvalidProof => InvalidProof::new_err(error.to_string()),
+        Error::EncodingFailed => EncodingFailed::new_err(error.to_string()),
+        Error::RepeatedKey => bad(error),
         Error::Misuse(text) => bad(text),
     }
 }
@@ -485,6 +494,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     parallel::threads().map_err(bad)?;
     module.add("InvalidEncoding", module.py().get_type::<InvalidEncoding>())?;
     module.add("InvalidProof", module.py().get_type::<InvalidProof>())?;
+    module.add("EncodingFailed", module.py().get_type::<EncodingFailed>())?;
     macro_rules! add {
         ($($function:ident),+ $(,)?) => { $(module.add_function(wrap_pyfunction!($function, module)?)?;)+ };
     }

@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from tests.reference import gf128
+from tests.reference import gf128, okvs
 
 FOLDER = Path(__file__).resolve().parent.parent / "vectors"
 
@@ -68,6 +68,53 @@ def hashes() -> list[dict[str, str]]:
     return out
 
 
+def shapes() -> list[dict[str, object]]:
+    """Layouts, for numbers around which something changes and for powers of two."""
+    numbers = [*range(20), 50, 100, 500, 1000, 24_575, 24_576, 100_000, 10**6, 10**7, *(1 << i for i in range(5, 25))]
+    out: list[dict[str, object]] = []
+    for n in sorted(set(numbers)):
+        of = okvs.shape(n)
+        out.append({"n": n, "shape": [of.bins, of.capacity, of.sparse, of.dense]})
+    return out
+
+
+def tables() -> list[dict[str, object]]:
+    """Whole tables with the pairs in them."""
+    out: list[dict[str, object]] = []
+    for n in (0, 1, 2, 5, 17):
+        keys = [uniform(f"okvs key {n} {i}", 16) for i in range(n)]
+        values = [int.from_bytes(uniform(f"okvs value {n} {i}", 16), "little") for i in range(n)]
+        rows = okvs.shape(n).rows
+        free = [int.from_bytes(uniform(f"okvs free {n} {i}", 16), "little") for i in range(rows)]
+        seed = uniform(f"okvs seed {n}", 16)
+        table = okvs.encode(keys, values, seed=seed, free=free)
+        if values != [okvs.decode(table, key, n=n, seed=seed) for key in keys]:
+            raise AssertionError("the reference contradicts itself")
+        out.append(
+            {
+                "n": n,
+                "seed": seed.hex(),
+                "keys": b"".join(keys).hex(),
+                "values": b"".join(v.to_bytes(16, "little") for v in values).hex(),
+                "table": b"".join(v.to_bytes(16, "little") for v in table).hex(),
+            }
+        )
+    return out
+
+
+def bad_pairs() -> list[dict[str, str]]:
+    """A key that comes twice, with equal values and with different ones."""
+    keys = [uniform(f"okvs bad key {i}", 16) for i in range(6)]
+    values = [uniform(f"okvs bad value {i}", 16) for i in range(6)]
+    cases = {
+        "first and last are equal": ([*keys, keys[0]], [*values, uniform("okvs other", 16)]),
+        "also in value": ([*keys, keys[0]], [*values, values[0]]),
+        "two alone": ([keys[0], keys[0]], values[:2]),
+        "all equal": ([keys[0]] * 40, [values[0]] * 40),
+    }
+    return [{"why": why, "keys": b"".join(k).hex(), "values": b"".join(v).hex()} for why, (k, v) in cases.items()]
+
+
 def write(name: str, content: dict[str, object]) -> None:
     """One file of vectors."""
     content = {"source": "tests/reference/generate_stores.py. Values are hexadecimal.", **content}
@@ -77,3 +124,4 @@ def write(name: str, content: dict[str, object]) -> None:
 
 if __name__ == "__main__":
     write("gf128", {"products": products(), "hashes": hashes()})
+    write("okvs", {"shapes": shapes(), "tables": tables(), "bad_pairs": bad_pairs()})

@@ -142,3 +142,15 @@ pub(super) fn polynomial(seed: &Block, a: &[Block]) -> Block {
     store(sum, &mut out);
     out
 }
+
+#[target_feature(enable = "pclmulqdq,sse2")]
+pub(super) fn add_powers(coefficients: &[Block], x: &[Block], sums: &mut [Block]) {
+    for (x, sum) in x.iter().zip(sums) {
+        let x = load(x);
+        let mut value = _mm_setzero_si128();
+        for c in coefficients.iter().rev() {
+            value = product(_mm_xor_si128(value, load(c)), x);
+        }
+        store(_mm_xor_si128(load(sum), value), sum);
+    }
+}

@@ -3,9 +3,10 @@
 use numpy::PyUntypedArrayMethods;
 use pyo3::prelude::*;
 
-use super::{Bytes2, Out1, Out2, Secret, bad, fill, fill_one, rows, same_count};
+use super::{Bytes2, Out1, Out2, Secret, bad, fill, fill_one, raise, rows, same_count};
 use crate::blocks::{self, Block};
 use crate::gf128;
+use crate::okvs::{self, Shape};
 
 const WIDTH: usize = size_of::<Block>();
 
@@ -112,6 +113,56 @@ fn gf128_invert<'py>(py: Python<'py>, a: Secret) -> Out1<'py> {
     })
 }
 
+fn shape(n: usize) -> PyResult<Shape> {
+    if u32::try_from(n).is_err() {
+        return Err(bad("n must be below 2^32"));
+    }
+    Ok(Shape::new(n))
+}
+
+#[pyfunction]
+fn okvs_shape(n: usize) -> PyResult<(usize, usize, usize, usize)> {
+    let Shape { bins, capacity, sparse, dense } = shape(n)?;
+    Ok((bins, capacity, sparse, dense))
+}
+
+#[pyfunction]
+fn okvs_encode_vartime<'py>(
+    py: Python<'py>,
+    keys: Bytes2<'py>,
+    values: Bytes2<'py>,
+    seed: Secret,
+    randomness: Secret,
+) -> Out2<'py> {
+    let (keys, values) = (block_rows(&keys, "keys")?, block_rows(&values, "values")?);
+    same_count(keys.len(), values.len(), "values")?;
+    let seed = block(&seed, "seed")?;
+    let randomness: &[u8; 32] = randomness.of_length(32, "randomness")?.try_into().expect("of this length");
+    let shape = shape(keys.len())?;
+    fill(py, shape.rows(), WIDTH, |out| {
+        okvs::encode_vartime(&shape, keys, values, &seed, randomness, out.as_chunks_mut().0)
+    })
+}
+
+#[pyfunction]
+fn okvs_decode_into_vartime(
+    py: Python<'_>,
+    keys: Bytes2<'_>,
+    table: Bytes2<'_>,
+    n: usize,
+    seed: Secret,
+    mut out: numpy::PyReadwriteArray2<'_, u8>,
+) -> PyResult<()> {
+    let (keys, table, seed) = (block_rows(&keys, "keys")?, block_rows(&table, "table")?, block(&seed, "seed")?);
+    let shape = shape(n)?;
+    same_count(shape.rows(), table.len(), "table")?;
+    if out.shape() != [keys.len(), WIDTH] || !out.is_c_contiguous() {
+        return Err(bad("out must be C-contiguous and have one block for each key"));
+    }
+    let out = out.as_slice_mut().map_err(bad)?.as_chunks_mut().0;
+    py.detach(|| okvs::decode_into_vartime(&shape, keys, table, &seed, out)).map_err(|error| raise(py, error))
+}
+
 /// Adds this family's functions to the module.
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     macro_rules! add {
@@ -127,6 +178,9 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         gf128_inner,
         gf128_polynomial,
         gf128_invert,
+        okvs_shape,
+        okvs_encode_vartime,
+        okvs_decode_into_vartime,
     );
     Ok(())
 }
