@@ -8,11 +8,13 @@ home/
   run/                        locks and Unix sockets; empty while nothing runs
   cache/tables/               masked tables that this party has fetched, by hash
   receipts/                   receipts of the answers that this party got
+  results/<job>/              what this party got of a job, with its report; ``<job>.part`` while it is being written
   state/
     ledger.db                 burnt nonces and the audit log
     storage.key               what keys at rest are sealed under
     manifests/<product>/      every manifest that this node signed: no secret, and worth a backup
     products/<product>/       the epochs of one product (`unseen.node.epochs`)
+    jobs/<job>/               a running job's own directory: its record, its checkpoints
 """
 
 from __future__ import annotations
@@ -78,6 +80,23 @@ class Home:
     def receipts(self) -> Path:
         """Receipts got."""
         return self.root / "receipts"
+
+    @property
+    def results(self) -> Path:
+        """What this party got of jobs."""
+        return self.root / "results"
+
+    def result(self, job: str) -> Path:
+        """What this party got of one job; there as soon as it is complete."""
+        return self.results / job
+
+    def unfinished_result(self, job: str) -> Path:
+        """Where a job's result is before it is complete."""
+        return self.results / f"{job}.part"
+
+    def job(self, job: str) -> Path:
+        """A running job's own directory."""
+        return self.state / "jobs" / job
 
     @property
     def state(self) -> Path:

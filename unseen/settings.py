@@ -80,22 +80,42 @@ def load(path: Path, model: type[Model]) -> Model:
     Raises:
         UsageError: naming the file, the place in it, and what to write instead; all mistakes at once.
     """
+    return validate(read_toml(path), model, place=str(path))
+
+
+def read_toml(path: Path) -> dict[str, object]:
+    """The content of the TOML file `path`. Raises UsageError that names the file and the line at fault."""
     try:
-        raw = tomllib.loads(files.read(path, what="a settings file", limit=1 << 20).decode("utf-8-sig"))
+        return tomllib.loads(files.read(path, what="a settings file", limit=1 << 20).decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise UsageError(f"{path} is not UTF-8 text. Save it as UTF-8.") from None
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is not TOML: {error}. Correct that place.") from None
+
+
+def validate(raw: object, model: type[Model], *, place: str, within: str = "") -> Model:
+    """`raw` as a `model`.
+
+    Args:
+        raw: tables and values, as TOML or JSON has them.
+        model: what it has to be.
+        place: where it comes from, for the error.
+        within: the table of that place that `raw` is; empty for the whole.
+
+    Raises:
+        UsageError: all mistakes at once, each with what to write instead.
+    """
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        places = [_explain(model, dict(item)) for item in error.errors(include_url=False, include_input=False)]
-        raise UsageError(f"{path}: " + "; ".join(places) + ".") from None
+        items = error.errors(include_url=False, include_input=False)
+        faults = [_explain(model, dict(item), within=(within,) if within else ()) for item in items]
+        raise UsageError(f"{place}: " + "; ".join(faults) + ".") from None
 
 
-def _explain(model: type[BaseModel], item: dict[str, object]) -> str:
+def _explain(model: type[BaseModel], item: dict[str, object], *, within: tuple[str, ...]) -> str:
     loc = item["loc"]
-    parts = loc if isinstance(loc, tuple) else ()
+    parts = (*within, *loc) if isinstance(loc, tuple) else within
     place = ".".join(f"[{part + 1}]" if isinstance(part, int) else str(part) for part in parts).replace(".[", "[")
     if item["type"] == "extra_forbidden":
         close = difflib.get_close_matches(str(parts[-1]), _field_names(model), n=1)

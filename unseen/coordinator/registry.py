@@ -42,8 +42,8 @@ from unseen.governance.documents import Signed
 SCHEMA = 1
 """Version of the tables below."""
 
+_schema = Table("schema", MetaData(), Column("version", Integer, primary_key=True))
 _metadata = MetaData()
-_schema = Table("schema", _metadata, Column("version", Integer, primary_key=True))
 _parties = Table(
     "parties",
     _metadata,
@@ -253,6 +253,20 @@ def open_registry(place: Path | str) -> Registry:
     Raises:
         UsageError: the database was made by another version of this library.
     """
+    return Registry(open_database(place, _metadata, schema=SCHEMA))
+
+
+def open_database(place: Path | str, tables: MetaData, *, schema: int) -> Engine:
+    """Open a database, making its tables on first use.
+
+    Args:
+        place: path of an SQLite file, or a database URL that SQLAlchemy understands.
+        tables: the tables of the database, but for the one that says of which version they are.
+        schema: their version.
+
+    Raises:
+        UsageError: the database was made by another version of this library.
+    """
     if isinstance(place, Path):
         engine = create_engine(f"sqlite:///{place}", connect_args={"timeout": 10.0})
         event.listen(engine, "connect", _prepare_sqlite)
@@ -260,14 +274,15 @@ def open_registry(place: Path | str) -> Registry:
         engine = create_engine(place)
     with engine.begin() as connection:
         if not inspect(connection).has_table(_schema.name):
-            _metadata.create_all(connection)
-            connection.execute(insert(_schema), {"version": SCHEMA})
+            _schema.create(connection)
+            tables.create_all(connection)
+            connection.execute(insert(_schema), {"version": schema})
         versions: Sequence[int] = connection.execute(select(_schema.c.version)).scalars().all()
-    if list(versions) != [SCHEMA]:
+    if list(versions) != [schema]:
         raise UsageError(
-            f"the registry has schema {list(versions)}, this library writes {SCHEMA}. Use the matching version."
+            f"the database has schema {list(versions)}, this library writes {schema}. Use the matching version."
         )
-    return Registry(engine)
+    return engine
 
 
 def _prepare_sqlite(connection: object, _: object) -> None:

@@ -10,13 +10,15 @@ from mpc.errors import UsageError
 from mpc.wire.coordinator.v1 import coordinator_pb2 as wire
 from unseen import process, rpc, server, services
 from unseen.coordinator import settings
+from unseen.coordinator.jobs import Board
 from unseen.coordinator.registry import Contradiction, Party, ProductState, Registry, now_ms, open_registry
 from unseen.coordinator.settings import CoordinatorSettings
-from unseen.governance import documents, files
+from unseen.governance import documents, files, grant
 from unseen.governance.documents import Signed
 from unseen.governance.manifest import Manifest
 from unseen.governance.trust import Trust, load_root, parse_crl
 from unseen.home import Home, exclusive, prepare
+from unseen.jobs import operators
 from unseen.rpc import Caller, bound
 from unseen.settings import check_address
 
@@ -28,18 +30,20 @@ _log = logging.getLogger(__name__)
 
 
 class Coordinator:
-    """The methods of the service, over a registry."""
+    """The methods of the service, over a registry and a board of jobs."""
 
-    def __init__(self, registry: Registry, *, trust: Trust, root: bytes, crl: Path, heartbeat_s: int) -> None:
+    def __init__(self, registry: Registry, board: Board, *, trust: Trust, root: bytes, crl: Path, heartbeat_s: int) -> None:
         """
         Args:
             registry: what is known.
+            board: the jobs.
             trust: checks the signers of manifests.
             root: the CA's root, PEM.
             crl: path of the CA's revocation list.
             heartbeat_s: how often nodes shall announce themselves, seconds.
         """
         self._registry = registry
+        self._board = board
         self._trust = trust
         self._root = load_root(root)
         self._crl = crl
@@ -110,6 +114,40 @@ class Coordinator:
         """Everything that was kept as evidence. Anybody may see it: it convinces by its signatures."""
         return wire.Evidence(contradictions=[_contradiction(found) for found in self._registry.contradictions()])
 
+    # Jobs -----------------------------------------------------------------------------------------------------------
+
+    def submit_job(self, request: wire.JobSubmission, caller: Caller) -> wire.JobState:
+        """Put a job on the board, if the grant is genuine and for this. Whether it runs, the parties' nodes decide."""
+        job = operators.parse(request.job)
+        if len(request.grant) > grant.GRANT_BYTES:
+            raise UsageError(f"a grant has at most {grant.GRANT_BYTES} bytes.")
+        grant.check(documents.from_json(request.grant), job.asked_by(caller.name), trust=self._trust)
+        known = {party.name for party in self._registry.parties()}
+        if absent := sorted(set(job.head.parties) - known):
+            raise UsageError(f"{absent[0]} has no node that announced itself here. Start it, with this coordinator.")
+        made = self._board.submit(request.job, request.grant, requester=caller.name, parties=job.head.parties)
+        _log.info("job %s: %s for %s by %s", made.id, job.head.operator, job.head.scenario, caller.name)
+        return made
+
+    def get_job(self, request: wire.JobRequest, caller: Caller) -> wire.JobState:
+        """How a job is."""
+        return self._board.get(request.id, who=caller.name)
+
+    def cancel_job(self, request: wire.JobRequest, caller: Caller) -> wire.JobState:
+        """End a job."""
+        return self._board.cancel(request.id, who=caller.name)
+
+    def list_jobs(self, request: wire.ListJobsRequest, caller: Caller) -> wire.Jobs:
+        """The caller's jobs."""
+        return wire.Jobs(jobs=self._board.list(who=caller.name, limit=request.limit))
+
+    def sync_jobs(self, request: wire.JobNews, caller: Caller) -> wire.JobOrders:
+        """A node's jobs: how they are, and what is wanted."""
+        return self._board.sync(request.jobs, party=caller.name, address=self._address)
+
+    def _address(self, name: str) -> str:
+        return next((party.address for party in self._registry.parties() if party.name == name), "")
+
     def _read_crl(self) -> tuple[bytes, int]:
         pem = files.read(self._crl, what="the CA's revocation list")
         return pem, parse_crl(pem, root=self._root).number
@@ -160,7 +198,15 @@ def serve(home: Home, *, ready: Callable[[str, str], None]) -> None:
         crl = settings.crl_path(home, values)
         trust = Trust(identity.get().root, crl)
         registry = open_registry(home.state / "coordinator.db")
-        service = Coordinator(registry, trust=trust, root=identity.get().root, crl=crl, heartbeat_s=values.heartbeat)
+        board = Board(home.state / "jobs.db", lost_after_ms=MISSED_HEARTBEATS * 1000 * values.heartbeat)
+        service = Coordinator(
+            registry,
+            board,
+            trust=trust,
+            root=identity.get().root,
+            crl=crl,
+            heartbeat_s=values.heartbeat,
+        )
         grpc_server = server.make_server(trust=trust, threads=THREADS)
         rpc.add_methods(
             grpc_server,
@@ -170,6 +216,11 @@ def serve(home: Home, *, ready: Callable[[str, str], None]) -> None:
                 bound(services.GET_CRL, service.get_crl),
                 bound(services.SHOW_MANIFEST, service.show_manifest),
                 bound(services.LIST_EVIDENCE, service.list_evidence),
+                bound(services.SUBMIT_JOB, service.submit_job),
+                bound(services.GET_JOB, service.get_job),
+                bound(services.CANCEL_JOB, service.cancel_job),
+                bound(services.LIST_JOBS, service.list_jobs),
+                bound(services.SYNC_JOBS, service.sync_jobs),
             ],
             identify=rpc.by_certificate(lambda: trust),
         )
@@ -186,3 +237,4 @@ def serve(home: Home, *, ready: Callable[[str, str], None]) -> None:
         states.enter_graceful_shutdown()
         grpc_server.stop(server.DRAIN_S).wait()
         registry.close()
+        board.close()

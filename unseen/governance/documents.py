@@ -1,7 +1,7 @@
 r"""Signed documents: what is signed, by whom, and how anyone can check it offline.
 
-A document is a frozen pydantic model whose fields are strings, integers, booleans, null and lists of strings. Its bytes
-are the JSON of RFC 8785 (one byte string for one content), and the signature covers ``b"unseen document\x00"`` followed
+A document is a frozen pydantic model whose fields are strings, integers, booleans, null, and lists of strings or of
+models of the same kind. Its bytes are the JSON of RFC 8785 (one byte string for one content), and the signature covers ``b"unseen document\x00"`` followed
 by these bytes, so that it can never be mistaken for a signature over anything else. Whoever receives a document
 verifies the bytes as they came, and refuses bytes that are not the canonical form of what they say.
 
@@ -121,13 +121,13 @@ Element: TypeAlias = Annotated[str, StringConstraints(pattern=f"^({_32_BYTES}|{_
 # Canonical bytes ----------------------------------------------------------------------------------------------------
 
 _encoder = json.JSONEncoder(
-    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False, default=vars
 )
 
 
 def canonical(fields: Mapping[str, object]) -> bytes:
-    """RFC 8785 bytes of a mapping with ASCII names whose values are strings, integers below 2^53, booleans, null or
-    lists of these.
+    """RFC 8785 bytes of a mapping with ASCII names whose values are strings, integers below 2^53, booleans, null,
+    models of such fields, or lists of these.
 
     On these values Python's own encoder agrees with RFC 8785 byte by byte, which a property test holds against
     `rfc8785`, and is eight times as fast; consents and audit entries are encoded thousands of times a second. Raises

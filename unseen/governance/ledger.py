@@ -110,16 +110,19 @@ _calls = Table(
     Column("count", BigInteger, nullable=False),
 )
 
-Kind: TypeAlias = Literal["genesis", "evaluation", "refusal", "epoch", "start", "policy"]
+Kind: TypeAlias = Literal["genesis", "evaluation", "refusal", "epoch", "start", "policy", "job"]
 Status: TypeAlias = Literal["fresh", "repeat", "reused", "expired", "over-quota", "noted"]
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """A limit that the ledger counts: at most `limit` billed evaluations under the rule named `rule` per UTC day."""
+    """A limit that the ledger counts: at most `limit` billed evaluations under the rule named `rule` per UTC day; or,
+    with `ever`, at most `limit` uses at all.
+    """
 
     rule: str
     limit: int
+    ever: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +144,33 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
+class JobFacts:
+    """What the log says of a job, beside what a `Note` says of everything.
+
+    Attributes:
+        job: its identifier.
+        grant: SHA-256 of the grant, 32 bytes.
+        peers: the other parties.
+        data_set, columns: what it may read here.
+        rows: rows read; None where it did not come to that.
+        result_rows: rows of the result that this party got; None where it got none.
+        bytes_sent, bytes_received: what its messages came to.
+    """
+
+    job: str
+    grant: bytes
+    peers: tuple[str, ...]
+    data_set: str
+    columns: tuple[str, ...]
+    rows: int | None = None
+    result_rows: int | None = None
+    bytes_sent: int = 0
+    bytes_received: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
-    """Something else that belongs into the log: a refusal, a new epoch, a start, a change of policy.
+    """Something else that belongs into the log: a refusal, a new epoch, a start, a change of policy, a job.
 
     Attributes:
         result: a code such as ``consent-expired`` or ``ok``. Never an identifier or an answer.
@@ -150,9 +178,11 @@ class Note:
         input, output: SHA-256 of what came in and what was made of it, such as a blinded element or a manifest; 32
         bytes each.
         count: how many elements it stands for; their blinded elements are hashed one after the other into `input`.
+        job: what concerns a job alone.
+        quota: the limit that this counts against; a note that would exceed it is written as the refusal of it.
     """
 
-    kind: Literal["refusal", "epoch", "start", "policy"]
+    kind: Literal["refusal", "epoch", "start", "policy", "job"]
     result: str
     requester: str | None = None
     scenario: str | None = None
@@ -166,6 +196,8 @@ class Note:
     input: bytes | None = None
     output: bytes | None = None
     count: int = 1
+    job: JobFacts | None = None
+    quota: Quota | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,8 +375,9 @@ class Ledger:
                     nonces.extend(_burn(item, burnt))
                 fields = _evaluation_fields(item, status)
             else:
-                status = "noted"
-                fields = _note_fields(item)
+                within = item.quota is None or calls.take(item.quota)
+                status = "noted" if within else "over-quota"
+                fields = _note_fields(item) | ({} if within else {"kind": "refusal", "result": _RESULTS[status]})
             fields["seq"], fields["time"], fields["node"] = seq, stamp, self._node
             entry = canonical(fields)
             head = hashlib.sha256(head + entry).digest()
@@ -412,34 +445,39 @@ def _head(connection: Connection) -> tuple[int, bytes]:
     return row.seq, bytes(row.hash)
 
 
+_EVER = "ever"
+"""Stands for the day in the count of a limit that is not per day."""
+
+
 class _Calls:
     """The day's billed calls per rule, inside one transaction."""
 
     def __init__(self, connection: Connection, *, day: str) -> None:
         self._connection = connection
         self._day = day
-        self._before: dict[str, int | None] = {}  # None: no row yet
-        self._taken: dict[str, int] = {}
+        self._before: dict[tuple[str, str], int | None] = {}  # by rule and day; None: no row yet
+        self._taken: dict[tuple[str, str], int] = {}
 
     def take(self, quota: Quota) -> bool:
-        if quota.rule not in self._before:
-            self._before[quota.rule] = self._connection.execute(
-                select(_calls.c.count).where(_calls.c.rule == quota.rule, _calls.c.day == self._day)
+        key = quota.rule, _EVER if quota.ever else self._day
+        if key not in self._before:
+            self._before[key] = self._connection.execute(
+                select(_calls.c.count).where(_calls.c.rule == key[0], _calls.c.day == key[1])
             ).scalar()
-        taken = self._taken.get(quota.rule, 0)
-        if (self._before[quota.rule] or 0) + taken >= quota.limit:
+        taken = self._taken.get(key, 0)
+        if (self._before[key] or 0) + taken >= quota.limit:
             return False
-        self._taken[quota.rule] = taken + 1
+        self._taken[key] = taken + 1
         return True
 
     def save(self, connection: Connection) -> None:
-        for rule, taken in self._taken.items():
-            before = self._before[rule]
+        for (rule, day), taken in self._taken.items():
+            before = self._before[rule, day]
             if before is None:
-                connection.execute(insert(_calls), {"rule": rule, "day": self._day, "count": taken})
+                connection.execute(insert(_calls), {"rule": rule, "day": day, "count": taken})
             else:
                 connection.execute(
-                    update(_calls).where(_calls.c.rule == rule, _calls.c.day == self._day).values(count=before + taken)
+                    update(_calls).where(_calls.c.rule == rule, _calls.c.day == day).values(count=before + taken)
                 )
 
 
@@ -477,8 +515,10 @@ _RESULTS: Mapping[Status, str] = {
 
 
 def _note_fields(note: Note) -> dict[str, object]:
-    several: dict[str, object] = {"count": note.count} if note.count > 1 else {}
-    return several | {
+    more: dict[str, object] = {"count": note.count} if note.count > 1 else {}
+    if note.job is not None:
+        more |= _job_fields(note.job)
+    return more | {
         "kind": note.kind,
         "requester": note.requester,
         "scenario": note.scenario,
@@ -493,6 +533,20 @@ def _note_fields(note: Note) -> dict[str, object]:
         "output": to_base64(note.output) if note.output is not None else None,
         "billed": False,
         "result": note.result,
+    }
+
+
+def _job_fields(job: JobFacts) -> dict[str, object]:
+    return {
+        "job": job.job,
+        "grant": to_base64(job.grant),
+        "peers": job.peers,
+        "data_set": job.data_set,
+        "columns": job.columns,
+        "rows": job.rows,
+        "result_rows": job.result_rows,
+        "bytes_sent": job.bytes_sent,
+        "bytes_received": job.bytes_received,
     }
 
 

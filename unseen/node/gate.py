@@ -1,5 +1,5 @@
-"""Who may use what: the node's policy as it is at this moment, applied to one product. Whatever goes wrong here means
-no.
+"""Who may use what: the node's policy as it is at this moment, applied to one product or one job. Whatever goes wrong
+here means no.
 
 The node's front door and each product's process apply the same function: the door so that nobody gets in without a
 rule, the process since a rule can end while a session is open.
@@ -12,11 +12,15 @@ import re
 from dataclasses import dataclass
 
 from mpc.errors import PolicyError, UsageError
-from unseen.governance import policy
+from unseen.governance import grant, policy
+from unseen.governance.documents import Signed
+from unseen.governance.grant import Grant
 from unseen.governance.policy import NOTHING, Policy, Rule
+from unseen.governance.trust import Trust
 from unseen.home import Home
+from unseen.jobs.spec import Job
 from unseen.names import LABEL
-from unseen.node.settings import Product
+from unseen.node.settings import JobData, NodeSettings, Product
 from unseen.watch import Watched
 
 _NAME = re.compile(LABEL)
@@ -27,6 +31,15 @@ _log = logging.getLogger(__name__)
 class _Read:
     policy: Policy
     problem: str
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What a job may do at this node: under which grant, and with which data."""
+
+    grant: Grant
+    data: JobData
+    columns: tuple[str, ...]
 
 
 class Gate:
@@ -76,6 +89,52 @@ class Gate:
             )
         except PolicyError:
             return {}
+
+    def decide_job(
+        self, job: Job, signed: Signed, *, requester: str, me: str, trust: Trust, settings: NodeSettings
+    ) -> Allowed:
+        """Whether this node takes part in a job: the grant, the node's data sets and its policy must all name it.
+
+        Asked when the job comes, before a stream to or from another party is forwarded, and by the worker before it
+        opens the data.
+
+        Args:
+            job: what is to be run.
+            signed: the grant that came with it.
+            requester: who asked for it.
+            me: this node's party.
+            trust: checks the grant's signer.
+            settings: the node's settings, whose data sets these are.
+
+        Raises:
+            PolicyError: ``grant-…`` and what `documents.verify` raises; ``data-set-unknown``, ``column-unknown``;
+                ``policy-denied``, whose text is for the owner's log and not for others (`for_peer`).
+        """
+        found = grant.check(signed, job.asked_by(requester), trust=trust)
+        mine = job.part_of(me)
+        data = settings.find_data_set(mine.data_set)
+        if data is None:
+            raise PolicyError(
+                f"{me} has no data set {mine.data_set} for jobs",
+                code="data-set-unknown",
+                remedy="Its owner names those that there are, as [[data_set]] in node.toml.",
+            )
+        if missing := sorted(set(mine.all_columns) - set(data.columns)):
+            raise PolicyError(
+                f"{me}'s data set {data.name} gives jobs no column {missing[0][:80]!r}",
+                code="column-unknown",
+                remedy="Its owner names those that it gives, as columns of the [[data_set]] in node.toml.",
+            )
+        policy.decide_job(
+            self.policy,
+            requester=requester,
+            operator=job.head.operator,
+            data_set=data.name,
+            columns=mine.all_columns,
+            scenario=job.head.scenario,
+            authority=found.issuer,
+        )
+        return Allowed(found, data, mine.all_columns)
 
     def _read(self) -> _Read:
         try:

@@ -57,6 +57,65 @@ class Built(BaseModel):
     """Why there is no table, in words for people; holds no identifier and no value of the data set."""
 
 
+class Assignment(BaseModel):
+    """A job for a worker process: the first line, and but for its end the only one, that it is told."""
+
+    model_config = LINE
+
+    id: str
+    requester: str
+    job: str
+    """In canonical JSON."""
+    grant: str
+    """The signed grant in JSON."""
+    workdir: str
+    result: str
+    """The directory in which to write the result."""
+    checkpoint_key: Annotated[str, Field(repr=False)]
+    """32 bytes in base64url."""
+
+
+class Moved(BaseModel):
+    """How far a worker is. With `listening`, the other parties' streams may come."""
+
+    model_config = LINE
+
+    kind: Literal["moved"] = "moved"
+    listening: bool = False
+    stage: str = ""
+    done: Annotated[int, Field(ge=0)] = 0
+    total: Annotated[int, Field(ge=0)] = 0
+
+
+class Ended(BaseModel):
+    """How a worker's job ended: its last line."""
+
+    model_config = LINE
+
+    kind: Literal["ended"] = "ended"
+    code: str = ""
+    """Why it failed; empty where it did not."""
+    reason: str = ""
+    """The same in words for this party's people; holds no identifier and no value of the data set."""
+    public: str = ""
+    """The same for the other parties and the coordinator; says nothing of the data set but that it is at fault."""
+    rows: int | None = None
+    """Rows read of the data set."""
+    result_rows: int | None = None
+    """Rows of the result; None where this party got none."""
+    result_file: str = ""
+    """Name of its file, in the directory that the assignment named."""
+    result_hash: str = ""
+    """SHA-256 of the file, base64url."""
+    sizes: dict[str, int] = {}
+    """What this party learned of sizes."""
+    learned: tuple[str, ...] = ()
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    rounds: int = 0
+    seconds: float = 0.0
+
+
 Line = TypeVar("Line", bound=BaseModel)
 
 

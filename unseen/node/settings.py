@@ -18,6 +18,11 @@ source = "registry.csv"                         # .csv, .parquet or .sqlite; rel
 keys = ["resident_id"]                          # two columns make a pair product
 answer = "status"
 codes = { unmarried = 0, married = 1 }
+
+[[data_set]]                                    # what jobs may read, where policy and grant name it too
+name = "policy-holders"
+source = "policy_holders.parquet"
+columns = ["resident_id", "policy_no"]
 """
 
 from __future__ import annotations
@@ -65,6 +70,23 @@ class Data(BaseModel):
     def columns(self) -> tuple[str, ...]:
         """All columns that are read; a policy has to name them."""
         return (*self.keys, self.answer)
+
+
+class JobData(BaseModel):
+    """A data set that jobs may read, as far as policy and grant allow."""
+
+    model_config = SETTINGS
+
+    name: ProductName
+    """The data set's name in jobs, grants, policies and in the audit log."""
+    source: str
+    """Path of a .csv, .parquet or .sqlite file, relative to the home directory."""
+    table: str | None = None
+    """Which table of an SQLite file."""
+    encoding: str = "utf-8"
+    """Of a CSV file; ``gb18030`` covers GBK and GB 2312."""
+    columns: Annotated[tuple[Column, ...], Field(strict=False, min_length=1)]
+    """The columns that a job can be allowed to read at all."""
 
 
 class Product(BaseModel):
@@ -153,15 +175,24 @@ class NodeSettings(BaseModel):
     max_sessions: Annotated[int, Field(ge=1, le=4096)] = 128
     """How many sessions are open at once, over all products and parties; the next one is refused."""
     product: Annotated[tuple[Product, ...], Field(strict=False)] = ()
+    data_set: Annotated[tuple[JobData, ...], Field(strict=False)] = ()
+    max_jobs: Annotated[int, Field(ge=1, le=64)] = 4
+    """How many jobs this node takes part in at once; the next one is refused."""
+    warm_workers: Annotated[int, Field(ge=0, le=16)] = 1
+    """How many worker processes wait for a job, so that it starts at once. None wait where there is no data set."""
 
     @model_validator(mode="after")
     def _distinct(self) -> NodeSettings:
         if self.coordinator and self.advertise is None and self.listen.rpartition(":")[0] in _WILDCARDS:
             raise ValueError("`listen` is every address of this machine, so say which one others dial: advertise = …")
-        names = [product.name for product in self.product]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"two products are named {twice[0]!r}; give each its own name")
+        for kind, names in (
+            ("products", [product.name for product in self.product]),
+            ("data sets", [data.name for data in self.data_set]),
+        ):
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"two {kind} are named {twice[0]!r}; give each its own name")
+        if self.data_set and self.coordinator is None:
+            raise ValueError("a data set is for jobs, which come from a coordinator; name it: coordinator = …")
         return self
 
     @property
@@ -172,6 +203,10 @@ class NodeSettings(BaseModel):
     def find(self, name: str) -> Product | None:
         """The product of that name, if there is one."""
         return next((product for product in self.product if product.name == name), None)
+
+    def find_data_set(self, name: str) -> JobData | None:
+        """The data set of that name, if jobs may read one."""
+        return next((data for data in self.data_set if data.name == name), None)
 
 
 def load(home: Home) -> NodeSettings:

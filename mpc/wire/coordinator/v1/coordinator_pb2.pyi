@@ -131,3 +131,160 @@ class Evidence(_message.Message):
     CONTRADICTIONS_FIELD_NUMBER: _ClassVar[int]
     contradictions: _containers.RepeatedCompositeFieldContainer[Contradiction]
     def __init__(self, contradictions: _Optional[_Iterable[_Union[Contradiction, _Mapping]]] = ...) -> None: ...
+
+class JobSubmission(_message.Message):
+    __slots__ = ("job", "grant")
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    GRANT_FIELD_NUMBER: _ClassVar[int]
+    job: bytes
+    grant: str
+    def __init__(self, job: _Optional[bytes] = ..., grant: _Optional[str] = ...) -> None: ...
+
+class JobRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class ListJobsRequest(_message.Message):
+    __slots__ = ("limit",)
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    limit: int
+    def __init__(self, limit: _Optional[int] = ...) -> None: ...
+
+class Jobs(_message.Message):
+    __slots__ = ("jobs",)
+    JOBS_FIELD_NUMBER: _ClassVar[int]
+    jobs: _containers.RepeatedCompositeFieldContainer[JobState]
+    def __init__(self, jobs: _Optional[_Iterable[_Union[JobState, _Mapping]]] = ...) -> None: ...
+
+class JobProgress(_message.Message):
+    __slots__ = ("stage", "done", "total")
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    stage: str
+    done: int
+    total: int
+    def __init__(self, stage: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ...) -> None: ...
+
+class JobSize(_message.Message):
+    __slots__ = ("name", "value")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: int
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+
+class PartyReport(_message.Message):
+    __slots__ = ("learned", "sizes", "bytes_sent", "bytes_received", "rounds", "seconds")
+    LEARNED_FIELD_NUMBER: _ClassVar[int]
+    SIZES_FIELD_NUMBER: _ClassVar[int]
+    BYTES_SENT_FIELD_NUMBER: _ClassVar[int]
+    BYTES_RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    ROUNDS_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    learned: _containers.RepeatedScalarFieldContainer[str]
+    sizes: _containers.RepeatedCompositeFieldContainer[JobSize]
+    bytes_sent: int
+    bytes_received: int
+    rounds: int
+    seconds: float
+    def __init__(self, learned: _Optional[_Iterable[str]] = ..., sizes: _Optional[_Iterable[_Union[JobSize, _Mapping]]] = ..., bytes_sent: _Optional[int] = ..., bytes_received: _Optional[int] = ..., rounds: _Optional[int] = ..., seconds: _Optional[float] = ...) -> None: ...
+
+class JobParty(_message.Message):
+    __slots__ = ("party", "state", "code", "reason", "progress", "report")
+    PARTY_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    party: str
+    state: str
+    code: str
+    reason: str
+    progress: JobProgress
+    report: PartyReport
+    def __init__(self, party: _Optional[str] = ..., state: _Optional[str] = ..., code: _Optional[str] = ..., reason: _Optional[str] = ..., progress: _Optional[_Union[JobProgress, _Mapping]] = ..., report: _Optional[_Union[PartyReport, _Mapping]] = ...) -> None: ...
+
+class JobState(_message.Message):
+    __slots__ = ("id", "requester", "job", "state", "code", "reason", "submitted_ms", "started_ms", "ended_ms", "parties")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    REQUESTER_FIELD_NUMBER: _ClassVar[int]
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    SUBMITTED_MS_FIELD_NUMBER: _ClassVar[int]
+    STARTED_MS_FIELD_NUMBER: _ClassVar[int]
+    ENDED_MS_FIELD_NUMBER: _ClassVar[int]
+    PARTIES_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    requester: str
+    job: bytes
+    state: str
+    code: str
+    reason: str
+    submitted_ms: int
+    started_ms: int
+    ended_ms: int
+    parties: _containers.RepeatedCompositeFieldContainer[JobParty]
+    def __init__(self, id: _Optional[str] = ..., requester: _Optional[str] = ..., job: _Optional[bytes] = ..., state: _Optional[str] = ..., code: _Optional[str] = ..., reason: _Optional[str] = ..., submitted_ms: _Optional[int] = ..., started_ms: _Optional[int] = ..., ended_ms: _Optional[int] = ..., parties: _Optional[_Iterable[_Union[JobParty, _Mapping]]] = ...) -> None: ...
+
+class JobNews(_message.Message):
+    __slots__ = ("jobs",)
+    class One(_message.Message):
+        __slots__ = ("id", "state", "code", "reason", "progress", "report")
+        ID_FIELD_NUMBER: _ClassVar[int]
+        STATE_FIELD_NUMBER: _ClassVar[int]
+        CODE_FIELD_NUMBER: _ClassVar[int]
+        REASON_FIELD_NUMBER: _ClassVar[int]
+        PROGRESS_FIELD_NUMBER: _ClassVar[int]
+        REPORT_FIELD_NUMBER: _ClassVar[int]
+        id: str
+        state: str
+        code: str
+        reason: str
+        progress: JobProgress
+        report: PartyReport
+        def __init__(self, id: _Optional[str] = ..., state: _Optional[str] = ..., code: _Optional[str] = ..., reason: _Optional[str] = ..., progress: _Optional[_Union[JobProgress, _Mapping]] = ..., report: _Optional[_Union[PartyReport, _Mapping]] = ...) -> None: ...
+    JOBS_FIELD_NUMBER: _ClassVar[int]
+    jobs: _containers.RepeatedCompositeFieldContainer[JobNews.One]
+    def __init__(self, jobs: _Optional[_Iterable[_Union[JobNews.One, _Mapping]]] = ...) -> None: ...
+
+class JobOrders(_message.Message):
+    __slots__ = ("jobs", "again_ms")
+    class Peer(_message.Message):
+        __slots__ = ("party", "address")
+        PARTY_FIELD_NUMBER: _ClassVar[int]
+        ADDRESS_FIELD_NUMBER: _ClassVar[int]
+        party: str
+        address: str
+        def __init__(self, party: _Optional[str] = ..., address: _Optional[str] = ...) -> None: ...
+    class One(_message.Message):
+        __slots__ = ("id", "wanted", "reason", "requester", "job", "grant", "peers", "state", "code")
+        ID_FIELD_NUMBER: _ClassVar[int]
+        WANTED_FIELD_NUMBER: _ClassVar[int]
+        REASON_FIELD_NUMBER: _ClassVar[int]
+        REQUESTER_FIELD_NUMBER: _ClassVar[int]
+        JOB_FIELD_NUMBER: _ClassVar[int]
+        GRANT_FIELD_NUMBER: _ClassVar[int]
+        PEERS_FIELD_NUMBER: _ClassVar[int]
+        STATE_FIELD_NUMBER: _ClassVar[int]
+        CODE_FIELD_NUMBER: _ClassVar[int]
+        id: str
+        wanted: str
+        reason: str
+        requester: str
+        job: bytes
+        grant: str
+        peers: _containers.RepeatedCompositeFieldContainer[JobOrders.Peer]
+        state: str
+        code: str
+        def __init__(self, id: _Optional[str] = ..., wanted: _Optional[str] = ..., reason: _Optional[str] = ..., requester: _Optional[str] = ..., job: _Optional[bytes] = ..., grant: _Optional[str] = ..., peers: _Optional[_Iterable[_Union[JobOrders.Peer, _Mapping]]] = ..., state: _Optional[str] = ..., code: _Optional[str] = ...) -> None: ...
+    JOBS_FIELD_NUMBER: _ClassVar[int]
+    AGAIN_MS_FIELD_NUMBER: _ClassVar[int]
+    jobs: _containers.RepeatedCompositeFieldContainer[JobOrders.One]
+    again_ms: int
+    def __init__(self, jobs: _Optional[_Iterable[_Union[JobOrders.One, _Mapping]]] = ..., again_ms: _Optional[int] = ...) -> None: ...

@@ -59,6 +59,31 @@ class CoordinatorStub:
                 request_serializer=unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.ListEvidenceRequest.SerializeToString,
                 response_deserializer=unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.Evidence.FromString,
                 _registered_method=True)
+        self.SubmitJob = channel.unary_unary(
+                '/unseen.coordinator.v1.Coordinator/SubmitJob',
+                request_serializer=unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.JobSubmission.SerializeToString,
+                response_deserializer=unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.JobState.FromString,
+                _registered_method=True)
+        self.GetJob = channel.unary_unary(
+                '/unseen.coordinator.v1.Coordinator/GetJob',
+                request_serializer=unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.JobRequest.SerializeToString,
+                response_deserializer=unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.JobState.FromString,
+                _registered_method=True)
+        self.CancelJob = channel.unary_unary(
+                '/unseen.coordinator.v1.Coordinator/CancelJob',
+                request_serializer=unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.JobRequest.SerializeToString,
+                response_deserializer=unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.JobState.FromString,
+                _registered_method=True)
+        self.ListJobs = channel.unary_unary(
+                '/unseen.coordinator.v1.Coordinator/ListJobs',
+                request_serializer=unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.ListJobsRequest.SerializeToString,
+                response_deserializer=unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.Jobs.FromString,
+                _registered_method=True)
+        self.SyncJobs = channel.unary_unary(
+                '/unseen.coordinator.v1.Coordinator/SyncJobs',
+                request_serializer=unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.JobNews.SerializeToString,
+                response_deserializer=unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.JobOrders.FromString,
+                _registered_method=True)
 
 
 class CoordinatorServicer:
@@ -98,6 +123,41 @@ class CoordinatorServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SubmitJob(self, request, context):
+        """A job, with the grant that permits it, by the party that the grant is for.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetJob(self, request, context):
+        """By its requester and its parties alone, like the two after it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelJob(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListJobs(self, request, context):
+        """The caller's own jobs: those it asked for and those it takes part in, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SyncJobs(self, request, context):
+        """A node says how its jobs are and hears what is to become of them. Says nothing that has to be heard exactly once: either
+        side may be restarted, or the call repeated, at any moment.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CoordinatorServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -125,6 +185,31 @@ def add_CoordinatorServicer_to_server(servicer, server):
                     servicer.ListEvidence,
                     request_deserializer=unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.ListEvidenceRequest.FromString,
                     response_serializer=unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.Evidence.SerializeToString,
+            ),
+            'SubmitJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.SubmitJob,
+                    request_deserializer=unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.JobSubmission.FromString,
+                    response_serializer=unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.JobState.SerializeToString,
+            ),
+            'GetJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetJob,
+                    request_deserializer=unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.JobRequest.FromString,
+                    response_serializer=unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.JobState.SerializeToString,
+            ),
+            'CancelJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelJob,
+                    request_deserializer=unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.JobRequest.FromString,
+                    response_serializer=unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.JobState.SerializeToString,
+            ),
+            'ListJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListJobs,
+                    request_deserializer=unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.ListJobsRequest.FromString,
+                    response_serializer=unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.Jobs.SerializeToString,
+            ),
+            'SyncJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.SyncJobs,
+                    request_deserializer=unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.JobNews.FromString,
+                    response_serializer=unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.JobOrders.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -262,6 +347,141 @@ class Coordinator:
             '/unseen.coordinator.v1.Coordinator/ListEvidence',
             unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.ListEvidenceRequest.SerializeToString,
             unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.Evidence.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/unseen.coordinator.v1.Coordinator/SubmitJob',
+            unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.JobSubmission.SerializeToString,
+            unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.JobState.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/unseen.coordinator.v1.Coordinator/GetJob',
+            unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.JobRequest.SerializeToString,
+            unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.JobState.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/unseen.coordinator.v1.Coordinator/CancelJob',
+            unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.JobRequest.SerializeToString,
+            unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.JobState.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/unseen.coordinator.v1.Coordinator/ListJobs',
+            unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.ListJobsRequest.SerializeToString,
+            unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.Jobs.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SyncJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/unseen.coordinator.v1.Coordinator/SyncJobs',
+            unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.JobNews.SerializeToString,
+            unseen_dot_coordinator_dot_v1_dot_coordinator__pb2.JobOrders.FromString,
             options,
             channel_credentials,
             insecure,

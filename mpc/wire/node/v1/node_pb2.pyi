@@ -120,8 +120,30 @@ class ProductStatus(_message.Message):
     sessions: int
     def __init__(self, product: _Optional[_Union[Product, _Mapping]] = ..., pid: _Optional[int] = ..., restarts: _Optional[int] = ..., building: _Optional[int] = ..., sessions: _Optional[int] = ...) -> None: ...
 
+class JobStatus(_message.Message):
+    __slots__ = ("id", "operator", "scenario", "requester", "state", "pid", "stage", "done", "total")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_FIELD_NUMBER: _ClassVar[int]
+    SCENARIO_FIELD_NUMBER: _ClassVar[int]
+    REQUESTER_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    PID_FIELD_NUMBER: _ClassVar[int]
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    operator: str
+    scenario: str
+    requester: str
+    state: str
+    pid: int
+    stage: str
+    done: int
+    total: int
+    def __init__(self, id: _Optional[str] = ..., operator: _Optional[str] = ..., scenario: _Optional[str] = ..., requester: _Optional[str] = ..., state: _Optional[str] = ..., pid: _Optional[int] = ..., stage: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ...) -> None: ...
+
 class NodeStatus(_message.Message):
-    __slots__ = ("name", "time_ms", "version", "address", "products", "coordinator", "coordinator_problem", "policy_problem")
+    __slots__ = ("name", "time_ms", "version", "address", "products", "coordinator", "coordinator_problem", "policy_problem", "jobs")
     NAME_FIELD_NUMBER: _ClassVar[int]
     TIME_MS_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -130,6 +152,7 @@ class NodeStatus(_message.Message):
     COORDINATOR_FIELD_NUMBER: _ClassVar[int]
     COORDINATOR_PROBLEM_FIELD_NUMBER: _ClassVar[int]
     POLICY_PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    JOBS_FIELD_NUMBER: _ClassVar[int]
     name: str
     time_ms: int
     version: str
@@ -138,4 +161,5 @@ class NodeStatus(_message.Message):
     coordinator: str
     coordinator_problem: str
     policy_problem: str
-    def __init__(self, name: _Optional[str] = ..., time_ms: _Optional[int] = ..., version: _Optional[str] = ..., address: _Optional[str] = ..., products: _Optional[_Iterable[_Union[ProductStatus, _Mapping]]] = ..., coordinator: _Optional[str] = ..., coordinator_problem: _Optional[str] = ..., policy_problem: _Optional[str] = ...) -> None: ...
+    jobs: _containers.RepeatedCompositeFieldContainer[JobStatus]
+    def __init__(self, name: _Optional[str] = ..., time_ms: _Optional[int] = ..., version: _Optional[str] = ..., address: _Optional[str] = ..., products: _Optional[_Iterable[_Union[ProductStatus, _Mapping]]] = ..., coordinator: _Optional[str] = ..., coordinator_problem: _Optional[str] = ..., policy_problem: _Optional[str] = ..., jobs: _Optional[_Iterable[_Union[JobStatus, _Mapping]]] = ...) -> None: ...

@@ -1,0 +1,1 @@
+"""Jobs: one run of one operator over named data sets of named parties, under one grant."""

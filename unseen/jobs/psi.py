@@ -1,0 +1,120 @@
+"""The operator ``psi``: which records of two parties belong to the same key, as a job.
+
+Each party gets its own records of the keys that both hold, in an order common to both: line i here and line i there
+are about the same key. With ``duplicates = "many"`` a column ``match`` numbers the keys, since one key may have several
+records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import numpy as np
+import pyarrow as pa
+from pydantic import BaseModel, Field
+
+from mpc import suite as suites
+from mpc.data import tables
+from mpc.errors import UsageError
+from protocols.operator import Operator
+from unseen.jobs.spec import Job
+from unseen.jobs.task import Runnable, Task, Yield, too_small
+from unseen.settings import SETTINGS, PartyName
+
+OPERATOR = Operator(
+    name="psi",
+    version=1,
+    title="Private set intersection of two parties",
+    learns={
+        "learner": ("which of its own keys {peer} holds too", "how many different keys {peer} holds"),
+        "other": ("how many different keys {peer} holds",),
+    },
+)
+
+MATCH = "match"
+"""Name of the column that numbers the matched keys."""
+
+
+class Parameters(BaseModel):
+    """The table ``[parameters]`` of a job with ``operator = "psi"``."""
+
+    model_config = SETTINGS
+
+    reveal_to: Annotated[tuple[PartyName, ...], Field(strict=False, min_length=1, max_length=2)]
+    """Who gets the result: one of the parties, or both. There is no default: somebody has to decide."""
+    protocol: Literal["auto", "rr22", "ecdh"] = "auto"
+    """Which protocol finds the intersection; ``auto`` chooses by the sizes."""
+    security: Literal["semi-honest", "malicious"] = "semi-honest"
+    duplicates: Literal["error", "first", "many"] = "error"
+    """What a key that several records have is: an error, its first record, or all of them."""
+
+
+def _check(job: Job, parameters: Parameters) -> None:
+    parties = job.head.parties
+    if len(parties) != 2:
+        raise UsageError(f"psi is between two parties; the job has {len(parties)}. Run one job for each two of them.")
+    if foreign := sorted(set(parameters.reveal_to) - set(parties)):
+        raise UsageError(f"parameters.reveal_to names {foreign[0]}, which takes no part; name {' or '.join(parties)}.")
+    if len({one.form for one in job.head.party}) > 1 or len({len(one.keys) for one in job.head.party}) > 1:
+        raise UsageError("the parties' keys are of different forms, so none would match. Give both the same form.")
+    if parameters.duplicates == "many" and any(MATCH in one.all_columns for one in job.head.party):
+        raise UsageError(f"a column is called {MATCH!r}, which the result uses. Rename it in the data set.")
+
+
+def reveal(parameters: Parameters, *, me: str) -> Literal["both", "me", "peer"]:
+    """Who learns the result, as party `me` says it."""
+    if len(set(parameters.reveal_to)) == 2:
+        return "both"
+    return "me" if me in parameters.reveal_to else "peer"
+
+
+def _run(task: Task, parameters: Parameters) -> Yield:
+    from protocols import psi  # only the worker needs the protocols, and they take long to import
+
+    (peer,) = task.job.peers_of(task.session.me)
+    table = _read(task)
+    keys = tuple(table.column(name) for name in task.mine.keys)
+    result = psi.intersect(
+        task.session,
+        keys[0] if len(keys) == 1 else keys,
+        peer=peer,
+        protocol=parameters.protocol,
+        reveal_to=reveal(parameters, me=task.session.me),
+        security=parameters.security,
+        suite=suites.get(task.job.head.suite),
+        form=task.mine.form,
+        duplicates=parameters.duplicates,
+    )
+    sizes = {"rows": table.num_rows, "peer_keys": result.peer_size}
+    if result.rows is None or result.offsets is None:
+        return Yield(table.num_rows, None, sizes, _learned("other", peer))
+    matched = len(result.offsets) - 1
+    if matched < task.minimum_result:
+        raise too_small(task.minimum_result)
+    found = table.take(pa.array(result.rows))
+    if parameters.duplicates == "many":
+        found = found.append_column(MATCH, pa.array(np.repeat(np.arange(matched), np.diff(result.offsets))))
+    return Yield(
+        rows=table.num_rows,
+        result_rows=found.num_rows,
+        sizes={**sizes, "matched_keys": matched},
+        learned=_learned("learner", peer),
+        schema=found.schema,
+        batches=found.to_batches(max_chunksize=tables.BATCH_ROWS),
+    )
+
+
+def _read(task: Task) -> pa.Table:
+    batches = list(tables.batches(task.data))
+    if batches:
+        return pa.Table.from_batches(batches)
+    return pa.table({name: pa.array([], pa.large_string()) for name in task.data.columns})
+
+
+def _learned(role: str, peer: str) -> tuple[str, ...]:
+    lines: Sequence[str] = OPERATOR.learns[role]
+    return tuple(line.format(peer=peer) for line in lines)
+
+
+RUNNABLE = Runnable(OPERATOR, Parameters, _check, _run)

@@ -1,0 +1,89 @@
+"""What a worker hands to an operator, and what the operator gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import pyarrow as pa
+from pydantic import BaseModel
+
+from mpc.data.tables import DataSet
+from mpc.errors import PolicyError
+from mpc.session import Session
+from protocols.operator import Operator
+from unseen.jobs.spec import Job, PartyInput
+
+P = TypeVar("P", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One party's part of a job, at the moment when everything is allowed and all parties are connected.
+
+    Attributes:
+        job: what is to be done.
+        mine: this party's own part of it.
+        session: one channel per other party, randomness, progress.
+        data: where this party's columns are; no others can be read through it.
+        minimum_result: the grant's: a result of fewer matched keys or records is not for anybody.
+        workdir: a directory of this job's own, which is removed when the job has ended.
+        checkpoint_key: 32 bytes of this node for this job: what is written to `workdir` is encrypted under it.
+    """
+
+    job: Job
+    mine: PartyInput
+    session: Session
+    data: DataSet
+    minimum_result: int
+    workdir: Path
+    checkpoint_key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Yield:
+    """What one party got out of a job.
+
+    Attributes:
+        rows: rows read of this party's data set.
+        result_rows: rows of the result; None where this party was to get none.
+        sizes: what this party learned of sizes, by name.
+        learned: what this party learned beyond its own input, a sentence each.
+        schema: of the result; None where there is none.
+        batches: the result itself.
+    """
+
+    rows: int
+    result_rows: int | None
+    sizes: Mapping[str, int]
+    learned: tuple[str, ...]
+    schema: pa.Schema | None = None
+    batches: Iterable[pa.RecordBatch] = ()
+
+
+def too_small(minimum: int) -> PolicyError:
+    """The error for a result that the grant's disclosure rule withholds. It does not say how small it is."""
+    return PolicyError(
+        f"the result has fewer than the {minimum} rows that the grant asks for, and is given to nobody",
+        code="result-too-small",
+        remedy="Ask the authority whether a smaller result may be disclosed.",
+    )
+
+
+@dataclass(frozen=True)
+class Runnable(Generic[P]):
+    """An operator that jobs can run: one line of `unseen.jobs.operators.OPERATORS`.
+
+    Attributes:
+        operator: name, version and leakage statement.
+        parameters: model of the table ``[parameters]`` of a job's file.
+        check: raises UsageError where parameters and parties do not fit together.
+        run: does the work; called in the worker process of each party.
+    """
+
+    operator: Operator
+    parameters: type[P]
+    check: Callable[[Job, P], None]
+    run: Callable[[Task, P], Yield]
