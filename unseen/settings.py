@@ -118,7 +118,7 @@ def _explain(model: type[BaseModel], item: dict[str, object], *, within: tuple[s
     parts = (*within, *loc) if isinstance(loc, tuple) else within
     place = ".".join(f"[{part + 1}]" if isinstance(part, int) else str(part) for part in parts).replace(".[", "[")
     if item["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(str(parts[-1]), _field_names(model), n=1)
+        close = difflib.get_close_matches(str(parts[-1]), _field_names(model), n=1, cutoff=0.7)
         return f"unknown key {place}" + (f"; did you mean {close[0]!r}?" if close else "; remove it")
     if item["type"] == "missing":
         return f"{place} is missing; add it"

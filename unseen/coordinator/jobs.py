@@ -1,8 +1,8 @@
 """The coordinator's board of jobs: who asked for what, who has accepted, how far it is and how it ended.
 
-Nodes call, the coordinator never does: at every call a node says how its jobs are and hears what is wanted of it, worked
-out from what is in the database at that moment. So a call that is lost or repeated, and a restart of either side, change
-nothing. How far a job has come is kept in memory alone: the next call says it again.
+Nodes call, the coordinator never does: at every call a node says how its jobs are and hears what is wanted of it,
+worked out from what is in the database at that moment. So a call that is lost or repeated, and a restart of either
+side, change nothing. How far a job has come is kept in memory alone: the next call says it again.
 """
 
 from __future__ import annotations
@@ -140,9 +140,7 @@ class Board:
                 self._end(connection, job, "cancelled", "cancelled", f"cancelled by {who}")
             return self._state(connection, _find(connection, job))
 
-    def sync(
-        self, news: Sequence[wire.JobNews.One], *, party: str, address: Callable[[str], str]
-    ) -> wire.JobOrders:
+    def sync(self, news: Sequence[wire.JobNews.One], *, party: str, address: Callable[[str], str]) -> wire.JobOrders:
         """Take in how the jobs of one node are, and say what is wanted of it.
 
         Args:

@@ -32,7 +32,9 @@ _log = logging.getLogger(__name__)
 class Coordinator:
     """The methods of the service, over a registry and a board of jobs."""
 
-    def __init__(self, registry: Registry, board: Board, *, trust: Trust, root: bytes, crl: Path, heartbeat_s: int) -> None:
+    def __init__(
+        self, registry: Registry, board: Board, *, trust: Trust, root: bytes, crl: Path, heartbeat_s: int
+    ) -> None:
         """
         Args:
             registry: what is known.

@@ -1,9 +1,10 @@
 r"""Signed documents: what is signed, by whom, and how anyone can check it offline.
 
 A document is a frozen pydantic model whose fields are strings, integers, booleans, null, and lists of strings or of
-models of the same kind. Its bytes are the JSON of RFC 8785 (one byte string for one content), and the signature covers ``b"unseen document\x00"`` followed
-by these bytes, so that it can never be mistaken for a signature over anything else. Whoever receives a document
-verifies the bytes as they came, and refuses bytes that are not the canonical form of what they say.
+models of the same kind. Its bytes are the JSON of RFC 8785 (one byte string for one content), and the signature covers
+``b"unseen document\x00"`` followed by these bytes, so that it can never be mistaken for a signature over anything else.
+Whoever receives a document verifies the bytes as they came, and refuses bytes that are not the canonical form of what
+they say.
 
 Whether a key may speak for a party is for `unseen.governance.trust` to say.
 """

@@ -124,9 +124,7 @@ def read_policy(path: Path) -> Policy:
         raise UsageError(f"{path}: {found}. A rule has the keys {', '.join(model.model_fields)}.") from None
     _check_times(path, "rule", file.allow)
     _check_times(path, "job rule", file.allow_job)
-    return Policy(
-        rules=tuple(file.allow), job_rules=tuple(file.allow_job), sha256=hashlib.sha256(data).digest()
-    )
+    return Policy(rules=tuple(file.allow), job_rules=tuple(file.allow_job), sha256=hashlib.sha256(data).digest())
 
 
 def _check_times(path: Path, kind: str, rules: Sequence[Rule | JobRule]) -> None:

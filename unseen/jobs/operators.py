@@ -62,6 +62,11 @@ def run(task: Task) -> Yield:
     return _runnable(task.job.head.operator).run(task, task.job.parameters)
 
 
+def version_of(operator: str) -> int:
+    """The version of an operator that is installed here. Raises UsageError if there is no such operator."""
+    return _runnable(operator).operator.version
+
+
 def prepare() -> None:
     """Import everything that a job may need, before there is one."""
     for module in _PROTOCOLS:
@@ -89,9 +94,7 @@ def _job(raw: Mapping[str, object], *, place: str) -> Job:
             f"{place}: it is for {head.operator} {head.operator_version}, here is version "
             f"{runnable.operator.version}. Install the same release at every party."
         )
-    parameters = settings.validate(
-        raw.get("parameters", {}), runnable.parameters, place=place, within="parameters"
-    )
+    parameters = settings.validate(raw.get("parameters", {}), runnable.parameters, place=place, within="parameters")
     job = Job(head, parameters)
     runnable.check(job, parameters)
     return job

@@ -70,12 +70,12 @@ def reveal(parameters: Parameters, *, me: str) -> Literal["both", "me", "peer"]:
 
 
 def _run(task: Task, parameters: Parameters) -> Yield:
-    from protocols import psi  # only the worker needs the protocols, and they take long to import
+    from protocols.psi import intersect  # only the worker needs the protocols, and they take long to import
 
     (peer,) = task.job.peers_of(task.session.me)
     table = _read(task)
     keys = tuple(table.column(name) for name in task.mine.keys)
-    result = psi.intersect(
+    result = intersect(
         task.session,
         keys[0] if len(keys) == 1 else keys,
         peer=peer,

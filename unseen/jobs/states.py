@@ -1,11 +1,11 @@
 """The states of a job and of each party's part in it, and how one follows from the other.
 
-    a party:  invited → accepted → running → finished
-                 ↓         ↓          ↓
-              refused, failed or cancelled
-    the job:  submitted → running (all have accepted) → finished (all have finished)
-                  ↓          ↓
-                failed (a party refused or failed) or cancelled
+a party:  invited → accepted → running → finished
+             ↓         ↓          ↓
+          refused, failed or cancelled
+the job:  submitted → running (all have accepted) → finished (all have finished)
+              ↓          ↓
+            failed (a party refused or failed) or cancelled
 """
 
 from __future__ import annotations

@@ -142,7 +142,8 @@ class Gate:
         except UsageError as error:
             _log.error("%s Until it is corrected, everything is refused.", error)
             return _Read(NOTHING, str(error))
-        _log.info("policy read: %d rules, SHA-256 %s", len(found.rules), found.sha256.hex())
+        count = len(found.rules) + len(found.job_rules)
+        _log.info("policy read: %d rules, SHA-256 %s", count, found.sha256.hex())
         return _Read(found, "")
 
 

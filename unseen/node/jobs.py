@@ -11,13 +11,13 @@ node is there again.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes
@@ -32,12 +32,13 @@ from unseen import services
 from unseen.governance import documents, files
 from unseen.governance.documents import Signed, format_time, from_base64, to_base64, utc_now
 from unseen.governance.enrolment import Identity
+from unseen.governance.grant import Grant
 from unseen.governance.ledger import JobFacts, Ledger, Note, Quota
 from unseen.governance.trust import Trust
 from unseen.home import Home
 from unseen.jobs import operators, results
 from unseen.jobs.spec import Job
-from unseen.jobs.states import ENDED, PartyState
+from unseen.jobs.states import PartyState
 from unseen.node import registrar, sealing
 from unseen.node.gate import Allowed, Gate, for_peer
 from unseen.node.pipes import Assignment, Ended, Moved
@@ -180,6 +181,7 @@ class Jobs:
             raise PolicyError(
                 f"job {entry.id} has not begun at {self._me}", code="job-not-begun", remedy="Try again later."
             )
+        self._entry_of(words)  # it may have ended meanwhile
         return Target(f"unix:{self._home.socket(services.job_socket(entry.id))}")
 
     def dispatch(self, _: transport.Caller, words: Words) -> Target:
@@ -262,7 +264,8 @@ class Jobs:
         elif order.wanted in ("consider", "run"):
             if entry is None:
                 entry = self._consider(order)
-            if entry is not None and order.wanted == "run" and entry.state == "accepted" and not self._stopping.is_set():
+            waits = entry is not None and entry.state == "accepted" and entry.stopped is None
+            if entry is not None and waits and order.wanted == "run" and not self._stopping.is_set():
                 self._begin(entry, {peer.party: peer.address for peer in order.peers})
         elif order.wanted in ("stop", "settled"):
             reason = order.reason or "the job was ended"
@@ -292,7 +295,17 @@ class Jobs:
         except (PolicyError, UsageError) as error:
             _log.warning("job %s of %s refused: %s", order.id, order.requester, error)
             refusal = error if isinstance(error, PolicyError) else PolicyError(str(error), code="job-malformed")
-            self._note(Note(kind="refusal", result=refusal.code, **_who(order.requester, job)))
+            self._note(
+                Note(
+                    kind="refusal",
+                    result=refusal.code,
+                    requester=order.requester,
+                    scenario=job.head.scenario if job is not None else None,
+                    operator=job.head.operator if job is not None else None,
+                    operator_version=job.head.operator_version if job is not None else None,
+                    input=hashlib.sha256(order.job).digest(),
+                )
+            )
             public = for_peer(refusal)
             self._tell(order.id, _End("refused", refusal.code, refusal.reason, public.reason))
             return None
@@ -424,7 +437,9 @@ class Jobs:
             _log.error("job %s: its end cannot be kept: %s", job, error.strerror)
         with self._lock:
             self._ended[job] = news
-            self._entries.pop(job, None)
+            entry = self._entries.pop(job, None)
+        if entry is not None:
+            entry.listening.set()  # whoever waits for it looks again
         self._soon.set()
 
     def _settle(self, order: wire.JobOrders.One) -> None:
@@ -460,7 +475,7 @@ class Jobs:
         """A job whose worker went with the node."""
         record = json.loads(files.read(directory / _RECORD, what="a job's record"))
         job, signed = operators.parse(record["job"].encode()), documents.from_json(record["grant"])
-        grant = documents.parse(signed.document, documents_grant())
+        grant = documents.parse(signed.document, Grant)
         mine = job.part_of(self._me)
         data = self._settings.find_data_set(mine.data_set)
         if data is None:
@@ -508,9 +523,7 @@ class Jobs:
             "ended": format_time(utc_now()),
         }
 
-    def _job_note(
-        self, entry: _Entry, result: str, *, ended: Ended | None = None, quota: Quota | None = None
-    ) -> Note:
+    def _job_note(self, entry: _Entry, result: str, *, ended: Ended | None = None, quota: Quota | None = None) -> Note:
         last = ended or Ended()
         return Note(
             kind="job",
@@ -541,3 +554,30 @@ class Jobs:
             self._ledger.commit([note])
         except PolicyError as error:
             _log.warning("%s", error)
+
+
+def _failed(code: str, reason: str) -> _End:
+    return _End("failed", code, reason, reason)
+
+
+def _unknown(job: str) -> PolicyError:
+    return PolicyError(
+        f"there is no job {job[:40]!r} here for this",
+        code="job-unknown",
+        remedy="Jobs are submitted to the coordinator, with a grant: `unseen job submit`.",
+    )
+
+
+def _news_of(entry: _Entry) -> wire.JobNews.One:
+    moved = entry.moved
+    return wire.JobNews.One(
+        id=entry.id,
+        state=entry.state,
+        progress=wire.JobProgress(stage=moved.stage, done=moved.done, total=moved.total) if moved.stage else None,
+    )
+
+
+def _checkpoint_key(storage: bytes, job: str) -> bytes:
+    """What a job's checkpoints are encrypted under: of this node and of this job alone, 32 bytes."""
+    info = b"unseen checkpoint\x00" + job.encode()
+    return HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=info).derive(storage)

@@ -30,6 +30,7 @@ from unseen.home import Home, exclusive, prepare, sweep
 from unseen.node import epochs, sealing, settings
 from unseen.node.epochs import EpochStore
 from unseen.node.gate import Gate, for_peer, name_or_none
+from unseen.node.jobs import Jobs
 from unseen.node.pipes import Report
 from unseen.node.registrar import Announced, Registrar
 from unseen.node.settings import NodeSettings, Product
@@ -64,6 +65,20 @@ class Node:
         self._supervisors = {
             product.name: Supervisor(home, product.name, changed=self._changed) for product in values.product
         }
+        self._jobs = (
+            None
+            if values.coordinator is None
+            else Jobs(
+                home,
+                values,
+                identity=identity.get,
+                trust=self._trust,
+                gate=self._gate,
+                ledger=ledger,
+                coordinator=values.coordinator,
+            )
+        )
+        self._outward = Relay(self._dispatch, me=None, local=True, ended=_meter)
         self._registrar = (
             None
             if values.coordinator is None
@@ -131,6 +146,7 @@ class Node:
             coordinator=self._settings.coordinator or "",
             coordinator_problem="" if self._registrar is None else self._registrar.problem,
             policy_problem=self._gate.problem,
+            jobs=self._jobs.status() if self._jobs is not None else [],
         )
 
     def _describe(self, product: Product, requester: str) -> wire.Product:
@@ -166,18 +182,11 @@ class Node:
 
     def _admit(self, caller: transport.Caller, words: Words) -> Target:
         """Whether a session may be opened, and with which process. Every refusal is in the audit log."""
-        hello = words.hello
         try:
-            product = self._settings.find(hello.product)
-            if product is None:
-                raise _unknown(hello.product)
-            if hello.operator != product.operator:
-                raise PolicyError(
-                    f"{product.name} is served by {product.operator}, asked was {hello.operator[:63]!r}",
-                    code="operator-unknown",
-                    remedy="Use the operator that the node's description names.",
-                )
-            self._gate.decide(product, requester=caller.name, scenario=hello.scenario)
+            if self._jobs is not None and not words.hello.product:
+                target = self._jobs.admit(caller.name, words)
+            else:
+                target = self._admit_to_product(caller.name, words)
             if len(self._relay.usage()) >= self._settings.max_sessions:
                 raise PolicyError(
                     f"{self._settings.max_sessions} sessions are open",
@@ -190,7 +199,32 @@ class Node:
             raise for_peer(error) from None
         if caller.certificate is not None:
             self._certificates.add((caller.name, caller.certificate))
+        return target
+
+    def _admit_to_product(self, requester: str, words: Words) -> Target:
+        hello = words.hello
+        product = self._settings.find(hello.product)
+        if product is None:
+            raise _unknown(hello.product)
+        if hello.operator != product.operator:
+            raise PolicyError(
+                f"{product.name} is served by {product.operator}, asked was {hello.operator[:63]!r}",
+                code="operator-unknown",
+                remedy="Use the operator that the node's description names.",
+            )
+        self._gate.decide(product, requester=requester, scenario=hello.scenario)
         return Target(f"unix:{self._home.socket(product.name)}")
+
+    def _dispatch(self, caller: transport.Caller, words: Words) -> Target:
+        """Where a stream of an own worker goes: to the node of another party of its job."""
+        if self._jobs is None:
+            raise PolicyError("this node has no coordinator, so it has no jobs", code="job-unknown")
+        try:
+            return self._jobs.dispatch(caller, words)
+        except PolicyError as error:
+            _log.warning("stream of an own worker to %s refused: %s", words.receiver, error)
+            self._ledger.commit([_refusal(error.code, self._identity.get().name, words)])
+            raise
 
     # Watching -------------------------------------------------------------------------------------------------------
 
@@ -243,7 +277,7 @@ class Node:
             try:
                 self._trust.tls_party(ssl.DER_cert_to_PEM_cert(certificate).encode())
             except PolicyError as error:
-                count = self._relay.cut(peer, error)
+                count = self._relay.cut(peer, error) + self._outward.cut(peer, error)
                 self._certificates.discard((peer, certificate))
                 _log.warning("%s: %s; %d sessions were cut", peer, error, count)
 
@@ -274,6 +308,7 @@ class Node:
         if self._settings.advertise is None:
             self._address = f"{self._settings.listen.rpartition(':')[0]}:{port}"
         control = self._control()
+        outward = self._serve_workers()
         self._try_note(Note(kind="start", result="ok"))
         for name, supervisor in self._supervisors.items():
             server.set_health(self._health, name, serving=False)
@@ -283,6 +318,8 @@ class Node:
         server.set_health(self._health, services.NODE, serving=True)
         if self._registrar is not None:
             self._registrar.start()
+        if self._jobs is not None:
+            self._jobs.start()
         watcher = threading.Thread(target=self._watch, args=(stop,), name="watcher", daemon=True)
         watcher.start()
         _log.info("node %s listens on %s", self._identity.get().name, self._address)
@@ -290,6 +327,8 @@ class Node:
         stop.wait()
         _log.info("stopping")
         self._health.enter_graceful_shutdown()
+        if self._jobs is not None:
+            self._jobs.stop()
         if self._registrar is not None:
             self._registrar.stop()
         for supervisor in self._supervisors.values():
@@ -299,8 +338,20 @@ class Node:
             supervisor.wait()
         stopped.wait()
         control.stop(None).wait()
+        outward.stop(None).wait()
         self._relay.close()
+        self._outward.close()
         watcher.join()
+
+    def _serve_workers(self) -> grpc.Server:
+        """The way out for the node's own workers: a Unix socket in the same directory."""
+        path = self._home.socket(services.OUT_SOCKET)
+        path.unlink(missing_ok=True)
+        outward = transport.make_server(streams=self._settings.max_sessions)
+        self._outward.add_to(outward)
+        transport.bind(outward, f"unix:{path}", None)
+        outward.start()
+        return outward
 
     def _control(self) -> grpc.Server:
         """The owner's own door: a Unix socket in a directory that nobody else can enter."""
@@ -341,7 +392,11 @@ def _meter(usage: Usage) -> None:
     hello = usage.words.hello
     _log.info(
         "session of %s with %s over: %.1f s, %d bytes in, %d bytes out%s",
-        *(usage.words.sender, hello.product, usage.seconds, usage.bytes_forth, usage.bytes_back),
+        usage.words.sender,
+        hello.product or f"job {hello.session}",
+        usage.seconds,
+        usage.bytes_forth,
+        usage.bytes_back,
         f" ({usage.error})" if usage.error else "",
     )
 

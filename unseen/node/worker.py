@@ -72,7 +72,7 @@ class Meeting:
         listener = Listener(
             f"unix:{path}", self._accept, me=self._me, credentials=None, answer=lambda _, __: self._hello
         )
-        self._stack.callback(lambda: listener.close(linger_s=LINGER_S))
+        self._stack.callback(listener.close, linger_s=LINGER_S)
         self._stack.callback(self._over.set)
         return self
 
@@ -86,7 +86,7 @@ class Meeting:
             connection = connect(
                 out, me=self._me, peer=peer, hello=self._hello, credentials=None, connect_timeout_s=MEET_S
             )
-            self._stack.callback(lambda made=connection: made.close(linger_s=LINGER_S))
+            self._stack.callback(connection.close, linger_s=LINGER_S)
             with self._arrived:
                 self._lanes[peer] = connection.lane
         with self._arrived:
