@@ -195,6 +195,51 @@ def permutation_vartime(key: _Secret, out: NDArray[np.int64]) -> None:
 
 # The curve SM2: sm2.rs
 
+def sm2_hash_to_group(data: NDArray[np.uint8], offsets: NDArray[np.int64], dst: bytes) -> NDArray[np.uint8]:
+    """hash_to_curve of RFC 9380, suite SM2_XMD:SM3_SSWU_RO_, of n packed strings: (n, 33)."""
+
+def sm2_try_and_rehash(name: str, data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """The first of H(m), H(H(m)), … that is the x of a point, with the even y, of n packed strings: (n, 33).
+
+    "sm3" or "sha256". Not constant-time.
+    """
+
+def sm2_mul(scalar: _Secret, points: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """One scalar * points[i]: 32 bytes, (n, 33) -> (n, 33)."""
+
+def sm2_mul_each(scalars: NDArray[np.uint8], points: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """scalars[i] * points[i]: (n, 32), (n, 33) -> (n, 33)."""
+
+def sm2_add(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """a[i] + b[i]: (n, 33), (n, 33) -> (n, 33). A sum that is the identity raises InvalidEncoding."""
+
+def sm2_sub(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """a[i] - b[i]: (n, 33), (n, 33) -> (n, 33). A difference that is the identity raises InvalidEncoding."""
+
+def sm2_mul_base(scalars: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """scalars[i] * B for the generator B: (n, 32) -> (n, 33)."""
+
+def sm2_check(points: NDArray[np.uint8]) -> None:
+    """Raises InvalidEncoding at the first of the (n, 33) rows that is no compressed point."""
+
+def sm2_scalar_from_uniform(uniform: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Scalars of uniform rows, reduced modulo the order: (n, 48) -> (n, 32).
+
+    A row that gives zero raises InvalidEncoding: never by chance, at once with a broken generator.
+    """
+
+def sm2_scalar_invert(scalars: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Inverses of scalars modulo the order: (n, 32) -> (n, 32)."""
+
+def sm2_public_key(private: _Secret) -> NDArray[np.uint8]:
+    """The public key, (33,), of a private key from 1 to the order minus 2."""
+
+def sm2_sign(private: _Secret, signer_id: bytes, message: bytes, entropy: _Secret) -> NDArray[np.uint8]:
+    """The signature r || s, (64,), with 32 bytes of entropy and an ID of at most 8191 bytes."""
+
+def sm2_verifies(key: bytes, signer_id: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether the holder of the compressed key signed the message. A key or signature of another length did not."""
+
 # Symmetric ciphers and hashes: symmetric.rs
 
 # Puncturable functions and the code of silent VOLE (vole.rs)

@@ -1,8 +1,8 @@
 """Cipher suites: which group, hashes and standards stand behind a protocol's letters.
 
 A protocol takes a ``Suite``, or the name of one from a signed document, and never names a curve or a hash itself.
-``intl`` is ristretto255 with SHA-2. A suite of national standards is one more entry in the table below, whose group
-module offers the functions of ``Group`` and whose name the kernels ``oprf`` and ``hash`` know.
+``intl`` is ristretto255 with SHA-2; ``gm``, of Chinese national standards, is SM2 with SM3. A further suite is one more
+entry in the table below, whose group module offers the functions of ``Group`` and whose name the kernel ``oprf`` knows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpc.errors import UsageError
-from mpc.kernels import ristretto255
+from mpc.kernels import ristretto255, sm2
 from mpc.kernels.hash import Name
 from mpc.kernels.packing import Packed
 
@@ -67,7 +67,7 @@ class Suite:
         name: as documents and kernels spell it, such as ``intl``.
         group: the module with the group's functions.
         oprf: identifier of the OPRF's instance (RFC 9497), such as ``ristretto255-SHA512``.
-        hash: hash of the OPRF and of masks; at least 64 bytes of output.
+        hash: hash of the OPRF and of masks; `mpc.kernels.hash.DIGEST_BYTES` says how many bytes it gives, 32 at least.
         digest: hash of documents and commitments; 32 bytes of output.
     """
 
@@ -80,6 +80,7 @@ class Suite:
 
 _SUITES = {
     "intl": Suite(name="intl", group=ristretto255, oprf="ristretto255-SHA512", hash="sha512", digest="sha256"),
+    "gm": Suite(name="gm", group=sm2, oprf="SM2-SM3", hash="sm3", digest="sm3"),
 }
 
 

@@ -12,7 +12,7 @@ use crate::parallel::{self, GROUP};
 /// A group of prime order with an encoding, and maps into it from uniform bytes.
 ///
 /// Each operation runs in constant time unless its name ends in `_vartime`. Encodings have one length per group, and
-/// scalars are encoded as the group's standard says (ristretto255: little endian).
+/// scalars are encoded as the group's standard says (ristretto255: little endian; SM2: big endian).
 pub trait Group: 'static {
     /// An integer below the group order.
     type Scalar: Copy + Send + Sync + Zeroize;
@@ -54,6 +54,11 @@ pub trait Group: 'static {
     fn mul_each_encode(scalars: &[Self::Scalar], elements: &mut [Self::Element], out: &mut [u8]);
     /// Encodes one element, [`Self::ELEMENT_LENGTH`] bytes.
     fn encode_element(element: &Self::Element, out: &mut [u8]);
+    /// Encodes every element; for a group where several cost less together.
+    fn encode_elements(elements: &[Self::Element], out: &mut [u8]) {
+        let rows = out.chunks_exact_mut(Self::ELEMENT_LENGTH);
+        elements.iter().zip(rows).for_each(|(element, row)| Self::encode_element(element, row));
+    }
 
     /// `a + b`.
     fn add(a: &Self::Element, b: &Self::Element) -> Self::Element;
@@ -104,11 +109,14 @@ where
 {
     let expand = ExpandMessageXmd::<H>::new(dst)?;
     parallel::fill_rows(out, G::ELEMENT_LENGTH, GROUP, |first, rows| {
+        let count = rows.len() / G::ELEMENT_LENGTH;
         let mut uniform = Zeroizing::new(vec![0; G::UNIFORM_ELEMENT_LENGTH]);
-        for (i, row) in rows.chunks_exact_mut(G::ELEMENT_LENGTH).enumerate() {
-            expand.expand(&[items.get(first + i)], &mut uniform);
-            G::encode_element(&G::element_from_uniform(&uniform), row);
+        let mut elements = Zeroizing::new(Vec::with_capacity(count));
+        for i in first..first + count {
+            expand.expand(&[items.get(i)], &mut uniform);
+            elements.push(G::element_from_uniform(&uniform));
         }
+        G::encode_elements(&elements, rows);
         Ok(())
     })
 }
@@ -164,13 +172,11 @@ fn combine<G: Group>(
         let count = rows.len() / G::ELEMENT_LENGTH;
         let a = Zeroizing::new(decode_elements::<G>(a, first, count)?);
         let b = Zeroizing::new(decode_elements::<G>(b, first, count)?);
-        for (i, row) in rows.chunks_exact_mut(G::ELEMENT_LENGTH).enumerate() {
-            let sum = Zeroizing::new(G::add(&a[i], &map(&b[i])));
-            if G::is_identity(&sum) {
-                return Err(Error::InvalidElement { index: first + i });
-            }
-            G::encode_element(&sum, row);
+        let sums = Zeroizing::new(a.iter().zip(b.iter()).map(|(a, b)| G::add(a, &map(b))).collect::<Vec<_>>());
+        if let Some(i) = sums.iter().position(G::is_identity) {
+            return Err(Error::InvalidElement { index: first + i });
         }
+        G::encode_elements(&sums, rows);
         Ok(())
     })
 }

@@ -16,6 +16,7 @@ use crate::hash::{ExpandMessageXmd, finalize_into};
 use crate::packed::Packed;
 use crate::parallel::{self, GROUP};
 use crate::ristretto255::Ristretto255;
+use crate::sm2::Sm2;
 
 /// A ciphersuite: a group, a hash, and the name that separates it from all others (RFC 9497, section 4).
 pub trait Suite: 'static {
@@ -34,6 +35,15 @@ impl Suite for Ristretto255Sha512 {
     type Group = Ristretto255;
     type Hash = sha2::Sha512;
     const IDENTIFIER: &'static [u8] = b"ristretto255-SHA512";
+}
+
+/// `SM2-SM3`: the text of RFC 9497 over the curve SM2, hashed to by `SM2_XMD:SM3_SSWU_RO_`.
+pub struct Sm2Sm3;
+
+impl Suite for Sm2Sm3 {
+    type Group = Sm2;
+    type Hash = sm3::Sm3;
+    const IDENTIFIER: &'static [u8] = b"SM2-SM3";
 }
 
 /// Which protocol of RFC 9497 a context belongs to.

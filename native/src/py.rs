@@ -21,7 +21,7 @@ use sm3::Sm3;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::group::{self, Group};
-use crate::oprf::{self, Context, Mode, Ristretto255Sha512, Suite};
+use crate::oprf::{self, Context, Mode, Ristretto255Sha512, Sm2Sm3, Suite};
 use crate::packed::Packed;
 use crate::ristretto255::Ristretto255;
 use crate::{Error, ed25519, hash, parallel, prg};
@@ -190,7 +190,11 @@ macro_rules! with_suite {
                 type $S = Ristretto255Sha512;
                 $body
             }
-            _ => Err(bad("the suite must be \"intl\"")),
+            "gm" => {
+                type $S = Sm2Sm3;
+                $body
+            }
+            _ => Err(bad("the suite must be \"intl\" or \"gm\"")),
         }
     };
 }

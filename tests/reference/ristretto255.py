@@ -6,11 +6,16 @@ Slow and not constant-time: for tests only.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 P = 2**255 - 19
 """Order of the field."""
-L = 2**252 + 27742317777372353535851937790883648493
+ORDER = 2**252 + 27742317777372353535851937790883648493
 """Order of the group."""
+
+BYTE_ORDER: Literal["little"] = "little"
+UNIFORM_ELEMENT_BYTES = 64
+UNIFORM_SCALAR_BYTES = 64
 
 # Section 4.1. The two square roots have a sign that only the RFC's choice fixes, so they are written out.
 D = -121665 * pow(121666, -1, P) % P
@@ -42,7 +47,7 @@ class Element:
     def __rmul__(self, scalar: int) -> Element:
         """Double and add, from the lowest bit."""
         total, power = IDENTITY, self
-        scalar %= L
+        scalar %= ORDER
         while scalar:
             if scalar & 1:
                 total += power
@@ -132,6 +137,11 @@ def derive(uniform: bytes) -> Element:
     halves = (int.from_bytes(half, "little") % 2**255 % P for half in (uniform[:32], uniform[32:]))
     first, second = map(map_to_element, halves)
     return first + second
+
+
+def is_identity(element: Element) -> bool:
+    """Whether every representative of the element stands for zero."""
+    return encode(element) == bytes(32)
 
 
 GENERATOR = decode(bytes.fromhex("e2f2ae0a6abc4e71a884a961c500515f58e30b6aa582dd8db6a65945e08d2d76"))

@@ -7,8 +7,9 @@ import hashlib
 import pytest
 
 from tests import vectors
-from tests.reference import generate, oprf
+from tests.reference import generate, sm2, sm3
 from tests.reference import ristretto255 as group
+from tests.reference.oprf import INTL
 
 RFC9496 = vectors.load("rfc9496_ristretto255")
 RFC9380 = vectors.load("rfc9380_expand_message_xmd_sha512")
@@ -42,30 +43,53 @@ def test_derivation() -> None:
 
 def test_expand_message_xmd() -> None:
     for vector in RFC9380["vectors"]:
-        expanded = oprf.expand_message_xmd(vector["message"].encode(), RFC9380["dst"].encode(), vector["length"])
+        expanded = INTL.expand_message_xmd(vector["message"].encode(), RFC9380["dst"].encode(), vector["length"])
         assert expanded.hex() == vector["uniform"]
 
 
 @pytest.mark.parametrize("run", RFC9497["modes"], ids=lambda run: f"mode{run['mode']}")
 def test_rfc9497(run: dict) -> None:
-    mode, k = run["mode"], oprf.derive_key(run["mode"], bytes.fromhex(run["seed"]), bytes.fromhex(run["info"]))
-    assert oprf.scalar_bytes(k).hex() == run["private"]
+    mode, k = run["mode"], INTL.derive_key(run["mode"], bytes.fromhex(run["seed"]), bytes.fromhex(run["info"]))
+    assert INTL.scalar_bytes(k).hex() == run["private"]
     for vector in run["vectors"]:
         inputs, blinded, evaluated = (
             [bytes.fromhex(x) for x in vector[name]] for name in ("inputs", "blinded", "evaluated")
         )
         blinds = [int.from_bytes(bytes.fromhex(r), "little") for r in vector["blinds"]]
-        assert [oprf.blind(mode, x, r) for x, r in zip(inputs, blinds, strict=True)] == blinded
-        assert [oprf.blind_evaluate(k, b) for b in blinded] == evaluated
-        finalized = [oprf.finalize(*triple).hex() for triple in zip(inputs, blinds, evaluated, strict=True)]
+        assert [INTL.blind(mode, x, r) for x, r in zip(inputs, blinds, strict=True)] == blinded
+        assert [INTL.blind_evaluate(k, b) for b in blinded] == evaluated
+        finalized = [INTL.finalize(*triple).hex() for triple in zip(inputs, blinds, evaluated, strict=True)]
         assert finalized == vector["outputs"]
-        assert [oprf.evaluate(mode, k, x).hex() for x in inputs] == vector["outputs"]
+        assert [INTL.evaluate(mode, k, x).hex() for x in inputs] == vector["outputs"]
         if "proof" in vector:
             nonce = int.from_bytes(bytes.fromhex(vector["nonce"]), "little")
-            proof = oprf.generate_proof(mode, k, blinded, evaluated, nonce)
+            proof = INTL.generate_proof(mode, k, blinded, evaluated, nonce)
             assert proof.hex() == vector["proof"]
-            assert oprf.verify_proof(mode, bytes.fromhex(run["public"]), blinded, evaluated, proof)
+            assert INTL.verify_proof(mode, bytes.fromhex(run["public"]), blinded, evaluated, proof)
 
 
-def test_the_written_vectors_are_what_the_reference_says() -> None:
-    assert generate.PATH.read_text(encoding="utf-8") == generate.document()
+def test_sm3() -> None:
+    # GM/T 0004-2012, appendix A.
+    assert sm3.digest(b"abc").hex() == "66c7f0f462eeedd9d1f2d46bdc10e4e24167c4875cf2f7a2297da02b8f4ba8e0"
+    assert sm3.digest(b"abcd" * 16).hex() == "debe9ff92275b8a138604889c18e5a4d6fdb70e5387e5765293dcba39c0c5732"
+
+
+def test_the_parameters_of_sm2_are_what_they_are_named_for() -> None:
+    assert sm2.decode(sm2.encode(sm2.GENERATOR)) == sm2.GENERATOR
+    assert (sm2.ORDER - 1) * sm2.GENERATOR + sm2.GENERATOR == sm2.IDENTITY
+    assert sm2.find_z() % sm2.P == sm2.Z
+
+
+def test_signatures_of_sm2() -> None:
+    vector = vectors.load("gmt0003_sm2")["signature"]
+    private, nonce = int(vector["private"], 16), int(vector["nonce"], 16)
+    message, public = vector["message"].encode(), private * sm2.GENERATOR
+    assert sm2.encode(public).hex() == vector["public"]
+    assert sm2.digest_of(public, message, sm2.DEFAULT_ID).hex() == vector["e"]
+    assert sm2.sign(private, message, nonce).hex() == vector["signature"]
+    assert sm2.verify(public, message, bytes.fromhex(vector["signature"]))
+
+
+def test_the_written_vectors_are_what_the_references_say() -> None:
+    for name, text in generate.documents().items():
+        assert (generate.VECTORS / f"{name}.json").read_text(encoding="utf-8") == text, name

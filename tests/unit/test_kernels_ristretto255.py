@@ -17,7 +17,7 @@ from tests.reference import ristretto255 as reference
 RFC9496 = vectors.load("rfc9496_ristretto255")
 REFERENCE = vectors.load("reference_ristretto255_oprf")
 
-ORDER = reference.L
+ORDER = reference.ORDER
 scalars = st.integers(1, ORDER - 1)
 
 

@@ -11,21 +11,23 @@ from mpc.kernels import oprf
 from mpc.rng import Rng
 
 
-def test_the_international_suite_is_whole() -> None:
-    intl = suite.get("intl")
-    assert (intl.name, intl.oprf) == ("intl", "ristretto255-SHA512")
-    sizes = oprf.sizes(intl.name)
-    assert sizes.element == intl.group.ELEMENT_BYTES
-    assert sizes.scalar == intl.group.SCALAR_BYTES
-    assert hashes.DIGEST_BYTES[intl.hash] == 64
-    assert hashes.DIGEST_BYTES[intl.digest] == 32
-    scalars = intl.group.scalar_from_uniform(Rng().uint8(2, intl.group.UNIFORM_SCALAR_BYTES))
-    points = intl.group.mul_base(scalars)
-    intl.group.check(points)
-    back = intl.group.mul_each(intl.group.scalar_invert(scalars), points)
+@pytest.mark.parametrize(("name", "oprf_name", "output"), [("intl", "ristretto255-SHA512", 64), ("gm", "SM2-SM3", 32)])
+def test_a_suite_is_whole(name: str, oprf_name: str, output: int) -> None:
+    chosen = suite.get(name)
+    assert (chosen.name, chosen.oprf) == (name, oprf_name)
+    sizes = oprf.sizes(chosen.name)
+    assert sizes.element == chosen.group.ELEMENT_BYTES
+    assert sizes.scalar == chosen.group.SCALAR_BYTES
+    assert sizes.output == hashes.DIGEST_BYTES[chosen.hash] == output
+    assert hashes.DIGEST_BYTES[chosen.digest] == 32
+    scalars = chosen.group.scalar_from_uniform(Rng().uint8(2, chosen.group.UNIFORM_SCALAR_BYTES))
+    points = chosen.group.mul_base(scalars)
+    chosen.group.check(points)
+    back = chosen.group.mul_each(chosen.group.scalar_invert(scalars), points)
     assert (back[0] == back[1]).all()
+    assert (chosen.group.sub(chosen.group.add(points, back), back) == points).all()
 
 
 def test_an_unknown_suite_is_told_what_there_is() -> None:
-    with pytest.raises(UsageError, match="There is no cipher suite 'gm2'; choose one of: intl"):
+    with pytest.raises(UsageError, match="There is no cipher suite 'gm2'; choose one of: intl, gm"):
         suite.get("gm2")
