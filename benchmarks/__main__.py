@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-WHAT = ("lookup", "transport")
+WHAT = ("lookup", "psi", "transport")
 
 
 def main() -> int:

@@ -25,21 +25,24 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute  # noqa: F401 - take() would import it while the clock runs
+import pyarrow.compute  # take() would import it while the clock runs
 import pyarrow.csv
 from numpy.typing import NDArray
 
 from benchmarks.report import ProcessUse, line, own_use, progress
-from mpc import suite as suites
 from mpc.channel import Channel, Traffic
 from mpc.rng import Rng
 from mpc.session import Progress, Session
 from mpc.transport import grpc as transport
 from protocols import psi
+from protocols.psi.agreement import Reveal, Security
 from tests.transport.certificates import authority, credentials
+
+Protocol = Literal["rr22", "ecdh"]
 
 DIGITS = 18
 COLUMN = "id"
@@ -60,10 +63,10 @@ class Work:
 
     source: Path
     result: Path
-    protocol: psi.Protocol
+    protocol: Protocol
     suite: str
-    security: psi.Security
-    reveal_to: psi.Reveal
+    security: Security
+    reveal_to: Reveal
     stages: bool
 
 
@@ -225,6 +228,12 @@ def _pin(core: int | None) -> None:
         os.sched_setaffinity(0, {core})
 
 
+@dataclass(frozen=True)
+class _Run:
+    parties: list[Done]  # receiver, sender
+    nodes: list[ProcessUse]  # receiver's, sender's
+
+
 class _Processes:
     """The processes of one run, each with a pipe; none outlives the run."""
 
@@ -264,9 +273,7 @@ def _once(works: tuple[Work, Work], folder: Path, *, cores: tuple[int | None, in
             worker = f"unix:{folder / 'worker.sock'}"
             sender = processes.start(_sender, sender_core, worker, None, works[1])
             _told(sender, 30)
-            there = processes.start(
-                _node, sender_core, SENDER, "127.0.0.1:0", theirs, transport.Target(worker)
-            )
+            there = processes.start(_node, sender_core, SENDER, "127.0.0.1:0", theirs, transport.Target(worker))
             onward = transport.Target(str(_told(there, 30)), ours)
             here = processes.start(_node, receiver_core, None, f"unix:{folder / 'node.sock'}", None, onward)
             receiver = processes.start(_receiver, receiver_core, str(_told(here, 30)), None, works[0])
@@ -289,12 +296,6 @@ def _once(works: tuple[Work, Work], folder: Path, *, cores: tuple[int | None, in
     return _Run([d for d in dones if isinstance(d, Done)], [u for u in uses if isinstance(u, ProcessUse)])
 
 
-@dataclass(frozen=True)
-class _Run:
-    parties: list[Done]  # receiver, sender
-    nodes: list[ProcessUse]  # receiver's, sender's
-
-
 def _check(ids: tuple[NDArray[np.uint8], NDArray[np.uint8]], works: tuple[Work, Work], shared: int) -> None:
     """Whether the result files hold the intersection, in one order. SystemExit where not."""
     first, second = (set(map(bytes, side)) for side in ids) if shared <= 1 << 20 else (None, None)
@@ -309,9 +310,11 @@ def main(arguments: Sequence[str]) -> int:
     """Command line. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks psi", description=__doc__.partition("\n")[0])
     parser.add_argument("--protocol", choices=("rr22", "ecdh"), default="rr22")
-    parser.add_argument("--suite", choices=suites.NAMES, default="intl")
+    parser.add_argument("--suite", choices=("intl", "gm"), default="intl")
     parser.add_argument("--n", type=int, default=1 << 20, help="identifiers of each party (2^20)")
-    parser.add_argument("--cores", type=int, choices=(1,), help="pin each party, its node included, to a core of its own")
+    parser.add_argument(
+        "--cores", type=int, choices=(1,), help="pin each party, its node included, to a core of its own"
+    )
     parser.add_argument("--via-nodes", action="store_true", help="through the relays of both parties' nodes")
     parser.add_argument("--reveal-to", choices=("receiver", "both"), default="receiver", help="who learns (receiver)")
     parser.add_argument("--security", choices=("semi-honest", "malicious"), default="semi-honest")
@@ -328,7 +331,7 @@ def main(arguments: Sequence[str]) -> int:
         progress(f"{options.n:,} identifiers for each party")
         first, second, shared = make_ids(options.n)
         both = options.reveal_to == "both"
-        reveals: tuple[psi.Reveal, psi.Reveal] = ("both", "both") if both else ("me", "peer")
+        reveals: tuple[Reveal, Reveal] = ("both", "both") if both else ("me", "peer")
         works = tuple(
             Work(
                 source=folder / f"{party}.csv",

@@ -43,6 +43,7 @@ class Terms:
         size: how many distinct items this party brings.
         bound: largest absolute value of a summed number; 0 where nothing is summed.
         minimum: fewest matches that the result may rest on.
+        sends: whether this party is the sender; None where that follows from who learns, and from the sizes.
     """
 
     operators: Sequence[Operator]
@@ -53,6 +54,7 @@ class Terms:
     size: int
     bound: int = 0
     minimum: int = 0
+    sends: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,8 @@ class Agreed:
     Attributes:
         peer_size: how many distinct items the peer says it brings; at most ``MAX_ITEMS``.
         salt: 32 bytes, the same at both, to which each party contributed.
-        receiver: whether this party is the receiver: the one that learns, and where both learn the one with fewer
-            items, of equally many the one whose name sorts first.
+        receiver: whether this party is the receiver. Where the terms leave it open, that is the one that learns, and
+            where both learn the one with fewer items, of equally many the one whose name sorts first.
         both: whether the sender learns too.
         security: what was asked of the protocol.
     """
@@ -76,7 +78,7 @@ class Agreed:
 
 
 def agree(channel: Channel, terms: Terms, *, rng: Rng) -> Agreed:
-    """Exchange the terms. At most 512 bytes each way, 1 round.
+    """Exchange the terms. Usually below 256 bytes each way, 1 round.
 
     Raises:
         UsageError: more items than the limit, or a reveal_to that there is not.
@@ -99,6 +101,7 @@ def agree(channel: Channel, terms: Terms, *, rng: Rng) -> Agreed:
         nonce=rng.bytes(_NONCE_BYTES),
         bound=terms.bound,
         minimum=terms.minimum,
+        sender="" if terms.sends is None else channel.me if terms.sends else channel.peer,
     )
     channel.send(mine)
     (theirs,) = channel.recv(wire.Terms)
@@ -109,7 +112,9 @@ def agree(channel: Channel, terms: Terms, *, rng: Rng) -> Agreed:
     channel.require(not differs, "the same terms at both parties, which differ in " + " and in ".join(differs))
     channel.require(theirs.size <= MAX_ITEMS, f"at most {MAX_ITEMS} items")
     channel.require(len(theirs.nonce) == _NONCE_BYTES and theirs.nonce != mine.nonce, "a fresh nonce of 32 bytes")
-    if terms.reveal_to == "both":
+    if terms.sends is not None:
+        receiver = not terms.sends
+    elif terms.reveal_to == "both":
         receiver = (terms.size, channel.me) < (theirs.size, channel.peer)
     else:
         receiver = terms.reveal_to == "me"
@@ -128,6 +133,7 @@ def _words(terms: wire.Terms) -> dict[str, str]:
         "who learns": ", ".join(terms.learners),
         "bound": str(terms.bound),
         "minimum": str(terms.minimum),
+        "sender": terms.sender,
     }
 
 

@@ -6,7 +6,7 @@ Then equal items have equal points at both, and no party can tell anything of a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from mpc.suite import Suite
 from mpc.wire.psi.v1 import ecdh_pb2 as wire
 from protocols.psi import items as sets
 from protocols.psi.agreement import Agreed
+from protocols.psi.result import matches
 
 BATCH = 4096
 """Items in a message."""
@@ -99,6 +100,73 @@ def _tags(channel: Channel, size: int, *, scalar: NDArray[np.uint8], suite: Suit
         channel.require(False, f"point {error.index} canonically encoded and not the identity")
         raise
     return np.ascontiguousarray(both[:, _TAG_AT : _TAG_AT + width])
+
+
+def count_receive(
+    channel: Channel, keys: Packed, agreed: Agreed, *, suite: Suite, rng: Rng, report: Callable[[int], None]
+) -> NDArray[np.int64]:
+    """The double pass where both lists are shuffled, so that matches are seen, but not of what: the receiver's side.
+
+    Args:
+        channel: to the sender.
+        keys: n distinct keys.
+        agreed: with the sender.
+        suite: whose group it is.
+        rng: the secret.
+        report: called with how many items of both sets are done.
+
+    Returns:
+        (k,) int64: the matching positions of the sender's list, which it has shuffled; increasing.
+
+    Raises:
+        UsageError: two keys are the same.
+        PeerError: a malformed message.
+    """
+    n, m = len(keys), agreed.peer_size
+    width = sets.tag_bytes(n, m)
+    mine = np.empty((n if m else 0, width), dtype=np.uint8)
+    theirs = np.empty((m if n else 0, width), dtype=np.uint8)
+    scalar = secret(suite, rng)
+    try:
+        done = 0
+        for step, tags in enumerate(passes(channel, keys, agreed, order=None, scalar=scalar, suite=suite), 1):
+            if tags is not None:
+                theirs[done : done + len(tags)] = tags
+                done += len(tags)
+            report(done + min(step * BATCH, n))
+    finally:
+        wipe(scalar)
+    for start, stop in batches(len(mine)):
+        receive_tags(channel, mine[start:stop])
+    _, positions = matches(channel, mine, theirs)
+    return positions
+
+
+def count_send(
+    channel: Channel, keys: Packed, agreed: Agreed, *, suite: Suite, rng: Rng, report: Callable[[int], None]
+) -> NDArray[np.int64]:
+    """The sender's side; arguments and errors as for `count_receive`.
+
+    Returns:
+        (n,) int64: which key stands at each position of the shuffled list.
+    """
+    n, m = len(keys), agreed.peer_size
+    order = rng.permutation(n)
+    back = np.empty((m if n else 0, sets.tag_bytes(n, m)), dtype=np.uint8)
+    scalar = secret(suite, rng)
+    try:
+        done = 0
+        for step, tags in enumerate(passes(channel, keys, agreed, order=order, scalar=scalar, suite=suite), 1):
+            if tags is not None:
+                back[done : done + len(tags)] = tags
+                done += len(tags)
+            report(done + min(step * BATCH, n))
+    finally:
+        wipe(scalar)
+    back = back[rng.permutation(len(back))]  # the receiver must not know which of its items a tag is of
+    for start, stop in batches(len(back)):
+        send_tags(channel, back[start:stop])
+    return order
 
 
 def send_tags(channel: Channel, tags: NDArray[np.uint8]) -> None:

@@ -32,12 +32,14 @@ class Items:
     """Keys, and the rows of the caller's input that they stand for.
 
     Attributes:
+        input_rows: how many rows the input has.
         keys: n canonical keys. They are distinct, but for the policy "error": what runs on them has digests of them
             anyhow and calls `require_distinct`.
         rows: (r,) int64, the rows that are kept, key by key; None where row i has key i.
         offsets: (n + 1,) int64: key i stands for ``rows[offsets[i]:offsets[i + 1]]``; None where row i has key i.
     """
 
+    input_rows: int
     keys: Packed
     rows: NDArray[np.int64] | None = field(default=None, repr=False)
     offsets: NDArray[np.int64] | None = field(default=None, repr=False)
@@ -73,16 +75,16 @@ def collect(items: Column | tuple[Column, ...], *, form: str, duplicates: Duplic
     else:
         keys = identifiers.canonical_columns(form, *(items if isinstance(items, tuple) else (items,)))
     if duplicates == "error":
-        return Items(keys)
+        return Items(len(keys), keys)
     # Under a salt of this run alone: nobody can prepare keys that collide.
     order, starts = _grouped(hashes.batch("sha256", Rng().bytes(64), keys))
     first = order[starts]  # the order within a group is that of the input
     by_first = np.argsort(first)
     if duplicates == "first":
         rows = first[by_first]
-        return Items(take(keys, rows), rows, np.arange(len(rows) + 1))
+        return Items(len(keys), take(keys, rows), rows, np.arange(len(rows) + 1))
     within, offsets = _gathered(np.append(starts, len(order)), by_first)
-    return Items(take(keys, first[by_first]), order[within], offsets)
+    return Items(len(keys), take(keys, first[by_first]), order[within], offsets)
 
 
 def digests(keys: Packed, *, suite: Suite, salt: bytes) -> NDArray[np.uint8]:

@@ -8,20 +8,22 @@ With H(x) the value half of item x's digest and row(x) the store's linear map un
     F(y)   = H°(Decode(B + Δ·(A − P), y) − Δ·H(y), y), which on the receiver's items is H°(Decode(C, x), x):
              what is under H° is Decode(C, y) + Δ·(Decode(P, y) − H(y))
 
-Security: semi-honest; LPN (the VOLE's), H° correlation robust: TMMO under fixed-key AES with the item's key half for the
+Security: semi-honest; LPN (the VOLE's), H° correlation robust: TMMO under fixed-key AES with the item's key half for
           tweak [Guo, Katz, Wang, Yu 2020]. "malicious": against a malicious sender the receiver's items stay hidden and
           its outputs are those of one function F; a malicious receiver learns F at no more points than a store can be
-          made to hold (`most_items`), which is more than n. H° is then the suite's hash of offset value and digest, a
-          random oracle, under an offset that both parties toss.
+          made to hold (`most_items`), which is more than n. H° is then the suite's hash of value + w and digest, a
+          random oracle, under an offset w that both parties toss.
 Leaks:    to the sender |X|, to the receiver nothing.
-Cost:     16·size(n) bytes from the receiver, that is about 1.35 · 16 bytes per item at 2^20; 64 bytes of openings in the
-          malicious variant; the VOLE's. Half a round besides the VOLE's, 1 in the malicious variant.
+Cost:     16 · table_rows(n) bytes from the receiver, about 21.6 per item at 2^20, and at most 80 bytes of envelope for
+          every 2^17 rows; the VOLE's. In the malicious variant 64 bytes from the sender, 16 from the receiver, and two
+          envelopes more. Rounds: the VOLE's; 1 more in the malicious variant.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from bisect import bisect_left
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,19 +36,40 @@ from mpc.kernels.packing import pack
 from mpc.rng import Rng
 from mpc.suite import Suite
 from mpc.wire.psi.v1 import oprf_pb2 as wire
-from protocols.ot import VoleReceiver, VoleSender, vole
+from protocols.ot import VoleReceiver, VoleSender
+from protocols.psi.agreement import Security
 
 Bytes = NDArray[np.uint8]
-Security = Literal["semi-honest", "malicious"]
-
-DIGEST_BYTES = 32
-"""Width of an item's digest: a key half of 16 bytes and a value half of 16."""
 
 _BLOCK = 16
+_OPENING = 2 * _BLOCK  # a coin, and as many bytes that hide it
 _PIECE = 1 << 17  # rows of the table in a message, 2 MiB
 _BATCH = 1 << 15  # rows whose temporaries stay in the cache
 _OUTPUT = b"unseen psi.oprf v1 output".ljust(64, b"\x00")  # one block of every hash, which is hashed only once
 _COMMITMENT = b"unseen psi.oprf v1 commitment\x00"
+
+
+@dataclass(frozen=True)
+class Points:
+    """What F is evaluated at: items' digests, in halves.
+
+    Attributes:
+        keys: (n, 16) uint8, which choose the row of the store.
+        values: (n, 16) uint8, H(x).
+    """
+
+    keys: Bytes = field(repr=False)
+    values: Bytes = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+def points(digests: Bytes) -> Points:
+    """Digests of distinct items, (n, 32) uint8, as what F is evaluated at."""
+    if digests.dtype != np.uint8 or digests.ndim != 2 or digests.shape[1] != 2 * _BLOCK:
+        raise UsageError(f"digests is {digests.dtype} of shape {digests.shape}; give (n, {2 * _BLOCK}) uint8.")
+    return Points(np.ascontiguousarray(digests[:, :_BLOCK]), np.ascontiguousarray(digests[:, _BLOCK:]))
 
 
 def table_rows(items: int) -> int:
@@ -57,8 +80,8 @@ def table_rows(items: int) -> int:
 def most_items(items: int, *, queries_log2: float = 80) -> int:
     """How many points a malicious receiver, who claims `items`, can make its table hold: 2.6 · items at 2^20.
 
-    Of Q points at which it evaluates the random oracle, N points can be held at once with odds of at most
-    C(Q, N) · 2^(-128 · (N − m)): m rows of 128 bits satisfy m conditions by choice, and each other one by luck. The bound
+    Of Q points at which it evaluates the random oracle, N can be held at once with odds of at most
+    C(Q, N) · 2^(-128 · (N − m)): m rows of 128 bits meet m conditions by choice, and every other one by luck. The bound
     is the N at which (eQ / N)^N · 2^(-128 · (N − m)) falls below 2^-40, after a union over Q seeds of the store.
 
     Args:
@@ -68,19 +91,18 @@ def most_items(items: int, *, queries_log2: float = 80) -> int:
     if not 0 <= queries_log2 <= 120:
         raise UsageError("queries_log2 is from 0 to 120: above, the bound says nothing.")
     m = table_rows(items)
-    most = m
-    while True:  # N stands on both sides of the inequality
-        each = max(queries_log2 + math.log2(math.e / max(most, 1)), 0)
-        bound = math.ceil((128 * m + queries_log2 + 40) / (128 - each))
-        if bound <= most:
-            return most
-        most = bound
+
+    def beyond(points: int) -> bool:
+        odds_log2 = points * (queries_log2 + math.log2(math.e / points)) - 128 * (points - m) + queries_log2
+        return odds_log2 <= -40
+
+    return bisect_left(range(m, 16 * m), True, key=beyond) + m  # the odds fall with the number of points
 
 
 def receive(
     channel: Channel,
-    digests: Bytes,
-    correlation: VoleReceiver | None = None,
+    at: Points,
+    correlation: VoleReceiver,
     *,
     suite: Suite,
     rng: Rng,
@@ -90,49 +112,49 @@ def receive(
 
     Args:
         channel: to the sender.
-        digests: (n, 32) uint8, distinct, uniform to whoever does not know the items; n > 0.
-        correlation: ``table_rows(n)`` VOLEs that nothing else has used; made here where there are none.
-        suite: of the base transfers and of the malicious variant's hash.
-        rng: the store's seed and free rows.
+        at: n > 0 distinct points, whose digests are uniform to whoever does not know the items.
+        correlation: ``table_rows(n)`` VOLEs, made for the same `security`, that nothing else has used.
+        suite: of the malicious variant's hash.
+        rng: this party's randomness.
         security: against which kind of peer.
 
     Returns:
-        (n, 16) uint8: F of each item.
+        (n, 16) uint8: F of each point.
 
     Raises:
-        UsageError: two equal digests.
+        UsageError: two equal points, or another number of VOLEs.
         PeerError, CheatingDetected: the sender broke the protocol.
     """
-    n, m = len(digests), table_rows(len(digests))
-    commitment = channel.recv(wire.OprfCommitment)[0].commitment if security == "malicious" else b""
-    if correlation is None:
-        correlation = vole.receive(channel, m, suite=suite, rng=rng, security=security)
-    keys, values = _halves(digests)
+    malicious = security == "malicious"
+    m = _checked(len(correlation), len(at))
+    commitment = channel.recv(wire.OprfCommitment)[0].commitment if malicious else b""  # 1
     seed = rng.uint8(_BLOCK)
-    table = okvs.encode(keys, values, seed=seed, rng=rng)  # P
-    _add(table, correlation.a)
-    mine = rng.bytes(_BLOCK) if security == "malicious" else b""
-    for first in range(0, m, _PIECE):
-        head = {"seed": seed.tobytes(), "coin": mine} if first == 0 else {}
-        channel.send(wire.OprfTable(first=first, **head), table[first : first + _PIECE])
-    del table
-    outputs = okvs.decode(keys, correlation.c, n=n, seed=seed)
-    if security == "semi-honest":
-        _robust(outputs, keys)
+    coin = rng.bytes(_BLOCK) if malicious else b""
+    table = okvs.encode(at.keys, at.values, seed=seed, rng=rng)  # 2: P
+    words = table.view(np.uint64)
+    np.bitwise_xor(words, correlation.a.view(np.uint64), out=words)
+    for first in range(0, m, _PIECE):  # 3
+        head = wire.OprfTable(seed=seed.tobytes(), coin=coin) if first == 0 else wire.OprfTable(first=first)
+        channel.send(head, table[first : first + _PIECE])
+    del table, words
+    outputs = okvs.decode(at.keys, correlation.c, n=len(at), seed=seed)  # 5
+    if not malicious:
+        blocks.hash_under(at.keys, outputs)
         return outputs
-    (opened,) = channel.recv(wire.OprfOpening)
+    opening = channel.recv(wire.OprfOpening)[0].opening  # 4
     channel.require(
-        len(opened.opening) == 2 * _BLOCK and _commit(opened.opening, suite) == commitment,
+        len(opening) == _OPENING and _committed(opening, suite) == commitment,
         "the coin that was committed to",
         cheating=True,
     )
-    return _oracle(outputs, digests, _offset(mine, opened.opening), suite)
+    _hash(outputs, at, _offset(coin, opening), suite)
+    return outputs
 
 
 def send(
     channel: Channel,
-    digests: Bytes,
-    correlation: VoleSender | None = None,
+    at: Points,
+    correlation: VoleSender,
     *,
     peer_items: int,
     suite: Suite,
@@ -143,85 +165,67 @@ def send(
 
     Args:
         channel: to the receiver.
-        digests: (k, 32) uint8, where F is wanted, made as the receiver makes its own.
-        correlation: ``table_rows(peer_items)`` VOLEs; made here where there are none. Its `b` is overwritten.
-        peer_items: how many items the receiver claims; at least 1.
-        suite: of the base transfers and of the malicious variant's hash.
+        at: k points, made as the receiver makes its own.
+        correlation: ``table_rows(peer_items)`` VOLEs, the other side's of the receiver's. Its `b` is overwritten.
+        peer_items: how many points the receiver has, at least 1.
+        suite: of the malicious variant's hash.
         rng: this party's randomness.
         security: against which kind of peer.
 
     Returns:
-        (k, 16) uint8: F of each item.
+        (k, 16) uint8: F of each point.
     """
-    m = table_rows(peer_items)
-    opening = b""
-    if security == "malicious":
-        opening = rng.bytes(2 * _BLOCK)
-        channel.send(wire.OprfCommitment(commitment=_commit(opening, suite)))
-    if correlation is None:
-        correlation = vole.send(channel, m, suite=suite, rng=rng, security=security)
-    delta, table = correlation.delta, correlation.b
-    seed, theirs = b"", b""
+    malicious = security == "malicious"
+    m = len(correlation)
+    if m != table_rows(peer_items):
+        raise UsageError(
+            f"{m} VOLEs for {peer_items} points: give table_rows({peer_items}) = {table_rows(peer_items)}."
+        )
+    opening = rng.bytes(_OPENING) if malicious else b""
+    if malicious:
+        channel.send(wire.OprfCommitment(commitment=_committed(opening, suite)))  # 1
+    table, seed, coin = correlation.b, b"", b""
     done = 0
-    while done < m:
+    while done < m:  # 3
         header, piece = channel.recv(wire.OprfTable)
         channel.require(header.first == done and 0 < len(piece) <= m - done, f"the table's {m} rows in order")
         if done == 0:
-            seed, theirs = header.seed, header.coin
+            seed, coin = header.seed, header.coin
             channel.require(len(seed) == _BLOCK, "a seed of 16 bytes")
-            channel.require(len(theirs) == (_BLOCK if security == "malicious" else 0), "a coin where one belongs")
-        rows = table[done : done + len(piece)]
-        rows[:] = gf128.scale_add(delta, piece, rows)  # B + Δ·(A − P)
+            channel.require(len(coin) == (_BLOCK if malicious else 0), "a coin where one belongs")
+        gf128.scale_into(correlation.delta, piece, table[done : done + len(piece)])  # B + Δ·(A − P)
         done += len(piece)
-    if security == "malicious":
-        channel.send(wire.OprfOpening(opening=opening))
-    keys, values = _halves(digests)
-    outputs = okvs.decode(keys, table, n=peer_items, seed=np.frombuffer(seed, dtype=np.uint8))
-    _add(outputs, gf128.scale(delta, values))
-    if security == "semi-honest":
-        _robust(outputs, keys)
-        return outputs
-    return _oracle(outputs, digests, _offset(theirs, opening), suite)
-
-
-def _halves(digests: Bytes) -> tuple[Bytes, Bytes]:
-    """(n, 32) digests as (n, 16) keys and (n, 16) values H(x)."""
-    if digests.ndim != 2 or digests.shape[1] != DIGEST_BYTES or digests.dtype != np.uint8:
-        raise UsageError(f"digests is {digests.dtype} of shape {digests.shape}; give (n, {DIGEST_BYTES}) uint8.")
-    return np.ascontiguousarray(digests[:, :_BLOCK]), np.ascontiguousarray(digests[:, _BLOCK:])
-
-
-def _add(into: Bytes, other: Bytes) -> None:
-    """In GF(2^128), in place: addition and subtraction are one."""
-    words = into.view(np.uint64)
-    np.bitwise_xor(words, other.view(np.uint64), out=words)
-
-
-def _robust(outputs: Bytes, keys: Bytes) -> None:
-    """H°, semi-honest, in place: π(π(v) ⊕ key) ⊕ π(v)."""
-    for start in range(0, len(outputs), _BATCH):
-        v = blocks.fixed(outputs[start : start + _BATCH])
-        w = v.copy()
-        _add(w, keys[start : start + _BATCH])
-        w = blocks.fixed(w)
-        _add(w, v)
-        outputs[start : start + _BATCH] = w
-
-
-def _oracle(values: Bytes, digests: Bytes, offset: Bytes, suite: Suite) -> Bytes:
-    """H°, malicious: the first 16 bytes of the suite's hash of value + w and digest."""
-    outputs = np.empty_like(values)
-    for start in range(0, len(values), _BATCH):
-        stop = start + _BATCH
-        rows = np.concatenate([values[start:stop] ^ offset, digests[start:stop]], axis=1)
-        outputs[start:stop] = hashes.rows(suite.digest, _OUTPUT, rows)[:, :_BLOCK]
+    if malicious:
+        channel.send(wire.OprfOpening(opening=opening))  # 4
+    outputs = okvs.decode(at.keys, table, n=peer_items, seed=np.frombuffer(seed, dtype=np.uint8))  # 5
+    gf128.scale_into(correlation.delta, at.values, outputs)
+    if malicious:
+        _hash(outputs, at, _offset(coin, opening), suite)
+    else:
+        blocks.hash_under(at.keys, outputs)
     return outputs
 
 
-def _offset(theirs: bytes, opening: bytes) -> Bytes:
+def _checked(correlations: int, items: int) -> int:
+    """How many rows the table has, which is how many VOLEs there are."""
+    if correlations != table_rows(items):
+        raise UsageError(f"{correlations} VOLEs for {items} points: give table_rows({items}) = {table_rows(items)}.")
+    return correlations
+
+
+def _hash(outputs: Bytes, at: Points, offset: Bytes, suite: Suite) -> None:
+    """H°, malicious, in place: the first 16 bytes of the suite's hash of value + w and digest."""
+    for start in range(0, len(outputs), _BATCH):
+        rows = slice(start, start + _BATCH)
+        hashed = np.concatenate((outputs[rows] ^ offset, at.keys[rows], at.values[rows]), axis=1)
+        outputs[rows] = hashes.rows(suite.digest, _OUTPUT, hashed)[:, :_BLOCK]
+
+
+def _offset(coin: bytes, opening: bytes) -> Bytes:
     """w: the receiver's coin and the sender's, added."""
-    return np.frombuffer(theirs, np.uint8) ^ np.frombuffer(opening, np.uint8, count=_BLOCK)
+    return np.frombuffer(coin, np.uint8) ^ np.frombuffer(opening, np.uint8, count=_BLOCK)
 
 
-def _commit(opening: bytes, suite: Suite) -> bytes:
-    return hashes.batch(suite.digest, _COMMITMENT, pack([opening]))[0].tobytes()
+def _committed(opening: bytes, suite: Suite) -> bytes:
+    digest: Bytes = hashes.batch(suite.digest, _COMMITMENT, pack([opening]))[0]
+    return digest.tobytes()

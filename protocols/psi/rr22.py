@@ -7,8 +7,8 @@ Security: semi-honest; the OPRF's assumptions. "malicious", for the receiver's r
           nothing of the receiver's items, and what the receiver outputs is its intersection with one set of at most |Y|
           items; a malicious receiver learns of its intersection with at most `oprf.most_items` items instead of |X|.
           Tags then have 128 bits. The sender learns no result in that mode, for a receiver could tell it anything.
-Leaks:    the receiver learns |Y| and which of its items match; the sender learns |X|, and where both are to learn, which
-          of its items match.
+Leaks:    the receiver learns |Y| and which of its items match; the sender learns |X|, and where both are to learn,
+          which of its items match.
 Cost:     with X the receiver's set, Y the sender's, m = `oprf.table_rows(|X|)` (1.35·|X| at 2^20), t = 5 to 13 bytes a
           tag (10 at 2^20 × 2^20; never below 8; 16 malicious): 16·m bytes from the receiver, t·|Y| from the sender, the
           VOLE's bytes, |Y| / 8 from the receiver where both learn, and at most 80 bytes of envelope for every 2^17 rows
@@ -30,6 +30,7 @@ from mpc.session import Progress
 from mpc.suite import Suite
 from mpc.wire.psi.v1 import rr22_pb2 as wire
 from protocols.operator import Operator
+from protocols.ot.ideal import vole
 from protocols.psi import items as sets
 from protocols.psi import oprf
 from protocols.psi.agreement import Agreed
@@ -84,19 +85,26 @@ def receive(
     width = _tag_bytes(channel, keys, agreed)
     if not len(keys) or not agreed.peer_size:
         return np.empty(0, dtype=np.int64)
-    digests = sets.digests(keys, suite=suite, salt=agreed.salt)
-    sets.require_distinct(digests)
-    outputs = oprf.receive(channel, digests, suite=suite, rng=rng, security=agreed.security)  # 1-3
+    steps = _Steps(progress)
+    correlation = vole.receive(channel, oprf.table_rows(len(keys)), suite=suite, rng=rng, security=agreed.security)  # 1
+    steps.done()
+    at = _points(keys, agreed, suite)
+    steps.done()
+    outputs = oprf.receive(channel, at, correlation, suite=suite, rng=rng, security=agreed.security)  # 2
     mine = np.ascontiguousarray(outputs[:, :width])
+    del at, correlation, outputs
+    steps.done()
     theirs = np.empty((agreed.peer_size, width), dtype=np.uint8)
-    for start in range(0, len(theirs), _PIECE):  # 4
+    for start in range(0, len(theirs), _PIECE):  # 3
         piece = theirs[start : start + _PIECE]
         _, tags = channel.recv(wire.Rr22Tags)
-        channel.require(tags.shape == piece.shape, f"{piece.shape[0]} tags of {width} bytes")
+        channel.require(tags.shape == piece.shape, f"{len(piece)} tags of {width} bytes")
         piece[:] = tags
-    rows, positions = matches(channel, mine, theirs)  # 5
+    steps.done()
+    rows, positions = matches(channel, mine, theirs)  # 4
     if agreed.both:
-        send_matches(channel, positions, len(theirs))  # 6
+        send_matches(channel, positions, len(theirs))  # 5
+    steps.done()
     return rows
 
 
@@ -113,17 +121,43 @@ def send(
     width = _tag_bytes(channel, keys, agreed)
     if not len(keys) or not agreed.peer_size:
         return np.empty(0, dtype=np.int64) if agreed.both else None
+    steps = _Steps(progress)
+    m = oprf.table_rows(agreed.peer_size)
+    correlation = vole.send(channel, m, suite=suite, rng=rng, security=agreed.security)  # 1
+    steps.done()
+    at = _points(keys, agreed, suite)
+    order = rng.permutation(len(keys))  # hides which item a tag stands for
+    steps.done()
+    size, security = agreed.peer_size, agreed.security
+    outputs = oprf.send(channel, at, correlation, peer_items=size, suite=suite, rng=rng, security=security)  # 2
+    del at, correlation
+    steps.done()
+    tags = np.ascontiguousarray(outputs[:, :width]).view(f"V{width}").reshape(-1)
+    shuffled = tags[order].view(np.uint8).reshape(-1, width)
+    for start in range(0, len(shuffled), _PIECE):
+        channel.send(wire.Rr22Tags(), shuffled[start : start + _PIECE])  # 3
+    steps.done()
+    matched = order[receive_matches(channel, len(order))] if agreed.both else None  # 5
+    steps.done()
+    return matched
+
+
+class _Steps:
+    """Tells how far a run has come, in steps of about equal length."""
+
+    def __init__(self, progress: Callable[[Progress], None]) -> None:
+        self._progress = progress
+        self._done = 0
+
+    def done(self) -> None:
+        self._done += 1
+        self._progress(Progress(OPERATOR.name, self._done, 5))
+
+
+def _points(keys: Packed, agreed: Agreed, suite: Suite) -> oprf.Points:
     digests = sets.digests(keys, suite=suite, salt=agreed.salt)
     sets.require_distinct(digests)
-    order = rng.permutation(len(keys))  # hides which item a tag stands for
-    outputs = oprf.send(
-        channel, digests, peer_items=agreed.peer_size, suite=suite, rng=rng, security=agreed.security
-    )  # 1-3
-    tags = np.ascontiguousarray(outputs[:, :width]).view(f"V{width}").reshape(-1)[order]
-    shuffled = tags.view(np.uint8).reshape(-1, width)
-    for start in range(0, len(shuffled), _PIECE):
-        channel.send(wire.Rr22Tags(), shuffled[start : start + _PIECE])  # 4
-    return order[receive_matches(channel, len(order))] if agreed.both else None  # 6
+    return oprf.points(digests)
 
 
 def _tag_bytes(channel: Channel, keys: Packed, agreed: Agreed) -> int:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from mpc.wire.wire.v1 import message_pb2 as unseen_dot_wire_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17unseen/psi/v1/psi.proto\x12\runseen.psi.v1\x1a\x1cunseen/wire/v1/message.proto\"\xef\x01\n\x05Terms\x12\x36\n\toperators\x18\x01 \x03(\x0b\x32#.unseen.psi.v1.Terms.OperatorsEntry\x12\r\n\x05suite\x18\x02 \x01(\t\x12\x10\n\x08security\x18\x03 \x01(\t\x12\x0c\n\x04\x66orm\x18\x04 \x01(\t\x12\x10\n\x08learners\x18\x05 \x03(\t\x12\x0c\n\x04size\x18\x06 \x01(\x04\x12\r\n\x05nonce\x18\x07 \x01(\x0c\x12\r\n\x05\x62ound\x18\x08 \x01(\x04\x12\x0f\n\x07minimum\x18\t \x01(\x04\x1a\x30\n\x0eOperatorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\"!\n\x07Matches:\x16\x8a\xe7\x18\x12\n\x04\x62its\x12\x02u1\x1a\x01n \x80\x80\x80\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17unseen/psi/v1/psi.proto\x12\runseen.psi.v1\x1a\x1cunseen/wire/v1/message.proto\"\xff\x01\n\x05Terms\x12\x36\n\toperators\x18\x01 \x03(\x0b\x32#.unseen.psi.v1.Terms.OperatorsEntry\x12\r\n\x05suite\x18\x02 \x01(\t\x12\x10\n\x08security\x18\x03 \x01(\t\x12\x0c\n\x04\x66orm\x18\x04 \x01(\t\x12\x10\n\x08learners\x18\x05 \x03(\t\x12\x0c\n\x04size\x18\x06 \x01(\x04\x12\r\n\x05nonce\x18\x07 \x01(\x0c\x12\r\n\x05\x62ound\x18\x08 \x01(\x04\x12\x0f\n\x07minimum\x18\t \x01(\x04\x12\x0e\n\x06sender\x18\n \x01(\t\x1a\x30\n\x0eOperatorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\"!\n\x07Matches:\x16\x8a\xe7\x18\x12\n\x04\x62its\x12\x02u1\x1a\x01n \x80\x80\x80\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,9 +37,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MATCHES']._loaded_options = None
   _globals['_MATCHES']._serialized_options = b'\212\347\030\022\n\004bits\022\002u1\032\001n \200\200\200\002'
   _globals['_TERMS']._serialized_start=73
-  _globals['_TERMS']._serialized_end=312
-  _globals['_TERMS_OPERATORSENTRY']._serialized_start=264
-  _globals['_TERMS_OPERATORSENTRY']._serialized_end=312
-  _globals['_MATCHES']._serialized_start=314
-  _globals['_MATCHES']._serialized_end=347
+  _globals['_TERMS']._serialized_end=328
+  _globals['_TERMS_OPERATORSENTRY']._serialized_start=280
+  _globals['_TERMS_OPERATORSENTRY']._serialized_end=328
+  _globals['_MATCHES']._serialized_start=330
+  _globals['_MATCHES']._serialized_end=363
 # @@protoc_insertion_point(module_scope)

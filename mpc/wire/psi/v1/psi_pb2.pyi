@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Terms(_message.Message):
-    __slots__ = ("operators", "suite", "security", "form", "learners", "size", "nonce", "bound", "minimum")
+    __slots__ = ("operators", "suite", "security", "form", "learners", "size", "nonce", "bound", "minimum", "sender")
     class OperatorsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -25,6 +25,7 @@ class Terms(_message.Message):
     NONCE_FIELD_NUMBER: _ClassVar[int]
     BOUND_FIELD_NUMBER: _ClassVar[int]
     MINIMUM_FIELD_NUMBER: _ClassVar[int]
+    SENDER_FIELD_NUMBER: _ClassVar[int]
     operators: _containers.ScalarMap[str, int]
     suite: str
     security: str
@@ -34,7 +35,8 @@ class Terms(_message.Message):
     nonce: bytes
     bound: int
     minimum: int
-    def __init__(self, operators: _Optional[_Mapping[str, int]] = ..., suite: _Optional[str] = ..., security: _Optional[str] = ..., form: _Optional[str] = ..., learners: _Optional[_Iterable[str]] = ..., size: _Optional[int] = ..., nonce: _Optional[bytes] = ..., bound: _Optional[int] = ..., minimum: _Optional[int] = ...) -> None: ...
+    sender: str
+    def __init__(self, operators: _Optional[_Mapping[str, int]] = ..., suite: _Optional[str] = ..., security: _Optional[str] = ..., form: _Optional[str] = ..., learners: _Optional[_Iterable[str]] = ..., size: _Optional[int] = ..., nonce: _Optional[bytes] = ..., bound: _Optional[int] = ..., minimum: _Optional[int] = ..., sender: _Optional[str] = ...) -> None: ...
 
 class Matches(_message.Message):
     __slots__ = ()
