@@ -1,0 +1,54 @@
+"""The code on the pages about private set intersection runs as it stands there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mpc.session import Session
+from mpc.testing import run_parties
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "protocols"
+
+
+def code(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
+
+
+def party(text: str, **names: object) -> Callable[[Session], dict[str, Any]]:
+    def run(s: Session) -> dict[str, Any]:
+        found = {"session": s, **names}
+        exec(text, found)
+        return found
+
+    return run
+
+
+def test_the_way_in(capsys: pytest.CaptureFixture[str]) -> None:
+    bank, insurer, columns, many = code("psi.md")
+    results = run_parties({"bank": party(bank), "insurer": party(insurer)})
+    assert sorted(capsys.readouterr().out.split("\n")) == ["", "138 0013 8000", "150 0000 1111"]
+    matched = [results["bank"]["customers"][row][-4:] for row in results["bank"]["common"].rows]
+    assert [number[-4:] for number in results["insurer"]["mine"].to_pylist()] == matched
+    columns = "from protocols import psi\n" + columns
+    given = {"ids": ["11010519491231002X"], "phones": ["13800138000"]}
+    there = columns.replace('peer="insurer"', 'peer="bank"')
+    results = run_parties({"bank": party(columns, **given), "insurer": party(there, **given)})
+    assert results["bank"]["people"].rows.tolist() == [0]
+    many = "from protocols import psi\n" + many
+    there = many.replace('peer="insurer"', 'peer="bank"')
+    results = run_parties({"bank": party(many, orders=[7, 8, 7]), "insurer": party(there, orders=[9, 7, 5])})
+    assert results["bank"]["of_this_key"].tolist() == [0, 2]
+    assert results["insurer"]["of_this_key"].tolist() == [1]
+
+
+def test_cardinality(capsys: pytest.CaptureFixture[str]) -> None:
+    (text,) = code("psi-cardinality.md")
+    there = text.replace('peer="insurer"', 'peer="bank"')
+    one = ["13800138000", "13912345678"]
+    run_parties({"bank": party(text, customers=one), "insurer": party(there, customers=[*one[:1], "15000001111"])})
+    assert capsys.readouterr().out == "1 of 2\n" * 2
