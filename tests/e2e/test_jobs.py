@@ -1,0 +1,463 @@
+"""Jobs on real processes: a coordinator, a bank's and an insurer's node, their workers; and what can go wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+from typer.testing import CliRunner
+
+from mpc.errors import PolicyError
+from mpc.transport import grpc as transport
+from mpc.wire.coordinator.v1 import coordinator_pb2 as wire
+from mpc.wire.node.v1 import node_pb2
+from tests.e2e.town import COORDINATOR, Process, Town, enrol, free_port, until
+from tests.governance.world import World
+from unseen import services
+from unseen.cli import tree
+from unseen.governance import ca, documents, files, grant
+from unseen.governance.documents import Signed, utc_now
+from unseen.governance.grant import Access
+from unseen.jobs import operators
+from unseen.jobs.states import ENDED
+from unseen.node import registrar
+from unseen.server import as_credentials
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
+
+BANK, INSURER, BUREAU = "bank", "insurer", "data-bureau"
+SCENARIO = "joint-customers"
+SHARED = 300
+DATA = {"small": 1000, "large": 12_000, "double": 10}
+"""Rows of each data set; ``double`` has a key twice."""
+
+
+def rows_of(party: str, n: int) -> dict[str, list[str]]:
+    """A party's records. The last ``SHARED`` keys of one are the first of the other, in another order."""
+    start = 0 if party == BANK else n - min(SHARED, n)
+    numbers = np.random.default_rng(n).permutation(np.arange(start, start + n))
+    return {"id": [f"key {i}" for i in numbers], "number": [f"{party} {i}" for i in numbers], "secret": ["-"] * n}
+
+
+NODE_TOML = """
+listen = "{listen}"
+coordinator = "coordinator@{coordinator}"
+"""
+DATA_TOML = """
+[[data_set]]
+name = "{name}"
+source = "{name}.{kind}"
+columns = ["id", "number"]
+"""
+RULE_TOML = """
+[[allow_job]]
+scenario = "joint-customers"
+requester = "bank"
+operator = "psi"
+data_set = "{name}"
+columns = ["id", "number"]
+authorities = ["data-bureau"]
+valid_from = 2020-01-01T00:00:00Z
+valid_until = 2099-01-01T00:00:00Z
+"""
+
+
+@dataclass
+class Place:
+    """The deployment: homes, ports that stay the same over restarts, and the processes that run now."""
+
+    town: Town
+    ports: Mapping[str, str]
+    running: dict[str, Process] = field(default_factory=dict)
+
+    def start(self, name: str) -> None:
+        kind = "coordinator" if name == COORDINATOR else "node"
+        self.running[name] = self.town.start(kind, "serve", "--home", str(self.town.root / name))
+
+    @contextmanager
+    def coordinator(self, who: str = BANK) -> Iterator[registrar.Client]:
+        identity = self.town.world.identity(who)
+        with registrar.connect(identity, peer=COORDINATOR, address=self.ports[COORDINATOR]) as client:
+            yield client
+
+    def grant(
+        self,
+        name: str = "small",
+        *,
+        signer: str = BUREAU,
+        columns: tuple[str, ...] = ("id", "number"),
+        **changes: Any,  # noqa: ANN401  # whatever a grant takes
+    ) -> Signed:
+        words: dict[str, Any] = {
+            "scenario": SCENARIO,
+            "purpose": "a test",
+            "requester": BANK,
+            "operator": "psi",
+            "operator_version": operators.version_of("psi"),
+            "access": [Access(party=p, data_set=name, columns=list(columns)) for p in (BANK, INSURER)],
+            "uses": 100,
+            "not_before": utc_now() - timedelta(hours=1),
+            "not_after": utc_now() + timedelta(hours=1),
+            "minimum_result": 10,
+            "report_sizes": True,
+        }
+        return grant.issue(self.town.world.identity(signer).signer, **words | changes)
+
+    def submit(self, data: str = "small", *, signed: Signed | None = None, who: str = BANK, **changes: Any) -> str:  # noqa: ANN401  # as psi_job
+        job = psi_job(data, **changes)
+        with self.coordinator(who) as client:
+            text = documents.to_json(signed or self.grant(data))
+            return client.call(services.SUBMIT_JOB, wire.JobSubmission(job=job, grant=text)).id
+
+    def state(self, job: str) -> wire.JobState:
+        with self.coordinator() as client:
+            return client.call(services.GET_JOB, wire.JobRequest(id=job))
+
+    def ended(self, job: str) -> wire.JobState:
+        """The job, once all its parties have ended."""
+        until(lambda: all(part.state in ENDED for part in self.state(job).parties))
+        return self.state(job)
+
+    def parts(self, job: str) -> dict[str, tuple[str, str]]:
+        return {part.party: (part.state, part.code) for part in self.state(job).parties}
+
+    def status(self, name: str, job: str) -> node_pb2.JobStatus | None:
+        return next((one for one in self.town.status(name).jobs if one.id == job), None)
+
+    def computing(self, job: str, name: str = INSURER) -> node_pb2.JobStatus:
+        """The job's state at a node, once its worker has begun to compute and is not done."""
+        until(lambda: (one := self.status(name, job)) is not None and one.total > 0 and 0 < one.done < one.total)
+        found = self.status(name, job)
+        assert found is not None
+        return found
+
+    def report(self, name: str, job: str) -> dict[str, Any]:
+        """The party's own report, once it says how the whole job ended."""
+        path = self.town.home(name).result(job) / "report.json"
+        until(lambda: "job" in json.loads(path.read_text()))
+        found: dict[str, Any] = json.loads(path.read_text())
+        return found
+
+    def nothing_left(self, name: str, job: str) -> bool:
+        """Whether neither a result nor a part of one, nor anything to work with, lies in the party's home."""
+        home = self.town.home(name)
+        left = sorted(path.name for path in home.result(job).glob("*"))
+        return left in ([], ["report.json"]) and not home.unfinished_result(job).exists() and not home.job(job).exists()
+
+
+def psi_job(
+    data: str,
+    *,
+    columns: tuple[str, ...] = ("number",),
+    key: str = "id",
+    reveal_to: tuple[str, ...] = (BANK, INSURER),
+    output: str = "parquet",
+    duplicates: str = "error",
+) -> bytes:
+    """A job in canonical form."""
+    raw = {
+        "operator": "psi",
+        "operator_version": operators.version_of("psi"),
+        "scenario": SCENARIO,
+        "suite": "intl",
+        "output": output,
+        "party": [
+            {"name": p, "data_set": data, "keys": [key], "form": "text", "columns": list(columns)}
+            for p in (BANK, INSURER)
+        ],
+        "parameters": {
+            "reveal_to": list(reveal_to),
+            "protocol": "ecdh",
+            "security": "semi-honest",
+            "duplicates": duplicates,
+        },
+    }
+    return documents.canonical(raw)
+
+
+def write_data(directory: Path, party: str) -> None:
+    for name, n in DATA.items():
+        columns = rows_of(party, n)
+        if name == "double" and party == INSURER:
+            columns["id"][-1] = columns["id"][0]
+        table = pa.table(columns)
+        if party == BANK:
+            pyarrow.parquet.write_table(table, directory / f"{name}.parquet")
+        else:
+            pyarrow.csv.write_csv(table, directory / f"{name}.csv")
+
+
+@pytest.fixture(name="place", scope="module")
+def _place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    root = tmp_path_factory.mktemp("jobs")
+    town = Town(root, World(root))
+    ca.init_ca(town.world.ca, now=utc_now() - timedelta(days=1))
+    ports = {name: f"127.0.0.1:{free_port()}" for name in (COORDINATOR, BANK, INSURER)}
+    for name in (COORDINATOR, BANK, INSURER, BUREAU):
+        enrol(town.world, name)
+    settings = f'listen = "{ports[COORDINATOR]}"\ncrl = "{town.world.ca / "crl.pem"}"\nheartbeat = "2s"\n'
+    town.home(COORDINATOR).coordinator_toml.write_text(settings)
+    for name, kind in ((BANK, "parquet"), (INSURER, "csv")):
+        home = town.home(name)
+        data = "".join(DATA_TOML.format(name=one, kind=kind) for one in DATA)
+        home.node_toml.write_text(NODE_TOML.format(listen=ports[name], coordinator=ports[COORDINATOR]) + data)
+        home.policy_toml.write_text("".join(RULE_TOML.format(name=one) for one in DATA))
+        write_data(home.root, name)
+    place = Place(town, ports)
+    try:
+        for name in (COORDINATOR, BANK, INSURER):
+            place.start(name)
+        until(lambda: announced(place) >= {BANK, INSURER})
+        yield place
+    finally:
+        town.stop_all()
+
+
+def announced(place: Place) -> set[str]:
+    with place.coordinator() as client:
+        return {party.name for party in client.call(services.LIST, wire.ListRequest()).parties}
+
+
+def shared_keys(data: str) -> list[str]:
+    return sorted(set(rows_of(BANK, DATA[data])["id"]) & set(rows_of(INSURER, DATA[data])["id"]))
+
+
+# What works -----------------------------------------------------------------------------------------------------------
+
+
+def test_both_parties_get_their_own_rows_in_a_common_order(place: Place) -> None:
+    signed = place.grant(uses=1)
+    job = place.submit(signed=signed)
+    state = place.ended(job)
+    assert (state.state, state.code) == ("finished", "")
+    results = {}
+    for name in (BANK, INSURER):
+        home = place.town.home(name)
+        results[name] = pyarrow.parquet.read_table(home.result(job) / "result.parquet")
+        assert results[name].column_names == ["id", "number"]
+        assert {path.stat().st_mode & 0o077 for path in home.result(job).iterdir()} == {0}
+        report = place.report(name, job)
+        assert report["state"] == "finished"
+        assert report["job"] == {"state": "finished", "code": "", "reason": ""}
+        assert report["sizes"] == {"rows": 1000, "peer_keys": 1000, "matched_keys": SHARED}
+        assert report["result_rows"] == SHARED
+        assert report["authority"] == BUREAU
+        assert len(report["learned"]) == 2
+        assert report["bytes_sent"] > 0
+        assert report["rounds"] > 0
+        assert report["seconds"] > 0
+    keys = results[BANK].column("id").to_pylist()
+    assert keys == results[INSURER].column("id").to_pylist()
+    assert sorted(keys) == shared_keys("small")
+    own = dict(zip(*(rows_of(BANK, 1000)[c] for c in ("id", "number")), strict=True))
+    assert results[BANK].column("number").to_pylist() == [own[key] for key in keys]
+    # What the coordinator has: words, times and sizes.
+    parts = {part.party: part.report for part in state.parties}
+    assert parts[BANK].bytes_sent == parts[INSURER].bytes_received
+    assert {size.name: size.value for size in parts[BANK].sizes}["matched_keys"] == SHARED
+    for name in (BANK, INSURER):
+        check_audit(place, name, job)
+    again = place.ended(place.submit(signed=signed))
+    assert (again.state, again.code) == ("failed", "quota-exceeded")
+
+
+def check_audit(place: Place, name: str, job: str) -> None:
+    """Start and end of a job are in the party's log, and nothing of its data."""
+    place.town.verify_log(name)
+    started, ended = [entry for entry in place.town.entries(name) if entry.get("job") == job]
+    assert (started["kind"], started["result"], started["rows"]) == ("job", "started", None)
+    assert (ended["kind"], ended["result"], ended["rows"], ended["result_rows"]) == ("job", "ok", 1000, SHARED)
+    assert (ended["requester"], ended["columns"]) == (BANK, ["id", "number"])
+    assert ended["output"] == place.report(name, job)["result_sha256"]
+    assert ended["bytes_sent"] > 0
+    assert "key 7" not in json.dumps(place.town.entries(name))
+
+
+def test_one_party_gets_the_result_as_csv_and_the_other_none(place: Place) -> None:
+    job = place.submit(reveal_to=(BANK,), output="csv", signed=place.grant(report_sizes=False))
+    state = place.ended(job)
+    assert state.state == "finished"
+    found = pyarrow.csv.read_csv(place.town.home(BANK).result(job) / "result.csv")
+    assert sorted(found.column("id").to_pylist()) == shared_keys("small")
+    report = place.report(INSURER, job)
+    assert report["result"] is None
+    assert report["result_rows"] is None
+    assert report["learned"] == [f"how many different keys {BANK} holds"]
+    assert sorted(path.name for path in place.town.home(INSURER).result(job).iterdir()) == ["report.json"]
+    assert not any(part.report.sizes for part in state.parties)
+
+
+def test_the_command_line_from_grant_to_report(place: Place, tmp_path: Path) -> None:
+    signed = place.grant()
+    (tmp_path / "psi.grant").write_text(documents.to_json(signed))
+    (tmp_path / "psi.toml").write_text(
+        f'operator = "psi"\nscenario = "{SCENARIO}"\ngrant = "psi.grant"\n[parameters]\nreveal_to = ["bank"]\n'
+        + "".join(f'[[party]]\nname = "{p}"\ndata_set = "small"\nkeys = ["id"]\n' for p in (BANK, INSURER))
+    )
+    home = str(place.town.root / BANK)
+    found = json.loads(command("job", "submit", str(tmp_path / "psi.toml"), "--home", home, "--watch", "--json"))
+    assert found["state"] == "finished"
+    assert found["parties"][0]["report"]["learned"][0] == f"which of its own keys {INSURER} holds too"
+    shown = command("job", "report", found["id"], "--home", home)
+    assert f"Job {found['id']} finished" in shown
+    assert "result.parquet" in shown
+    listed = json.loads(command("job", "list", "--home", home, "--json"))["jobs"]
+    assert found["id"] in [one["id"] for one in listed]
+    assert f"Job {found['id']} finished" in command("job", "watch", found["id"], "--home", home)
+
+
+def command(*arguments: str) -> str:
+    """What ``unseen …`` prints."""
+    done = CliRunner().invoke(tree(arguments[0]), arguments)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+# What a grant does not cover ------------------------------------------------------------------------------------------
+
+
+def changed(signed: Signed, old: bytes, new: bytes) -> Signed:
+    assert old in signed.document
+    return replace(signed, document=signed.document.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("make", "code"),
+    [
+        (lambda p: changed(p.grant(), b'"uses":100', b'"uses":101'), "document-bad-signature"),
+        (
+            lambda p: p.grant(not_before=utc_now() - timedelta(days=2), not_after=utc_now() - timedelta(days=1)),
+            "grant-expired",
+        ),
+        (lambda p: p.grant(columns=("id",)), "grant-wrong-columns"),
+        (lambda p: p.grant("large"), "grant-wrong-data-set"),
+        (lambda p: p.grant(requester=INSURER), "grant-wrong-requester"),
+        (lambda p: p.grant(scenario="another"), "grant-wrong-scenario"),
+        (lambda p: p.grant(operator_version=99), "grant-wrong-operator"),
+    ],
+    ids=["forged", "expired", "columns", "data-set", "requester", "scenario", "version"],
+)
+def test_a_job_without_its_grant_is_not_taken(place: Place, make: Callable[[Place], Signed], code: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        place.submit(signed=make(place))
+    assert caught.value.code == code
+
+
+def test_a_node_refuses_what_its_own_policy_does_not_name(place: Place) -> None:
+    """The coordinator lets these pass; each node asks its own policy whose grants count, and what they may open."""
+    others = place.submit(signed=place.grant(signer=INSURER))
+    secret = place.submit(columns=("secret",), signed=place.grant(columns=("id", "secret")))
+    for job, code in ((others, "grant-wrong-authority"), (secret, "column-unknown")):
+        state = place.ended(job)
+        assert (state.state, state.code) == ("failed", code)
+        assert {part.state for part in state.parties} <= {"refused", "cancelled"}
+        refused = [e for name in (BANK, INSURER) for e in place.town.entries(name) if e.get("result") == code]
+        assert {(entry["kind"], entry["scenario"]) for entry in refused} == {("refusal", SCENARIO)}
+
+
+def test_a_result_below_the_minimum_is_given_to_nobody(place: Place) -> None:
+    job = place.submit(signed=place.grant(minimum_result=SHARED + 1))
+    state = place.ended(job)
+    assert (state.state, state.code) == ("failed", "result-too-small")
+    assert str(SHARED) not in state.reason.replace(str(SHARED + 1), "")
+    for name in (BANK, INSURER):
+        assert place.report(name, job)["code"] == "result-too-small"
+        until(lambda name=name: place.nothing_left(name, job))
+
+
+# What breaks ----------------------------------------------------------------------------------------------------------
+
+
+def test_data_that_cannot_be_used_are_the_owners_matter(place: Place) -> None:
+    job = place.submit("double")
+    state = place.ended(job)
+    assert (state.state, state.code) == ("failed", "usage")
+    assert state.reason == f"{INSURER}: its settings or its data are not in order; its own report says how"
+    assert "have the same key" in place.report(INSURER, job)["reason"]
+    for name in (BANK, INSURER):
+        until(lambda name=name: place.nothing_left(name, job))
+
+
+def test_a_killed_worker_ends_the_job_at_both(place: Place) -> None:
+    job = place.submit("large")
+    os.kill(place.computing(job).pid, signal.SIGKILL)
+    state = place.ended(job)
+    assert (state.state, state.code) == ("failed", "worker-died")
+    assert state.reason == f"{INSURER}: its worker process ended (signal 9)"
+    assert place.parts(job)[INSURER] == ("failed", "worker-died")
+    for name in (BANK, INSURER):
+        assert place.report(name, job)["job"]["reason"] == state.reason
+        until(lambda name=name: place.nothing_left(name, job))
+
+
+def test_strangers_get_nowhere_and_a_cancelled_job_ends_at_both(place: Place) -> None:
+    job = place.submit("large")
+    worker = place.computing(job).pid
+    # A stream for a job that is not there, or by somebody who takes no part in it, ends at the node's door.
+    for who, session in ((BANK, "0" * 16), (BUREAU, job)):
+        hello = operators.parse(psi_job("large")).hello(session)
+        mine = as_credentials(place.town.world.identity(who))
+        with pytest.raises(PolicyError) as caught:
+            transport.connect(place.ports[INSURER], me=who, peer=INSURER, hello=hello, credentials=mine)
+        assert caught.value.code == "job-unknown"
+    with place.coordinator(BUREAU) as client:
+        for method in (services.GET_JOB, services.CANCEL_JOB):
+            with pytest.raises(PolicyError) as caught:
+                client.call(method, wire.JobRequest(id=job))
+            assert caught.value.code == "job-unknown"
+
+    with place.coordinator(INSURER) as client:
+        assert client.call(services.CANCEL_JOB, wire.JobRequest(id=job)).state == "cancelled"
+    state = place.ended(job)
+    assert (state.state, state.reason) == ("cancelled", f"cancelled by {INSURER}")
+    until(lambda: not running(worker))
+    for name in (BANK, INSURER):
+        assert place.report(name, job)["reason"] == state.reason
+        until(lambda name=name: place.nothing_left(name, job))
+
+
+def test_a_restarted_coordinator_still_knows(place: Place) -> None:
+    job = place.submit("large")
+    place.computing(job)
+    place.running[COORDINATOR].kill()
+    place.start(COORDINATOR)
+    state = place.ended(job)
+    assert state.state == "finished"
+    assert {part.party: part.report.learned != [] for part in state.parties} == {BANK: True, INSURER: True}
+    found = pyarrow.parquet.read_table(place.town.home(INSURER).result(job) / "result.parquet")
+    assert sorted(found.column("id").to_pylist()) == shared_keys("large")
+
+
+def test_a_restarted_node_says_that_its_job_is_lost(place: Place) -> None:
+    job = place.submit("large")
+    worker = place.computing(job).pid
+    place.running[INSURER].kill()
+    until(lambda: not running(worker))  # it has nobody to work for any more
+    place.start(INSURER)
+    state = place.ended(job)
+    assert (state.state, state.code) == ("failed", "node-restarted")
+    assert state.reason.startswith(f"{INSURER}: ")
+    for name in (BANK, INSURER):
+        assert place.report(name, job)["job"]["code"] == "node-restarted"
+        until(lambda name=name: place.nothing_left(name, job))
+    place.town.verify_log(INSURER)
+    assert place.ended(place.submit()).state == "finished"
+
+
+def running(pid: int) -> bool:
+    try:
+        return files.read(Path(f"/proc/{pid}/stat"), what="a process").split()[2] != b"Z"
+    except Exception:
+        return False
