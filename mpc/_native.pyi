@@ -188,6 +188,30 @@ def okvs_decode_into_vartime(
 
 # Oblivious-transfer extension (ot.rs)
 
+def ot_transpose(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(128, n / 8) rows of bits -> (n, 16) blocks, n a multiple of 128."""
+
+def ot_untranspose(blocks: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(n, 16) -> (128, n / 8), n a multiple of 128."""
+
+def ot_hash_columns(seed: _Secret, blocks: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Σ_j seed^j · (the j-th 128 bits) in GF(2^128) for each column of (n, 16) blocks: (128, 16)."""
+
+def ot_receive(
+    seeds: NDArray[np.uint8], k: int, counter: int, choices: NDArray[np.uint8], out: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """SoftSpoken's receiver: (128 / k, 2^k, 16), (n / 8,) -> corrections (16 n / k,); fills out, (n, 16)."""
+
+def ot_send(
+    seeds: NDArray[np.uint8],
+    k: int,
+    counter: int,
+    offset: _Secret,
+    corrections: NDArray[np.uint8],
+    out: NDArray[np.uint8],
+) -> None:
+    """SoftSpoken's sender: (128 / k, 2^k, 16), a 16-byte offset, (16 n / k,); fills out, (n, 16)."""
+
 # Uniform permutations of a batch (shuffle.rs)
 
 def permutation_vartime(key: _Secret, out: NDArray[np.int64]) -> None:

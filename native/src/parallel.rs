@@ -102,6 +102,26 @@ where
     }
 }
 
+/// Fills two outputs at once, which have as many rows as each other but for a last, shorter one: `work(i, a, b)` fills the
+/// rows from row `i` on of both. Each output comes with the width of its rows.
+pub fn fill_two<A, B, F>((a, a_width): (&mut [A], usize), (b, b_width): (&mut [B], usize), grain: Grain, work: F)
+where
+    A: Send,
+    B: Send,
+    F: Fn(usize, &mut [A], &mut [B]) + Sync,
+{
+    let rows = a.len() / a_width;
+    let pool = if rows > grain.serial { pool() } else { None };
+    match pool {
+        Some(pool) => {
+            let chunk = rows.div_ceil(pool.current_num_threads()).clamp(1, grain.chunk);
+            let both = a.par_chunks_mut(chunk * a_width).zip(b.par_chunks_mut(chunk * b_width));
+            pool.install(|| both.enumerate().for_each(|(i, (a, b))| work(i * chunk, a, b)));
+        }
+        None => work(0, a, b),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

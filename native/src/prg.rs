@@ -24,6 +24,35 @@ const STRIPE: usize = 240;
 /// Bytes that a thread takes at a time, a multiple of every batch.
 const ROW: usize = 16 * STRIPE * BLOCK;
 
+/// The stream of one 16-byte key, whose schedule is made once: for short pieces of it, on the calling thread.
+pub struct Stream(Backend);
+
+enum Backend {
+    #[cfg(all(target_arch = "x86_64", not(aes_backend = "soft")))]
+    Vaes(vaes::RoundKeys<11>),
+    Portable(Aes128Enc),
+}
+
+impl Stream {
+    /// The stream of this key.
+    pub fn new(key: &[u8; 16]) -> Self {
+        #[cfg(all(target_arch = "x86_64", not(aes_backend = "soft")))]
+        if let Some(keys) = vaes::RoundKeys::<11>::new(key) {
+            return Self(Backend::Vaes(keys));
+        }
+        Self(Backend::Portable(Aes128Enc::new(key.into())))
+    }
+
+    /// Fills `out` with the stream from block `counter` on, as [`fill`] does.
+    pub fn fill(&self, counter: u128, out: &mut [u8]) {
+        match &self.0 {
+            #[cfg(all(target_arch = "x86_64", not(aes_backend = "soft")))]
+            Backend::Vaes(keys) => keys.fill(counter, out),
+            Backend::Portable(cipher) => fill_portable(cipher, counter, out),
+        }
+    }
+}
+
 /// Fills `out` with the stream that begins at block `counter`; a last part of a block is cut off.
 pub fn fill(key: &[u8], counter: u128, out: &mut [u8]) -> Result<(), Error> {
     if let Ok(key) = key.try_into() {
@@ -111,6 +140,17 @@ mod tests {
         let mut out = vec![0; 40 * ROW + 5];
         fill(&key, 3, &mut out).unwrap();
         assert_eq!(out, portable(&key, 3, out.len()));
+    }
+
+    #[test]
+    fn a_stream_made_ready_is_the_same_stream() {
+        let key = [7; 16];
+        let stream = Stream::new(&key);
+        for length in [0, 5, 16, 256, 500] {
+            let mut out = vec![0; length];
+            stream.fill(11, &mut out);
+            assert_eq!(out, portable(&key, 11, length));
+        }
     }
 
     #[test]

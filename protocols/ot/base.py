@@ -40,7 +40,7 @@ _KEY = b"unseen ot base v1 key"
 
 
 def send(channel: Channel, n: int, *, suite: Suite, rng: Rng) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """N transfers of random messages, as the sender.
+    """Make n transfers of random messages, as the sender.
 
     Args:
         channel: to the receiver.
@@ -76,7 +76,7 @@ def send(channel: Channel, n: int, *, suite: Suite, rng: Rng) -> tuple[NDArray[n
 
 
 def receive(channel: Channel, choices: Choices, *, suite: Suite, rng: Rng) -> NDArray[np.uint8]:
-    """Transfers of random messages, as the receiver.
+    """Make transfers of random messages, as the receiver.
 
     Args:
         channel: to the sender.

@@ -12,7 +12,7 @@ from protocols.ot import choices as bits
 from protocols.ot.choices import Choices
 from protocols.ot.correlations import CotReceiver, CotSender
 from protocols.ot.ideal import dealer
-from protocols.ot.method import Method, Security
+from protocols.ot.method import FieldBits, Method, Security
 
 
 def send(
@@ -23,10 +23,11 @@ def send(
     rng: Rng,
     method: Method = "softspoken",
     security: Security = "semi-honest",
+    k: FieldBits = 2,
     delta: NDArray[np.uint8] | None = None,
 ) -> CotSender:
     """As ``protocols.ot.cot.send``."""
-    del suite, method, security
+    del suite, method, security, k
     dealt = dealer.appoint(channel, n, rng=rng, delta=delta)
     return CotSender(dealt.delta, dealt.blocks(0, n))
 
@@ -39,9 +40,10 @@ def receive(
     rng: Rng,
     method: Method = "softspoken",
     security: Security = "semi-honest",
+    k: FieldBits = 2,
 ) -> CotReceiver:
     """As ``protocols.ot.cot.receive``."""
-    del suite, method, security
+    del suite, method, security, k
     choice = bits.random(rng, choices) if isinstance(choices, int) else bits.checked(choices)
     dealt = dealer.meet(channel, len(choice))
     return CotReceiver(choice, dealt.blocks(0, len(choice)) ^ (bits.mask(choice) & dealt.delta))

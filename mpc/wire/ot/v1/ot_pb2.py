@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from mpc.wire.wire.v1 import message_pb2 as unseen_dot_wire_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15unseen/ot/v1/ot.proto\x12\x0cunseen.ot.v1\x1a\x1cunseen/wire/v1/message.proto\"(\n\tBaseOffer:\x1b\x8a\xe7\x18\x17\n\x05offer\x12\x02u1\x1a\x07\x65lement \x80\x01\"2\n\nBaseChoice:$\x8a\xe7\x18 \n\x08\x65lements\x12\x02u1\x1a\x0bn 2 element \x80\x80\x80\x02\"A\n\x05\x44\x65\x61lt\x12\r\n\x05\x63ount\x18\x01 \x01(\x04:)\x8a\xe7\x18\x10\n\x04seed\x12\x02u1\x1a\x02\x33\x32  \x8a\xe7\x18\x11\n\x05\x64\x65lta\x12\x02u1\x1a\x02\x31\x36 \x10\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15unseen/ot/v1/ot.proto\x12\x0cunseen.ot.v1\x1a\x1cunseen/wire/v1/message.proto\"(\n\tBaseOffer:\x1b\x8a\xe7\x18\x17\n\x05offer\x12\x02u1\x1a\x07\x65lement \x80\x01\"2\n\nBaseChoice:$\x8a\xe7\x18 \n\x08\x65lements\x12\x02u1\x1a\x0bn 2 element \x80\x80\x80\x02\"/\n\x05Trees:&\x8a\xe7\x18\"\n\x04sums\x12\x02u1\x1a\x12groups levels 2 16 \x80\x80\x04\"J\n\tTreeCheck:=\x8a\xe7\x18\x19\n\x04sums\x12\x02u1\x1a\tgroups 32 \x80\x80\x04\x8a\xe7\x18\x1c\n\x07\x64igests\x12\x02u1\x1a\tgroups 32 \x80\x80\x04\"(\n\x0b\x43orrections:\x19\x8a\xe7\x18\x15\n\x04\x62its\x12\x02u1\x1a\x04size \x80\x80\x80\x08\"\"\n\tChallenge:\x15\x8a\xe7\x18\x11\n\x05point\x12\x02u1\x1a\x02\x31\x36 \x10\"?\n\x08Response:3\x8a\xe7\x18\x13\n\x07\x63hoices\x12\x02u1\x1a\x02\x31\x36 \x10\x8a\xe7\x18\x18\n\x07\x63olumns\x12\x02u1\x1a\x06\x31\x32\x38 16 \x80\x10\"#\n\x05\x46lips:\x1a\x8a\xe7\x18\x16\n\x04\x62its\x12\x02u1\x1a\x04size \x80\x80\x80\x80\x04\",\n\x06Masked:\"\x8a\xe7\x18\x1e\n\x08messages\x12\x02u1\x1a\t2 n width \x80\x80\x80 \"$\n\x07Offsets:\x19\x8a\xe7\x18\x15\n\x07offsets\x12\x02u8\x1a\x01n \x80\x80\x80 \"A\n\x05\x44\x65\x61lt\x12\r\n\x05\x63ount\x18\x01 \x01(\x04:)\x8a\xe7\x18\x10\n\x04seed\x12\x02u1\x1a\x02\x33\x32  \x8a\xe7\x18\x11\n\x05\x64\x65lta\x12\x02u1\x1a\x02\x31\x36 \x10\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,12 +36,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BASEOFFER']._serialized_options = b'\212\347\030\027\n\005offer\022\002u1\032\007element \200\001'
   _globals['_BASECHOICE']._loaded_options = None
   _globals['_BASECHOICE']._serialized_options = b'\212\347\030 \n\010elements\022\002u1\032\013n 2 element \200\200\200\002'
+  _globals['_TREES']._loaded_options = None
+  _globals['_TREES']._serialized_options = b'\212\347\030\"\n\004sums\022\002u1\032\022groups levels 2 16 \200\200\004'
+  _globals['_TREECHECK']._loaded_options = None
+  _globals['_TREECHECK']._serialized_options = b'\212\347\030\031\n\004sums\022\002u1\032\tgroups 32 \200\200\004\212\347\030\034\n\007digests\022\002u1\032\tgroups 32 \200\200\004'
+  _globals['_CORRECTIONS']._loaded_options = None
+  _globals['_CORRECTIONS']._serialized_options = b'\212\347\030\025\n\004bits\022\002u1\032\004size \200\200\200\010'
+  _globals['_CHALLENGE']._loaded_options = None
+  _globals['_CHALLENGE']._serialized_options = b'\212\347\030\021\n\005point\022\002u1\032\00216 \020'
+  _globals['_RESPONSE']._loaded_options = None
+  _globals['_RESPONSE']._serialized_options = b'\212\347\030\023\n\007choices\022\002u1\032\00216 \020\212\347\030\030\n\007columns\022\002u1\032\006128 16 \200\020'
+  _globals['_FLIPS']._loaded_options = None
+  _globals['_FLIPS']._serialized_options = b'\212\347\030\026\n\004bits\022\002u1\032\004size \200\200\200\200\004'
+  _globals['_MASKED']._loaded_options = None
+  _globals['_MASKED']._serialized_options = b'\212\347\030\036\n\010messages\022\002u1\032\t2 n width \200\200\200 '
+  _globals['_OFFSETS']._loaded_options = None
+  _globals['_OFFSETS']._serialized_options = b'\212\347\030\025\n\007offsets\022\002u8\032\001n \200\200\200 '
   _globals['_DEALT']._loaded_options = None
   _globals['_DEALT']._serialized_options = b'\212\347\030\020\n\004seed\022\002u1\032\00232  \212\347\030\021\n\005delta\022\002u1\032\00216 \020'
   _globals['_BASEOFFER']._serialized_start=69
   _globals['_BASEOFFER']._serialized_end=109
   _globals['_BASECHOICE']._serialized_start=111
   _globals['_BASECHOICE']._serialized_end=161
-  _globals['_DEALT']._serialized_start=163
-  _globals['_DEALT']._serialized_end=228
+  _globals['_TREES']._serialized_start=163
+  _globals['_TREES']._serialized_end=210
+  _globals['_TREECHECK']._serialized_start=212
+  _globals['_TREECHECK']._serialized_end=286
+  _globals['_CORRECTIONS']._serialized_start=288
+  _globals['_CORRECTIONS']._serialized_end=328
+  _globals['_CHALLENGE']._serialized_start=330
+  _globals['_CHALLENGE']._serialized_end=364
+  _globals['_RESPONSE']._serialized_start=366
+  _globals['_RESPONSE']._serialized_end=429
+  _globals['_FLIPS']._serialized_start=431
+  _globals['_FLIPS']._serialized_end=466
+  _globals['_MASKED']._serialized_start=468
+  _globals['_MASKED']._serialized_end=512
+  _globals['_OFFSETS']._serialized_start=514
+  _globals['_OFFSETS']._serialized_end=550
+  _globals['_DEALT']._serialized_start=552
+  _globals['_DEALT']._serialized_end=617
 # @@protoc_insertion_point(module_scope)

@@ -13,6 +13,38 @@ class BaseChoice(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class Trees(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class TreeCheck(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Corrections(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Challenge(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Response(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Flips(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Masked(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Offsets(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class Dealt(_message.Message):
     __slots__ = ("count",)
     COUNT_FIELD_NUMBER: _ClassVar[int]
