@@ -34,6 +34,9 @@ class InvalidProof(ValueError):
 class EncodingFailed(Exception):
     """The pairs of a key-value store have no encoding under this seed."""
 
+class InvalidTag(ValueError):
+    """What was sealed has been changed, or was sealed under another key."""
+
 def threads() -> int:
     """Threads used by a large batch: the environment variable UNSEEN_THREADS as it was first read, or all cores."""
 
@@ -265,5 +268,14 @@ def sm2_verifies(key: bytes, signer_id: bytes, message: bytes, signature: bytes)
     """Whether the holder of the compressed key signed the message. A key or signature of another length did not."""
 
 # Symmetric ciphers and hashes: symmetric.rs
+
+def sm4_ctr(key: _Secret, counter: bytes, data: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """SM4 in counter mode: (m,) -> (m,). Key and counter are 16 bytes; the counter is big-endian, modulo 2^128."""
+
+def sm4_gcm_seal(key: _Secret, nonce: bytes, plain: NDArray[np.uint8], aad: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """SM4-GCM of RFC 8998: (m,) -> (m + 16,), the tag last. The nonce is 12 bytes, never used twice under a key."""
+
+def sm4_gcm_open(key: _Secret, nonce: bytes, sealed: NDArray[np.uint8], aad: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What was sealed: (m + 16,) -> (m,). Raises InvalidTag, and returns nothing, where anything was changed."""
 
 # Puncturable functions and the code of silent VOLE (vole.rs)

@@ -1,9 +1,9 @@
 """Kernels: batches in, batches out, typed and documented. One file per family, over the native core.
 
-Misuse, such as a wrong shape, raises `mpc.errors.UsageError`. What may come from a peer raises one of the two errors
+Misuse, such as a wrong shape, raises `mpc.errors.UsageError`. What may come from a peer raises one of the errors
 below, so that a protocol can turn them into a `PeerError` that names the peer and the step.
 """
 
-from mpc._native import EncodingFailed, InvalidEncoding, InvalidProof, threads, wipe
+from mpc._native import EncodingFailed, InvalidEncoding, InvalidProof, InvalidTag, threads, wipe
 
-__all__ = ["EncodingFailed", "InvalidEncoding", "InvalidProof", "threads", "wipe"]
+__all__ = ["EncodingFailed", "InvalidEncoding", "InvalidProof", "InvalidTag", "threads", "wipe"]

@@ -31,6 +31,8 @@ pub enum Error {
     EncodingFailed,
     /// Two keys of a key-value store are equal.
     RepeatedKey,
+    /// The tag does not fit: key, nonce, text or additional data are not what was sealed.
+    InvalidTag,
     /// The caller broke a pre-condition; the text says which.
     Misuse(&'static str),
 }
@@ -49,6 +51,7 @@ impl fmt::Display for Error {
             Error::InvalidProof => f.write_str("the proof does not verify under this public key"),
             Error::EncodingFailed => f.write_str("the pairs cannot be encoded under this seed"),
             Error::RepeatedKey => f.write_str("two keys are equal"),
+            Error::InvalidTag => f.write_str("the tag does not fit: another key or nonce, or something was changed"),
             Error::Misuse(text) => f.write_str(text),
         }
     }

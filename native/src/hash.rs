@@ -1,31 +1,42 @@
 //! Hashing: whole batches of strings or rows, and RFC 9380's `expand_message_xmd`.
 //!
-//! `sha2` takes the processor's SHA instructions or AVX2 where it has them.
+//! `sha2` takes the processor's SHA instructions or AVX2 where it has them; batches of SM3 have a module of their own.
 
-use sha2::Digest;
 use sha2::digest::common::BlockSizeUser;
+use sha2::{Digest, Sha256, Sha512};
 use zeroize::Zeroize;
 
 use crate::Error;
 use crate::packed::Packed;
 use crate::parallel::{self, HASH};
 
+/// A hash that digests whole batches.
+pub trait BatchHash: Digest + Clone + Sync {
+    /// `H(prefix || item)` of every item: `out` is `(n, digest)`.
+    fn fill<'a>(prefix: &[u8], item: impl Fn(usize) -> &'a [u8] + Sync, out: &mut [u8]) {
+        fill_one_by_one::<Self>(prefix, item, out);
+    }
+}
+
+impl BatchHash for Sha256 {}
+impl BatchHash for Sha512 {}
+
 /// `H(prefix || string)` of every string: `out` is `(n, digest)`.
-pub fn hash_batch<H: Digest + Clone + Sync>(prefix: &[u8], items: Packed<'_>, out: &mut [u8]) {
-    let start = H::new().chain_update(prefix);
-    fill_digests(&start, |i| items.get(i), out);
+pub fn hash_batch<H: BatchHash>(prefix: &[u8], items: Packed<'_>, out: &mut [u8]) {
+    H::fill(prefix, |i| items.get(i), out);
 }
 
 /// `H(prefix || row)` of every row of `width` bytes: `out` is `(n, digest)`.
-pub fn hash_rows<H: Digest + Clone + Sync>(prefix: &[u8], rows: &[u8], width: usize, out: &mut [u8]) {
-    let start = H::new().chain_update(prefix);
-    fill_digests(&start, |i| &rows[i * width..(i + 1) * width], out);
+pub fn hash_rows<H: BatchHash>(prefix: &[u8], rows: &[u8], width: usize, out: &mut [u8]) {
+    H::fill(prefix, |i| &rows[i * width..(i + 1) * width], out);
 }
 
-fn fill_digests<'a, H>(start: &H, item: impl Fn(usize) -> &'a [u8] + Sync, out: &mut [u8])
+/// A batch by a hash that takes one string at a time.
+pub(crate) fn fill_one_by_one<'a, H>(prefix: &[u8], item: impl Fn(usize) -> &'a [u8] + Sync, out: &mut [u8])
 where
     H: Digest + Clone + Sync,
 {
+    let start = H::new().chain_update(prefix);
     let width = <H as Digest>::output_size();
     let filled = parallel::fill_rows(out, width, HASH, |first, rows| {
         for (i, row) in rows.chunks_exact_mut(width).enumerate() {

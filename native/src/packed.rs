@@ -35,6 +35,7 @@ impl<'a> Packed<'a> {
     }
 
     /// String `i`; panics where `i` is out of range, as a slice does.
+    #[inline]
     pub fn get(&self, i: usize) -> &'a [u8] {
         &self.data[self.offsets[i] as usize..self.offsets[i + 1] as usize]
     }

@@ -17,13 +17,13 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
 use sha2::{Digest, Sha256, Sha512};
-use sm3::Sm3;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::group::{self, Group};
 use crate::oprf::{self, Context, Mode, Ristretto255Sha512, Sm2Sm3, Suite};
 use crate::packed::Packed;
 use crate::ristretto255::Ristretto255;
+use crate::sm3::Sm3;
 use crate::{Error, ed25519, hash, parallel, prg};
 
 mod okvs;
@@ -40,6 +40,7 @@ create_exception!(
     "A row is not a valid group element, scalar or input. Attribute `index`: which."
 );
 create_exception!(mpc.kernels, InvalidProof, PyValueError, "A proof does not verify.");
+create_exception!(mpc.kernels, InvalidTag, PyValueError, "What was sealed has been changed, or under another key.");
 
 create_exception!(
     mpc.kernels,
@@ -72,6 +73,7 @@ fn raise(py: Python<'_>, error: Error) -> PyErr {
         Error::InvalidProof => InvalidProof::new_err(error.to_string()),
         Error::EncodingFailed => EncodingFailed::new_err(error.to_string()),
         Error::RepeatedKey => bad(error),
+        Error::InvalidTag => InvalidTag::new_err(error.to_string()),
         Error::Misuse(text) => bad(text),
     }
 }
@@ -499,6 +501,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("InvalidEncoding", module.py().get_type::<InvalidEncoding>())?;
     module.add("InvalidProof", module.py().get_type::<InvalidProof>())?;
     module.add("EncodingFailed", module.py().get_type::<EncodingFailed>())?;
+    module.add("InvalidTag", module.py().get_type::<InvalidTag>())?;
     macro_rules! add {
         ($($function:ident),+ $(,)?) => { $(module.add_function(wrap_pyfunction!($function, module)?)?;)+ };
     }

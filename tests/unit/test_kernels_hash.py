@@ -7,6 +7,7 @@ import hashlib
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives import hashes
+from gmssl import sm3 as gmssl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,6 +35,15 @@ def another(name: hash.Name, message: bytes) -> bytes:
 def test_vectors(vector: dict) -> None:
     digest = hash.batch(vector["name"], b"", pack([vector["message"]]))
     assert digest.tobytes().hex() == vector["digest"]
+
+
+@pytest.mark.parametrize("vector", vectors.load("reference_symmetric")["sm3"], ids=lambda v: len(v["message"]) // 2)
+def test_vectors_of_the_reference(vector: dict[str, str]) -> None:
+    message = bytes.fromhex(vector["message"])
+    # Nine strings: eight that are hashed at once, and one.
+    digests = hash.batch("sm3", message[:7], pack([message[7:]] * 9))
+    assert {digest.tobytes().hex() for digest in digests} == {vector["digest"]}
+    assert gmssl.sm3_hash(list(message)) == vector["digest"]
 
 
 @settings(max_examples=60, deadline=None)
