@@ -279,3 +279,26 @@ def sm4_gcm_open(key: _Secret, nonce: bytes, sealed: NDArray[np.uint8], aad: NDA
     """What was sealed: (m + 16,) -> (m,). Raises InvalidTag, and returns nothing, where anything was changed."""
 
 # Puncturable functions and the code of silent VOLE (vole.rs)
+
+def pprf_depth(leaves: int) -> int:
+    """Levels of a tree of 2 to 2^24 leaves: the bits of the number of its last leaf."""
+
+def pprf_expand(salt: bytes, seeds: NDArray[np.uint8], leaves: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The trees of t seeds, (t, 16): all leaves, (t * leaves, 16); per level both sides' sums, (t * depth * 2, 16)."""
+
+def pprf_expand_punctured(
+    salt: bytes, points: NDArray[np.uint32], keys: NDArray[np.uint8], finals: NDArray[np.uint8], leaves: int
+) -> NDArray[np.uint8]:
+    """Leaves (t * leaves, 16) of t trees from the sum on the other side than the point's, per level: (t * depth, 16).
+
+    The leaf at a tree's point is its row of finals, (t, 16), plus the sum of its other leaves.
+    """
+
+def pprf_add_at(points: NDArray[np.uint32], values: NDArray[np.uint8], leaves: int, out: NDArray[np.uint8]) -> None:
+    """Adds values[i] to out[i * leaves + points[i]]: (t,), (t, 16), (t * leaves, 16). Touches every row of out."""
+
+def code_compress(salt: bytes, x: NDArray[np.uint8], outputs: int, field: bool) -> NDArray[np.uint8]:
+    """The first outputs of the code's word for x, (n, 16), which is overwritten: (outputs, 16).
+
+    n is a multiple of 64, and there are up to n / 2 outputs. Over GF(2^128), or over GF(2) where field is false.
+    """

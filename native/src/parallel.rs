@@ -27,6 +27,8 @@ pub const STREAM: Grain = Grain { serial: 16, chunk: 16 };
 
 /// For a few cycles a row of 16 bytes: a cipher call, or a field multiplication.
 pub const BLOCKS: Grain = Grain { serial: 1 << 14, chunk: 1 << 14 };
+/// For trees of some thousand leaves: about 20 µs a row.
+pub const TREE: Grain = Grain { serial: 8, chunk: 16 };
 
 /// How many threads a large batch uses.
 ///

@@ -39,6 +39,12 @@ impl RoundKeys<15> {
 }
 
 impl<const ROUNDS: usize> RoundKeys<ROUNDS> {
+    /// The keys in their order, for loops of another shape than the counter's. That there are any says that the
+    /// processor has what [`available`] asks for.
+    pub(crate) fn as_array(&self) -> &[__m256i; ROUNDS] {
+        &self.0
+    }
+
     /// Fills `out` with the stream that begins at block `counter`.
     pub(crate) fn fill(&self, mut counter: u128, mut out: &mut [u8]) {
         while !out.is_empty() {
