@@ -119,7 +119,7 @@ def send_trees(
     finals = sums[:, -1, 0] ^ sums[:, -1, 1] ^ shifts
     masks = [blocks.hash(m, tweak=_tweak(salt)) for m in (cots.k, cots.k ^ cots.delta)]
     sums ^= np.stack(masks, axis=1).reshape(sums.shape)
-    channel.send(wire.Trees(), sums, finals)
+    channel.send(wire.SilentTrees(), sums, finals)
     return v
 
 
@@ -160,7 +160,7 @@ def receive_trees(
     Returns:
         (trees * leaves, 16) uint8: w, which is v but at the points, where it is v plus both shifts.
     """
-    _, sums, finals = channel.recv(wire.Trees)
+    _, sums, finals = channel.recv(wire.SilentTrees)
     channel.require(
         sums.shape[:2] == (shape.trees, shape.levels) and len(finals) == shape.trees, f"{shape.trees} trees"
     )
@@ -223,9 +223,9 @@ def verify(
     """
     y, c = mask
     point = rng.uint8(BLOCK_BYTES)
-    channel.send(wire.Challenge(), point, gf128.polyhash(point, values) ^ y)
+    channel.send(wire.SilentChallenge(), point, gf128.polyhash(point, values) ^ y)
     expected = _digest(point, gf128.polyhash(point, w) ^ c)
-    _, answer = channel.recv(wire.Answer)
+    _, answer = channel.recv(wire.SilentAnswer)
     same = hmac.compare_digest(bytes(answer), expected)
     channel.require(same, "trees that are consistent with the offset", cheating=True)
 
@@ -239,9 +239,9 @@ def prove(channel: Channel, delta: NDArray[np.uint8], v: NDArray[np.uint8], b: N
         v: (trees * leaves, 16).
         b: (16,), the other half of the receiver's mask.
     """
-    _, point, masked = channel.recv(wire.Challenge)
+    _, point, masked = channel.recv(wire.SilentChallenge)
     found = gf128.polyhash(point, v) ^ b ^ gf128.scale(delta, masked[None])[0]
-    channel.send(wire.Answer(), _digest(point, found))
+    channel.send(wire.SilentAnswer(), _digest(point, found))
 
 
 def _digest(point: NDArray[np.uint8], value: NDArray[np.uint8]) -> bytes:

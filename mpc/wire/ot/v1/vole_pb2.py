@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from mpc.wire.wire.v1 import message_pb2 as unseen_dot_wire_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17unseen/ot/v1/vole.proto\x12\x0cunseen.ot.v1\x1a\x1cunseen/wire/v1/message.proto\"T\n\rSilentRequest\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x04\x12\x10\n\x08security\x18\x03 \x01(\t:\x14\x8a\xe7\x18\x10\n\x04salt\x12\x02u1\x1a\x02\x31\x36 \x10\"M\n\x05Trees:D\x8a\xe7\x18\"\n\x04sums\x12\x02u1\x1a\x11trees levels 2 16 \x80\x80\x80\x04\x8a\xe7\x18\x1a\n\x06\x66inals\x12\x02u1\x1a\x08trees 16 \x80\x80@\"8\n\tChallenge:+\x8a\xe7\x18\x11\n\x05point\x12\x02u1\x1a\x02\x31\x36 \x10\x8a\xe7\x18\x12\n\x06masked\x12\x02u1\x1a\x02\x31\x36 \x10\" \n\x06\x41nswer:\x16\x8a\xe7\x18\x12\n\x06\x64igest\x12\x02u1\x1a\x02\x33\x32  \"*\n\rSilentChoices:\x19\x8a\xe7\x18\x15\n\x07shifted\x12\x02u1\x1a\x01n \x80\x80\x80 b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17unseen/ot/v1/vole.proto\x12\x0cunseen.ot.v1\x1a\x1cunseen/wire/v1/message.proto\"T\n\rSilentRequest\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x04\x12\x10\n\x08security\x18\x03 \x01(\t:\x14\x8a\xe7\x18\x10\n\x04salt\x12\x02u1\x1a\x02\x31\x36 \x10\"S\n\x0bSilentTrees:D\x8a\xe7\x18\"\n\x04sums\x12\x02u1\x1a\x11trees levels 2 16 \x80\x80\x80\x04\x8a\xe7\x18\x1a\n\x06\x66inals\x12\x02u1\x1a\x08trees 16 \x80\x80@\">\n\x0fSilentChallenge:+\x8a\xe7\x18\x11\n\x05point\x12\x02u1\x1a\x02\x31\x36 \x10\x8a\xe7\x18\x12\n\x06masked\x12\x02u1\x1a\x02\x31\x36 \x10\"&\n\x0cSilentAnswer:\x16\x8a\xe7\x18\x12\n\x06\x64igest\x12\x02u1\x1a\x02\x33\x32  \"*\n\rSilentChoices:\x19\x8a\xe7\x18\x15\n\x07shifted\x12\x02u1\x1a\x01n \x80\x80\x80 b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,22 +34,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SILENTREQUEST']._loaded_options = None
   _globals['_SILENTREQUEST']._serialized_options = b'\212\347\030\020\n\004salt\022\002u1\032\00216 \020'
-  _globals['_TREES']._loaded_options = None
-  _globals['_TREES']._serialized_options = b'\212\347\030\"\n\004sums\022\002u1\032\021trees levels 2 16 \200\200\200\004\212\347\030\032\n\006finals\022\002u1\032\010trees 16 \200\200@'
-  _globals['_CHALLENGE']._loaded_options = None
-  _globals['_CHALLENGE']._serialized_options = b'\212\347\030\021\n\005point\022\002u1\032\00216 \020\212\347\030\022\n\006masked\022\002u1\032\00216 \020'
-  _globals['_ANSWER']._loaded_options = None
-  _globals['_ANSWER']._serialized_options = b'\212\347\030\022\n\006digest\022\002u1\032\00232  '
+  _globals['_SILENTTREES']._loaded_options = None
+  _globals['_SILENTTREES']._serialized_options = b'\212\347\030\"\n\004sums\022\002u1\032\021trees levels 2 16 \200\200\200\004\212\347\030\032\n\006finals\022\002u1\032\010trees 16 \200\200@'
+  _globals['_SILENTCHALLENGE']._loaded_options = None
+  _globals['_SILENTCHALLENGE']._serialized_options = b'\212\347\030\021\n\005point\022\002u1\032\00216 \020\212\347\030\022\n\006masked\022\002u1\032\00216 \020'
+  _globals['_SILENTANSWER']._loaded_options = None
+  _globals['_SILENTANSWER']._serialized_options = b'\212\347\030\022\n\006digest\022\002u1\032\00232  '
   _globals['_SILENTCHOICES']._loaded_options = None
   _globals['_SILENTCHOICES']._serialized_options = b'\212\347\030\025\n\007shifted\022\002u1\032\001n \200\200\200 '
   _globals['_SILENTREQUEST']._serialized_start=71
   _globals['_SILENTREQUEST']._serialized_end=155
-  _globals['_TREES']._serialized_start=157
-  _globals['_TREES']._serialized_end=234
-  _globals['_CHALLENGE']._serialized_start=236
-  _globals['_CHALLENGE']._serialized_end=292
-  _globals['_ANSWER']._serialized_start=294
-  _globals['_ANSWER']._serialized_end=326
-  _globals['_SILENTCHOICES']._serialized_start=328
-  _globals['_SILENTCHOICES']._serialized_end=370
+  _globals['_SILENTTREES']._serialized_start=157
+  _globals['_SILENTTREES']._serialized_end=240
+  _globals['_SILENTCHALLENGE']._serialized_start=242
+  _globals['_SILENTCHALLENGE']._serialized_end=304
+  _globals['_SILENTANSWER']._serialized_start=306
+  _globals['_SILENTANSWER']._serialized_end=344
+  _globals['_SILENTCHOICES']._serialized_start=346
+  _globals['_SILENTCHOICES']._serialized_end=388
 # @@protoc_insertion_point(module_scope)

@@ -15,15 +15,15 @@ class SilentRequest(_message.Message):
     security: str
     def __init__(self, kind: _Optional[str] = ..., count: _Optional[int] = ..., security: _Optional[str] = ...) -> None: ...
 
-class Trees(_message.Message):
+class SilentTrees(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
-class Challenge(_message.Message):
+class SilentChallenge(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
-class Answer(_message.Message):
+class SilentAnswer(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
