@@ -17,7 +17,7 @@ from mpc.testing import Tamper, run_parties
 from mpc.wire.ot.v1 import ot_pb2 as wire
 from protocols.ot import base
 
-SUITES = [suites.get(name) for name in ("intl",)]
+SUITES = [suites.get(name) for name in ("intl", "gm")]
 ENVELOPES = 128
 """What the file's Cost line allows besides the elements, bytes."""
 
