@@ -57,6 +57,11 @@ def test_ristretto255_hash_to_group(benchmark: BenchmarkFixture) -> None:
     measure(benchmark, 10_000, lambda: ristretto255.hash_to_group(items, b"benchmark"))
 
 
+def test_ristretto255_hash_mul(benchmark: BenchmarkFixture) -> None:
+    scalar, items = scalars(1)[0], identifiers(10_000)
+    measure(benchmark, 10_000, lambda: ristretto255.hash_mul(scalar, items, b"benchmark"))
+
+
 def test_oprf_evaluate(benchmark: BenchmarkFixture) -> None:
     private, items = scalars(1)[0], identifiers(10_000)
     measure(benchmark, 10_000, lambda: oprf.evaluate(SUITE, Mode.VOPRF, private, items))

@@ -61,6 +61,11 @@ def ed25519_verifies(key: bytes, message: bytes, signature: bytes) -> bool:
 def ristretto255_hash_to_group(data: NDArray[np.uint8], offsets: NDArray[np.int64], dst: bytes) -> NDArray[np.uint8]:
     """hash_to_ristretto255 of RFC 9380, appendix B, with SHA-512, of n packed strings: (n, 32)."""
 
+def ristretto255_hash_mul(
+    scalar: _Secret, data: NDArray[np.uint8], offsets: NDArray[np.int64], dst: bytes
+) -> NDArray[np.uint8]:
+    """One scalar * ristretto255_hash_to_group of n packed strings: (n, 32)."""
+
 def ristretto255_mul(scalar: _Secret, points: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """One scalar * points[i]: 32 bytes, (n, 32) -> (n, 32)."""
 
@@ -224,6 +229,11 @@ def permutation_vartime(key: _Secret, out: NDArray[np.int64]) -> None:
 
 def sm2_hash_to_group(data: NDArray[np.uint8], offsets: NDArray[np.int64], dst: bytes) -> NDArray[np.uint8]:
     """hash_to_curve of RFC 9380, suite SM2_XMD:SM3_SSWU_RO_, of n packed strings: (n, 33)."""
+
+def sm2_hash_mul(
+    scalar: _Secret, data: NDArray[np.uint8], offsets: NDArray[np.int64], dst: bytes
+) -> NDArray[np.uint8]:
+    """One scalar * sm2_hash_to_group of n packed strings: (n, 33)."""
 
 def sm2_try_and_rehash(name: str, data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.uint8]:
     """The first of H(m), H(H(m)), … that is the x of a point, with the even y, of n packed strings: (n, 33).

@@ -40,6 +40,9 @@ class Group(Protocol):
     def hash_to_group(self, items: Packed, dst: bytes) -> Bytes:
         """(n, element): each item hashed to the group under a domain separation tag."""
 
+    def hash_mul(self, scalar: Bytes | bytes, items: Packed, dst: bytes) -> Bytes:
+        """(n, element): each item hashed to the group, times one scalar."""
+
     def mul(self, scalar: Bytes | bytes, points: Bytes) -> Bytes:
         """(n, element): every point times one scalar."""
 

@@ -51,6 +51,14 @@ def hash_to_group(items: Packed, dst: bytes) -> NDArray[np.uint8]:
     return _native.ristretto255_hash_to_group(items.data, items.offsets, dst)
 
 
+def hash_mul(scalar: NDArray[np.uint8] | bytes, items: Packed, dst: bytes) -> NDArray[np.uint8]:
+    """One scalar, (32,), times `hash_to_group` of n strings: (n, 32). Cheaper than one after the other."""
+    _check.secret(scalar, (SCALAR_BYTES,), "scalar")
+    if not dst:
+        raise UsageError("dst is empty; name the protocol, its version and the purpose of the hash in it.")
+    return _native.ristretto255_hash_mul(scalar, items.data, items.offsets, dst)
+
+
 def mul(scalar: NDArray[np.uint8] | bytes, points: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """One scalar, (32,), times every element: (n, 32) -> (n, 32).
 

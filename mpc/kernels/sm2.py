@@ -73,6 +73,14 @@ def try_and_rehash_vartime(items: Packed, *, name: Literal["sm3", "sha256"]) -> 
     return _native.sm2_try_and_rehash(name, items.data, items.offsets)
 
 
+def hash_mul(scalar: NDArray[np.uint8] | bytes, items: Packed, dst: bytes) -> NDArray[np.uint8]:
+    """One scalar, (32,), times `hash_to_group` of n strings: (n, 33). Cheaper than one after the other."""
+    _check.secret(scalar, (SCALAR_BYTES,), "scalar")
+    if not dst:
+        raise UsageError("dst is empty; name the protocol, its version and the purpose of the hash in it.")
+    return _native.sm2_hash_mul(scalar, items.data, items.offsets, dst)
+
+
 def mul(scalar: NDArray[np.uint8] | bytes, points: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """One scalar, (32,), times every element: (n, 33) -> (n, 33).
 

@@ -121,6 +121,28 @@ where
     })
 }
 
+/// `scalar` times [`hash_to_group`] of every string, which spares encoding and decoding in between: `out` is
+/// `(n, element)`.
+pub fn hash_mul<G, H>(scalar: &[u8], items: Packed<'_>, dst: &[u8], out: &mut [u8]) -> Result<(), Error>
+where
+    G: Group,
+    H: Digest + BlockSizeUser + Clone + Sync,
+{
+    let expand = ExpandMessageXmd::<H>::new(dst)?;
+    let scalar = decode_scalar::<G>(scalar)?;
+    parallel::fill_rows(out, G::ELEMENT_LENGTH, GROUP, |first, rows| {
+        let mut uniform = Zeroizing::new(vec![0; G::UNIFORM_ELEMENT_LENGTH]);
+        let count = rows.len() / G::ELEMENT_LENGTH;
+        let mut elements = Zeroizing::new(Vec::with_capacity(count));
+        for i in first..first + count {
+            expand.expand(&[items.get(i)], &mut uniform);
+            elements.push(G::element_from_uniform(&uniform));
+        }
+        G::mul_encode(&scalar, &mut elements, rows);
+        Ok(())
+    })
+}
+
 /// `scalar * points[i]`: `points` and `out` are `(n, element)`.
 pub fn mul<G: Group>(scalar: &[u8], points: &[u8], out: &mut [u8]) -> Result<(), Error> {
     let scalar = decode_scalar::<G>(scalar)?;

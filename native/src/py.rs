@@ -285,6 +285,21 @@ fn ristretto255_hash_to_group<'py>(py: Python<'py>, data: Bytes1<'py>, offsets: 
 }
 
 #[pyfunction]
+fn ristretto255_hash_mul<'py>(
+    py: Python<'py>,
+    scalar: Secret,
+    data: Bytes1<'py>,
+    offsets: Offsets,
+    dst: &[u8],
+) -> Out2<'py> {
+    let scalar = scalar.of_length(Ristretto255::SCALAR_LENGTH, "scalar")?;
+    let items = packed(py, &data, &offsets)?;
+    fill(py, items.len(), Ristretto255::ELEMENT_LENGTH, |out| {
+        group::hash_mul::<Ristretto255, Sha512>(scalar, items, dst, out)
+    })
+}
+
+#[pyfunction]
 fn ristretto255_mul<'py>(py: Python<'py>, scalar: Secret, points: Bytes2<'py>) -> Out2<'py> {
     let scalar = scalar.of_length(Ristretto255::SCALAR_LENGTH, "scalar")?;
     let width = Ristretto255::ELEMENT_LENGTH;
@@ -513,6 +528,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         hash_rows,
         ed25519_verifies,
         ristretto255_hash_to_group,
+        ristretto255_hash_mul,
         ristretto255_mul,
         ristretto255_mul_each,
         ristretto255_add,

@@ -80,7 +80,7 @@ def passes(
         if step < len(own):
             start, stop = own[step]
             batch = keys.slice(start, stop) if order is None else sets.take(keys, order[start:stop])
-            channel.send(wire.Points(), suite.group.mul(scalar, suite.group.hash_to_group(batch, _DST)))
+            channel.send(wire.Points(), suite.group.hash_mul(scalar, batch, _DST))
         if step == 0:
             continue
         if step <= len(theirs):

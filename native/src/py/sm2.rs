@@ -19,6 +19,13 @@ fn sm2_hash_to_group<'py>(py: Python<'py>, data: Bytes1<'py>, offsets: Offsets, 
 }
 
 #[pyfunction]
+fn sm2_hash_mul<'py>(py: Python<'py>, scalar: Secret, data: Bytes1<'py>, offsets: Offsets, dst: &[u8]) -> Out2<'py> {
+    let scalar = scalar.of_length(SCALAR, "scalar")?;
+    let items = packed(py, &data, &offsets)?;
+    fill(py, items.len(), ELEMENT, |out| group::hash_mul::<Sm2, Sm3>(scalar, items, dst, out))
+}
+
+#[pyfunction]
 fn sm2_try_and_rehash<'py>(py: Python<'py>, name: &str, data: Bytes1<'py>, offsets: Offsets) -> Out2<'py> {
     let items = packed(py, &data, &offsets)?;
     let map = match name {
@@ -114,6 +121,7 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     }
     add!(
         sm2_hash_to_group,
+        sm2_hash_mul,
         sm2_try_and_rehash,
         sm2_mul,
         sm2_mul_each,
