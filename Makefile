@@ -4,7 +4,7 @@
 BIN := .venv/bin
 CARGO := PYO3_PYTHON=$(CURDIR)/$(BIN)/python cargo
 
-EXAMPLES := marriage_verification
+EXAMPLES := marriage_verification joint_customers
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-all test test-portable bench lint format wheel proto lock setup clean

@@ -19,11 +19,12 @@ from mpc.wire.coordinator.v1 import coordinator_pb2 as wire
 from unseen import services
 from unseen.cli import output
 from unseen.cli.output import Json, Message
-from unseen.governance import documents, files, grant
+from unseen.governance import documents, files, grant, request
 from unseen.governance.documents import format_time
 from unseen.governance.enrolment import Identity
 from unseen.home import Home
 from unseen.jobs import operators, results
+from unseen.jobs.papers import Papers
 from unseen.jobs.states import ENDED
 from unseen.node import registrar
 from unseen.node import settings as node_settings
@@ -87,7 +88,9 @@ def submit(
     signed = grant.read(path)
     grant.check(signed, job.asked_by(identity.name), trust=identity.trust())
     with _coordinator(home, at) as client:
-        made = client.call(services.SUBMIT_JOB, wire.JobSubmission(job=job.document, grant=documents.to_json(signed)))
+        asked = request.ask(identity.signer, job=job.digest, grant=documents.digest(signed))
+        text = Papers(job, signed, asked).to_text()
+        made = client.call(services.SUBMIT_JOB, wire.JobSubmission(papers=wire.JobPapers(**text.model_dump())))
         if not as_json:
             words = {"operator": job.head.operator, "scenario": job.head.scenario}
             output.show(output.text(_SUBMITTED, id=made.id, **words, parties=", ".join(job.head.parties)))
@@ -170,7 +173,7 @@ def list_jobs(
         return
     table = Table("job", "operator", "scenario", "requester", "parties", "state", "reason")
     for one in found:
-        head = operators.parse(one.job).head
+        head = operators.parse(one.job.encode()).head
         table.add_row(
             one.id, head.operator, head.scenario, one.requester, ", ".join(head.parties), one.state, one.reason
         )

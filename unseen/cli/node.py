@@ -238,6 +238,12 @@ def status(home: HomeOption, as_json: Json = False) -> None:
             product.problem,
         )
     output.console().print(table)
+    if found.jobs:
+        table = Table("job", "operator", "scenario", "requester", "state", "stage", "done")
+        for job in found.jobs:
+            done = f"{job.done:,} of {job.total:,}" if job.total else ""
+            table.add_row(job.id, job.operator, job.scenario, job.requester, job.state, job.stage, done)
+        output.console().print(table)
 
 
 def _status(found: node_pb2.NodeStatus) -> dict[str, object]:
@@ -261,6 +267,20 @@ def _status(found: node_pb2.NodeStatus) -> dict[str, object]:
                 "pid": one.pid,
             }
             for one in found.products
+        ],
+        "jobs": [
+            {
+                "id": job.id,
+                "operator": job.operator,
+                "scenario": job.scenario,
+                "requester": job.requester,
+                "state": job.state,
+                "pid": job.pid,
+                "stage": job.stage,
+                "done": job.done,
+                "total": job.total,
+            }
+            for job in found.jobs
         ],
     }
 

@@ -7,7 +7,6 @@ side, change nothing. How far a job has come is kept in memory alone: the next c
 
 from __future__ import annotations
 
-import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +33,7 @@ from sqlalchemy import (
 from mpc.errors import PolicyError
 from mpc.wire.coordinator.v1 import coordinator_pb2 as wire
 from unseen.coordinator.registry import now_ms, open_database
+from unseen.jobs.papers import PapersText
 from unseen.jobs.states import CONSEQUENCES, ENDED, RANK, Wanted, party_state
 
 SCHEMA = 1
@@ -54,8 +54,9 @@ _jobs = Table(
     _metadata,
     Column("id", String(32), primary_key=True),
     Column("requester", String(63), nullable=False, index=True),
-    Column("document", LargeBinary, nullable=False),
+    Column("document", Text, nullable=False),
     Column("signed_grant", Text, nullable=False),
+    Column("signed_request", Text, nullable=False),
     Column("state", String(20), nullable=False, index=True),
     Column("code", String(80), nullable=False),
     Column("reason", Text, nullable=False),
@@ -95,14 +96,21 @@ class Board:
         self._heard_ms: dict[str, int] = {}
         self._progress: dict[tuple[str, str], wire.JobProgress] = {}
 
-    def submit(self, document: bytes, grant: str, *, requester: str, parties: Sequence[str]) -> wire.JobState:
-        """Put a job on the board. Who may ask for it has been checked."""
-        job = secrets.token_hex(8)
+    def submit(self, job: str, papers: PapersText, *, requester: str, parties: Sequence[str]) -> wire.JobState:
+        """Put a job on the board, unless it is there. Who may ask for it has been checked.
+
+        Args:
+            job: its identifier.
+            papers: what it travels with.
+            requester: who asked.
+            parties: who takes part.
+        """
         row = {
             "id": job,
             "requester": requester,
-            "document": document,
-            "signed_grant": grant,
+            "document": papers.job,
+            "signed_grant": papers.grant,
+            "signed_request": papers.request,
             "state": "submitted",
             "code": "",
             "reason": "",
@@ -115,8 +123,9 @@ class Board:
             for party in parties
         ]
         with self._transaction() as connection:
-            connection.execute(insert(_jobs), row)
-            connection.execute(insert(_parts), rows)
+            if connection.execute(select(_jobs.c.id).where(_jobs.c.id == job)).one_or_none() is None:
+                connection.execute(insert(_jobs), row)
+                connection.execute(insert(_parts), rows)
             return self._state(connection, _find(connection, job))
 
     def get(self, job: str, *, who: str) -> wire.JobState:
@@ -246,11 +255,12 @@ class Board:
         for row in connection.execute(chosen).mappings().all():
             job: str = row["id"]
             wanted: Wanted = "stop" if row["state"] in ENDED else "run" if row["state"] == "running" else "consider"
-            order = wire.JobOrders.One(id=job, wanted=wanted, reason=row["reason"], requester=row["requester"])
+            order = wire.JobOrders.One(id=job, wanted=wanted, reason=row["reason"])
             if row["state"] in ENDED:
                 order.state, order.code = row["state"], row["code"]
             if job not in known:
-                order.job, order.grant = row["document"], row["signed_grant"]
+                papers = {"job": row["document"], "grant": row["signed_grant"], "request": row["signed_request"]}
+                order.papers.CopyFrom(wire.JobPapers(**papers))
             if wanted == "run":
                 others = [part["party"] for part in _parts_of(connection, job) if part["party"] != party]
                 order.peers.extend(wire.JobOrders.Peer(party=other, address=address(other)) for other in others)
@@ -265,7 +275,7 @@ class Board:
         open_parts = [part for part in _parts_of(connection, job) if part["state"] not in ENDED]
         late = ended and self._clock() - row["ended_ms"] > SETTLED_AFTER_MS
         wanted: Wanted = "settled" if ended and (late or not open_parts) else "wait"
-        order = wire.JobOrders.One(id=job, wanted=wanted, requester=row["requester"])
+        order = wire.JobOrders.One(id=job, wanted=wanted)
         if ended:
             order.state, order.code, order.reason = row["state"], row["code"], row["reason"]
         return order

@@ -13,12 +13,13 @@ from unseen.coordinator import settings
 from unseen.coordinator.jobs import Board
 from unseen.coordinator.registry import Contradiction, Party, ProductState, Registry, now_ms, open_registry
 from unseen.coordinator.settings import CoordinatorSettings
-from unseen.governance import documents, files, grant
+from unseen.governance import documents, files
 from unseen.governance.documents import Signed
 from unseen.governance.manifest import Manifest
 from unseen.governance.trust import Trust, load_root, parse_crl
 from unseen.home import Home, exclusive, prepare
-from unseen.jobs import operators
+from unseen.jobs import papers
+from unseen.jobs.papers import check_permitted
 from unseen.rpc import Caller, bound
 from unseen.settings import check_address
 
@@ -120,14 +121,14 @@ class Coordinator:
 
     def submit_job(self, request: wire.JobSubmission, caller: Caller) -> wire.JobState:
         """Put a job on the board, if the grant is genuine and for this. Whether it runs, the parties' nodes decide."""
-        job = operators.parse(request.job)
-        if len(request.grant) > grant.GRANT_BYTES:
-            raise UsageError(f"a grant has at most {grant.GRANT_BYTES} bytes.")
-        grant.check(documents.from_json(request.grant), job.asked_by(caller.name), trust=self._trust)
+        text = services.papers_from_wire(request.papers)
+        found = papers.read(text)
+        job = found.job
+        check_permitted(found, trust=self._trust, begins=True, requester=caller.name)
         known = {party.name for party in self._registry.parties()}
         if absent := sorted(set(job.head.parties) - known):
             raise UsageError(f"{absent[0]} has no node that announced itself here. Start it, with this coordinator.")
-        made = self._board.submit(request.job, request.grant, requester=caller.name, parties=job.head.parties)
+        made = self._board.submit(found.id, text, requester=caller.name, parties=job.head.parties)
         _log.info("job %s: %s for %s by %s", made.id, job.head.operator, job.head.scenario, caller.name)
         return made
 

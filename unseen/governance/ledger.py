@@ -179,7 +179,8 @@ class Note:
         bytes each.
         count: how many elements it stands for; their blinded elements are hashed one after the other into `input`.
         job: what concerns a job alone.
-        quota: the limit that this counts against; a note that would exceed it is written as the refusal of it.
+        quotas: the limits that this counts against; a note that would exceed one is written as the refusal of it, and
+        counts against none.
     """
 
     kind: Literal["refusal", "epoch", "start", "policy", "job"]
@@ -197,7 +198,7 @@ class Note:
     output: bytes | None = None
     count: int = 1
     job: JobFacts | None = None
-    quota: Quota | None = None
+    quotas: tuple[Quota, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,7 +376,7 @@ class Ledger:
                     nonces.extend(_burn(item, burnt))
                 fields = _evaluation_fields(item, status)
             else:
-                within = item.quota is None or calls.take(item.quota)
+                within = calls.take(*item.quotas)
                 status = "noted" if within else "over-quota"
                 fields = _note_fields(item) | ({} if within else {"kind": "refusal", "result": _RESULTS[status]})
             fields["seq"], fields["time"], fields["node"] = seq, stamp, self._node
@@ -458,16 +459,18 @@ class _Calls:
         self._before: dict[tuple[str, str], int | None] = {}  # by rule and day; None: no row yet
         self._taken: dict[tuple[str, str], int] = {}
 
-    def take(self, quota: Quota) -> bool:
-        key = quota.rule, _EVER if quota.ever else self._day
-        if key not in self._before:
-            self._before[key] = self._connection.execute(
-                select(_calls.c.count).where(_calls.c.rule == key[0], _calls.c.day == key[1])
-            ).scalar()
-        taken = self._taken.get(key, 0)
-        if (self._before[key] or 0) + taken >= quota.limit:
-            return False
-        self._taken[key] = taken + 1
+    def take(self, *quotas: Quota) -> bool:
+        """Count one use against each limit, or, if it would exceed one of them, against none."""
+        keys = [(quota.rule, _EVER if quota.ever else self._day) for quota in quotas]
+        for key, quota in zip(keys, quotas, strict=True):
+            if key not in self._before:
+                self._before[key] = self._connection.execute(
+                    select(_calls.c.count).where(_calls.c.rule == key[0], _calls.c.day == key[1])
+                ).scalar()
+            if (self._before[key] or 0) + self._taken.get(key, 0) >= quota.limit:
+                return False
+        for key in keys:
+            self._taken[key] = self._taken.get(key, 0) + 1
         return True
 
     def save(self, connection: Connection) -> None:

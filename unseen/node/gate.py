@@ -12,13 +12,12 @@ import re
 from dataclasses import dataclass
 
 from mpc.errors import PolicyError, UsageError
-from unseen.governance import grant, policy
-from unseen.governance.documents import Signed
+from unseen.governance import policy
 from unseen.governance.grant import Grant
 from unseen.governance.policy import NOTHING, Policy, Rule
 from unseen.governance.trust import Trust
 from unseen.home import Home
-from unseen.jobs.spec import Job
+from unseen.jobs.papers import Papers, check_permitted
 from unseen.names import LABEL
 from unseen.node.settings import JobData, NodeSettings, Product
 from unseen.watch import Watched
@@ -37,6 +36,7 @@ class _Read:
 class Allowed:
     """What a job may do at this node: under which grant, and with which data."""
 
+    requester: str
     grant: Grant
     data: JobData
     columns: tuple[str, ...]
@@ -91,27 +91,27 @@ class Gate:
             return {}
 
     def decide_job(
-        self, job: Job, signed: Signed, *, requester: str, me: str, trust: Trust, settings: NodeSettings
+        self, papers: Papers, *, me: str, trust: Trust, settings: NodeSettings, begins: bool = False
     ) -> Allowed:
-        """Whether this node takes part in a job: the grant, the node's data sets and its policy must all name it.
+        """Whether this node takes part in a job: somebody must have asked for it, and the grant, the node's data sets
+        and its policy must all name it.
 
         Asked when the job comes, before a stream to or from another party is forwarded, and by the worker before it
         opens the data.
 
         Args:
-            job: what is to be run.
-            signed: the grant that came with it.
-            requester: who asked for it.
+            papers: what is to be run, with its grant and its request.
             me: this node's party.
-            trust: checks the grant's signer.
+            trust: checks the signers of both.
             settings: the node's settings, whose data sets these are.
+            begins: whether the job is about to begin; see `request.check`.
 
         Raises:
-            PolicyError: ``grant-…`` and what `documents.verify` raises; ``data-set-unknown``, ``column-unknown``;
-                ``policy-denied``, whose text is for the owner's log and not for others (`for_peer`).
+            PolicyError: ``request-…``, ``grant-…`` and what `documents.verify` raises; ``data-set-unknown``,
+                ``column-unknown``; ``policy-denied``, whose text is for the owner's log, not for others (`for_peer`).
         """
-        found = grant.check(signed, job.asked_by(requester), trust=trust)
-        mine = job.part_of(me)
+        permitted = check_permitted(papers, trust=trust, begins=begins)
+        head, mine = papers.job.head, papers.job.part_of(me)
         data = settings.find_data_set(mine.data_set)
         if data is None:
             raise PolicyError(
@@ -127,14 +127,14 @@ class Gate:
             )
         policy.decide_job(
             self.policy,
-            requester=requester,
-            operator=job.head.operator,
+            requester=permitted.requester,
+            operator=head.operator,
             data_set=data.name,
             columns=mine.all_columns,
-            scenario=job.head.scenario,
-            authority=found.issuer,
+            scenario=head.scenario,
+            authority=permitted.grant.issuer,
         )
-        return Allowed(found, data, mine.all_columns)
+        return Allowed(permitted.requester, permitted.grant, data, mine.all_columns)
 
     def _read(self) -> _Read:
         try:

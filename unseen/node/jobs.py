@@ -30,13 +30,15 @@ from mpc.wire.coordinator.v1 import coordinator_pb2 as wire
 from mpc.wire.node.v1 import node_pb2
 from unseen import services
 from unseen.governance import documents, files
-from unseen.governance.documents import Signed, format_time, from_base64, to_base64, utc_now
+from unseen.governance.documents import format_time, from_base64, to_base64, utc_now
 from unseen.governance.enrolment import Identity
 from unseen.governance.grant import Grant
 from unseen.governance.ledger import JobFacts, Ledger, Note, Quota
+from unseen.governance.request import Request
 from unseen.governance.trust import Trust
 from unseen.home import Home
-from unseen.jobs import operators, results
+from unseen.jobs import papers, results
+from unseen.jobs.papers import Papers, PapersText
 from unseen.jobs.spec import Job
 from unseen.jobs.states import PartyState
 from unseen.node import registrar, sealing
@@ -63,9 +65,7 @@ class _Entry:
     """A job that has not ended here."""
 
     id: str
-    requester: str
-    job: Job
-    signed: Signed
+    papers: Papers
     allowed: Allowed
     state: PartyState = "accepted"
     peers: Mapping[str, str] = field(default_factory=dict)
@@ -75,6 +75,11 @@ class _Entry:
     began: float = field(default_factory=time.monotonic)
     stopped: _End | None = None
     """Set once the worker was told to stop: how the job is to end here."""
+
+    @property
+    def job(self) -> Job:
+        """What is run."""
+        return self.papers.job
 
 
 @dataclass(frozen=True)
@@ -159,7 +164,7 @@ class Jobs:
                     id=entry.id,
                     operator=entry.job.head.operator,
                     scenario=entry.job.head.scenario,
-                    requester=entry.requester,
+                    requester=entry.allowed.requester,
                     state=entry.state,
                     pid=entry.worker.pid if entry.worker is not None else 0,
                     stage=entry.moved.stage,
@@ -176,7 +181,7 @@ class Jobs:
         entry = self._entry_of(words)
         if caller not in entry.job.peers_of(self._me):
             raise _unknown(words.hello.session)
-        self._decide(entry.job, entry.signed, entry.requester)
+        self._decide(entry.papers)
         if not entry.listening.wait(LISTEN_S):
             raise PolicyError(
                 f"job {entry.id} has not begun at {self._me}", code="job-not-begun", remedy="Try again later."
@@ -190,7 +195,7 @@ class Jobs:
         address = entry.peers.get(words.receiver)
         if words.sender != self._me or address is None:
             raise _unknown(words.hello.session)
-        self._decide(entry.job, entry.signed, entry.requester)
+        self._decide(entry.papers)
         return Target(address, as_credentials(self._identity()))
 
     def _entry_of(self, words: Words) -> _Entry:
@@ -204,10 +209,8 @@ class Jobs:
             raise PolicyError(f"the job has ended at {self._me}: {entry.stopped.public}", code="job-ended")
         return entry
 
-    def _decide(self, job: Job, signed: Signed, requester: str) -> Allowed:
-        return self._gate.decide_job(
-            job, signed, requester=requester, me=self._me, trust=self._trust, settings=self._settings
-        )
+    def _decide(self, papers: Papers, *, begins: bool = False) -> Allowed:
+        return self._gate.decide_job(papers, me=self._me, trust=self._trust, settings=self._settings, begins=begins)
 
     # The coordinator ------------------------------------------------------------------------------------------------
 
@@ -277,12 +280,12 @@ class Jobs:
 
     def _consider(self, order: wire.JobOrders.One) -> _Entry | None:
         """Whether to take part. A refusal is in the audit log, and the coordinator hears of it."""
-        job: Job | None = None
+        found: Papers | None = None
         try:
-            job = operators.parse(order.job)
-            signed = documents.from_json(order.grant)
-            job.part_of(self._me)
-            allowed = self._decide(job, signed, order.requester)
+            found = papers.read(services.papers_from_wire(order.papers))
+            if found.id != order.id:
+                raise PolicyError(f"the request is that of job {found.id}", code="request-mismatch")
+            allowed = self._decide(found, begins=True)
             with self._lock:
                 if len(self._entries) >= self._settings.max_jobs:
                     raise PolicyError(
@@ -290,26 +293,27 @@ class Jobs:
                         code="too-many-jobs",
                         remedy="Try again when one has ended.",
                     )
-                entry = _Entry(order.id, order.requester, job, signed, allowed)
+                entry = _Entry(order.id, found, allowed)
                 self._entries[order.id] = entry
         except (PolicyError, UsageError) as error:
-            _log.warning("job %s of %s refused: %s", order.id, order.requester, error)
+            _log.warning("job %s refused: %s", order.id, error)
             refusal = error if isinstance(error, PolicyError) else PolicyError(str(error), code="job-malformed")
+            head = found.job.head if found is not None else None
             self._note(
                 Note(
                     kind="refusal",
                     result=refusal.code,
-                    requester=order.requester,
-                    scenario=job.head.scenario if job is not None else None,
-                    operator=job.head.operator if job is not None else None,
-                    operator_version=job.head.operator_version if job is not None else None,
-                    input=hashlib.sha256(order.job).digest(),
+                    scenario=head.scenario if head is not None else None,
+                    operator=head.operator if head is not None else None,
+                    operator_version=head.operator_version if head is not None else None,
+                    input=hashlib.sha256(order.papers.job.encode()).digest(),
                 )
             )
             public = for_peer(refusal)
             self._tell(order.id, _End("refused", refusal.code, refusal.reason, public.reason))
             return None
-        _log.info("job %s of %s accepted: %s for %s", order.id, order.requester, job.head.operator, job.head.scenario)
+        head = found.job.head
+        _log.info("job %s of %s accepted: %s for %s", order.id, allowed.requester, head.operator, head.scenario)
         self._soon.set()
         return entry
 
@@ -318,21 +322,20 @@ class Jobs:
     def _begin(self, entry: _Entry, peers: Mapping[str, str]) -> None:
         """Start the worker. The start is in the audit log before, and counts as a use of the grant."""
         grant = entry.allowed.grant
-        quota = Quota(f"grant/{grant.issuer}/{grant.grant}", grant.uses, ever=True)
+        uses = Quota(f"grant/{grant.issuer}/{grant.grant}", grant.uses, ever=True)
+        once = Quota(f"job/{entry.id}", 1, ever=True)
         try:
-            (outcome,) = self._ledger.commit([self._job_note(entry, "started", quota=quota)])
+            (outcome,) = self._ledger.commit([self._job_note(entry, "started", quotas=(once, uses))])
             if outcome.status == "over-quota":
                 raise PolicyError(
-                    f"the grant's {grant.uses} uses are spent", code="quota-exceeded", remedy="Ask for a new grant."
+                    f"the grant's {grant.uses} uses are spent, or the job has run here before",
+                    code="quota-exceeded",
+                    remedy="Submit the job anew, under a grant with uses left.",
                 )
             directory = self._home.job(entry.id)
             files.private_directory(directory)
-            record = {"id": entry.id, "requester": entry.requester, "job": entry.job.document.decode()}
-            files.replace(
-                directory / _RECORD,
-                json.dumps({**record, "grant": documents.to_json(entry.signed)}).encode(),
-                mode=files.PRIVATE,
-            )
+            text = entry.papers.to_text()
+            files.replace(directory / _RECORD, text.model_dump_json().encode(), mode=files.PRIVATE)
             worker = self._pool.take()
         except (PolicyError, OSError) as error:
             code = error.code if isinstance(error, PolicyError) else "system"
@@ -344,10 +347,7 @@ class Jobs:
         _log.info("job %s begins, worker %d", entry.id, worker.pid)
         worker.begin(
             Assignment(
-                id=entry.id,
-                requester=entry.requester,
-                job=entry.job.document.decode(),
-                grant=documents.to_json(entry.signed),
+                papers=text,
                 workdir=str(directory),
                 result=str(self._home.unfinished_result(entry.id)),
                 checkpoint_key=to_base64(_checkpoint_key(self._storage_key, entry.id)),
@@ -473,14 +473,15 @@ class Jobs:
 
     def _give_up(self, directory: Path) -> None:
         """A job whose worker went with the node."""
-        record = json.loads(files.read(directory / _RECORD, what="a job's record"))
-        job, signed = operators.parse(record["job"].encode()), documents.from_json(record["grant"])
-        grant = documents.parse(signed.document, Grant)
-        mine = job.part_of(self._me)
+        found = papers.read(PapersText.model_validate_json(files.read(directory / _RECORD, what="a job's record")))
+        # Both were found genuine when the job began; here they only say what it was.
+        grant = documents.parse(found.grant.document, Grant)
+        requester = documents.parse(found.request.document, Request).requester
+        mine = found.job.part_of(self._me)
         data = self._settings.find_data_set(mine.data_set)
         if data is None:
             raise UsageError(f"there is no data set {mine.data_set} any more")
-        entry = _Entry(record["id"], record["requester"], job, signed, Allowed(grant, data, mine.all_columns))
+        entry = _Entry(directory.name, found, Allowed(requester, grant, data, mine.all_columns))
         if self._home.result(entry.id).exists():
             # It had ended: only the word to the coordinator was not written down.
             report = json.loads(files.read(self._home.result(entry.id) / results.REPORT, what="a report"))
@@ -497,7 +498,7 @@ class Jobs:
             "id": entry.id,
             "party": self._me,
             "peers": list(entry.job.peers_of(self._me)),
-            "requester": entry.requester,
+            "requester": entry.allowed.requester,
             "scenario": entry.job.head.scenario,
             "purpose": grant.purpose,
             "operator": entry.job.head.operator,
@@ -505,7 +506,7 @@ class Jobs:
             "suite": entry.job.head.suite,
             "data_set": entry.allowed.data.name,
             "columns": list(entry.allowed.columns),
-            "grant": to_base64(documents.digest(entry.signed)),
+            "grant": to_base64(documents.digest(entry.papers.grant)),
             "authority": grant.issuer,
             "state": end.state,
             "code": end.code,
@@ -523,7 +524,9 @@ class Jobs:
             "ended": format_time(utc_now()),
         }
 
-    def _job_note(self, entry: _Entry, result: str, *, ended: Ended | None = None, quota: Quota | None = None) -> Note:
+    def _job_note(
+        self, entry: _Entry, result: str, *, ended: Ended | None = None, quotas: tuple[Quota, ...] = ()
+    ) -> Note:
         last = ended or Ended()
         return Note(
             kind="job",
@@ -531,10 +534,10 @@ class Jobs:
             suite=entry.job.head.suite,
             input=entry.job.digest,
             output=from_base64(last.result_hash) if last.result_hash else None,
-            quota=quota,
+            quotas=quotas,
             job=JobFacts(
                 job=entry.id,
-                grant=documents.digest(entry.signed),
+                grant=documents.digest(entry.papers.grant),
                 peers=entry.job.peers_of(self._me),
                 data_set=entry.allowed.data.name,
                 columns=entry.allowed.columns,
@@ -543,7 +546,7 @@ class Jobs:
                 bytes_sent=last.bytes_sent,
                 bytes_received=last.bytes_received,
             ),
-            requester=entry.requester,
+            requester=entry.allowed.requester,
             scenario=entry.job.head.scenario,
             operator=entry.job.head.operator,
             operator_version=entry.job.head.operator_version,

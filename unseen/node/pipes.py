@@ -14,6 +14,8 @@ from typing import IO, Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from unseen.jobs.papers import PapersText
+
 LINE = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -62,12 +64,7 @@ class Assignment(BaseModel):
 
     model_config = LINE
 
-    id: str
-    requester: str
-    job: str
-    """In canonical JSON."""
-    grant: str
-    """The signed grant in JSON."""
+    papers: PapersText
     workdir: str
     result: str
     """The directory in which to write the result."""

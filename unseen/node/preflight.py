@@ -21,10 +21,10 @@ from unseen import services
 from unseen.governance import policy
 from unseen.governance.documents import CLOCK_TOLERANCE, format_time, utc_now
 from unseen.governance.enrolment import Identity
-from unseen.governance.policy import Rule
+from unseen.governance.policy import JobRule, Rule
 from unseen.home import Home, exclusive
 from unseen.node import registrar, settings
-from unseen.node.settings import NodeSettings, Product
+from unseen.node.settings import JobData, NodeSettings, Product
 from unseen.settings import split_party_address
 
 T = TypeVar("T")
@@ -67,15 +67,17 @@ def run(home: Home) -> list[Check]:
     if values is None:
         return found
     names = ", ".join(product.name for product in values.product)
-    found.append(
-        Check("node.toml", bool(names), f"products: {names or 'none'}", "" if names else "Add a [[product]] table.")
-    )
+    jobs = ", ".join(data.name for data in values.data_set)
+    remedy = "" if names or jobs else "Add a [[product]] table, or a [[data_set]] for jobs."
+    offers = f"products: {names or 'none'}" + (f"; data sets for jobs: {jobs}" if jobs else "")
+    found.append(Check("node.toml", not remedy, offers, remedy))
     found += _policy(home, values)
     rows = 0
     for product in values.product:
         check, count = _data(home, product)
         found.append(check)
         rows += count
+    found += [_job_data(home, data) for data in values.data_set]
     found.append(_disk(home, rows))
     found.append(_port(home, values))
     if identity is not None and values.coordinator is not None:
@@ -129,19 +131,22 @@ def _modes(home: Home) -> Iterator[Check]:
 
 def _policy(home: Home, values: NodeSettings) -> Iterator[Check]:
     try:
-        rules = policy.read_policy(home.policy_toml).rules
+        read = policy.read_policy(home.policy_toml)
     except UsageError as error:
         yield _failed("policy.toml", error)
         return
+    rules, job_rules = read.rules, read.job_rules
     unknown = sorted({rule.product for rule in rules} - {product.name for product in values.product})
     wrong = [problem for product in values.product for rule in rules for problem in _mismatch(rule, product)]
     problems = [f"no product {name!r} in node.toml" for name in unknown] + wrong
+    problems += [problem for rule in job_rules for problem in _job_mismatch(rule, values)]
     unused = [p.name for p in values.product if not any(rule.product == p.name for rule in rules)]
+    unused += [d.name for d in values.data_set if not any(rule.data_set == d.name for rule in job_rules)]
     note = f"; nobody may use {', '.join(unused)}" if unused else ""
     yield Check(
         "policy.toml",
         not problems,
-        f"{len(rules)} rules{note}" if not problems else "; ".join(problems),
+        f"{len(rules) + len(job_rules)} rules{note}" if not problems else "; ".join(problems),
         "Correct policy.toml or node.toml: what does not fit is refused." if problems else "",
     )
 
@@ -157,6 +162,27 @@ def _mismatch(rule: Rule, product: Product) -> Iterator[str]:
         yield f"a rule for {product.name} does not name the columns {', '.join(missing)}"
     if product.requires_consent and not set(rule.consent_issuers) & set(product.consent_issuers):
         yield f"a rule for {product.name} names no consent issuer that node.toml trusts"
+
+
+def _job_mismatch(rule: JobRule, values: NodeSettings) -> Iterator[str]:
+    """What keeps a rule about jobs from ever allowing all that it names."""
+    data = values.find_data_set(rule.data_set)
+    if data is None:
+        yield f"no data_set {rule.data_set!r} in node.toml"
+    elif missing := sorted(set(rule.columns) - set(data.columns)):
+        yield f"a job rule for {data.name} names the columns {', '.join(missing)}, which node.toml does not give"
+
+
+def _job_data(home: Home, data: JobData) -> Check:
+    """Whether a data set for jobs can be read: all its rows are counted."""
+    name = f"data set {data.name}"
+    try:
+        rows = sum(batch.num_rows for batch in tables.batches(settings.job_source(home, data)))
+    except MpcError as error:
+        return _failed(name, error)
+    except OSError as error:
+        return Check(name, False, f"{data.source}: {error.strerror}", "Check the path and its permissions.")
+    return Check(name, True, f"{rows} rows with {', '.join(data.columns)} in {data.source}")
 
 
 def _data(home: Home, product: Product) -> tuple[Check, int]:

@@ -32,6 +32,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
+from mpc.data.tables import DataSet
 from mpc.errors import UsageError
 from unseen import settings
 from unseen.home import Home
@@ -80,9 +81,9 @@ class JobData(BaseModel):
     name: ProductName
     """The data set's name in jobs, grants, policies and in the audit log."""
     source: str
-    """Path of a .csv, .parquet or .sqlite file, relative to the home directory."""
+    """Path of a .csv, .parquet or .sqlite file, relative to the home directory; or the URL of a data base."""
     table: str | None = None
-    """Which table of an SQLite file."""
+    """Which table of a data base."""
     encoding: str = "utf-8"
     """Of a CSV file; ``gb18030`` covers GBK and GB 2312."""
     columns: Annotated[tuple[Column, ...], Field(strict=False, min_length=1)]
@@ -217,6 +218,12 @@ def load(home: Home) -> NodeSettings:
 def no_product(name: str) -> UsageError:
     """The error for a product that node.toml does not have."""
     return UsageError(f"node.toml has no product {name[:80]!r}. Add it, or use the name of one that it has.")
+
+
+def job_source(home: Home, data: JobData, columns: tuple[str, ...] | None = None) -> DataSet:
+    """A data set for jobs, of which no columns but `columns` can be read; by default all that it gives."""
+    source = data.source if "://" in data.source else str(home.root / data.source)
+    return DataSet(source, columns=columns or data.columns, table=data.table, encoding=data.encoding)
 
 
 def source_path(home: Home, product: Product) -> Path:

@@ -19,17 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mpc.channel import Channel, Lane
-from mpc.data.tables import DataSet
 from mpc.errors import ChannelClosed, ChannelError, MpcError, PeerError, PolicyError
 from mpc.rng import Rng
 from mpc.session import Progress, Session
 from mpc.transport.grpc import Accepted, Hello, Listener, connect
 from unseen import process, services
-from unseen.governance import documents
 from unseen.governance.documents import from_base64, to_base64
 from unseen.governance.enrolment import Identity
 from unseen.home import Home
-from unseen.jobs import operators, results
+from unseen.jobs import operators, papers, results
 from unseen.jobs.spec import Job
 from unseen.jobs.task import Task
 from unseen.node import pipes, settings
@@ -139,20 +137,11 @@ def work(home: Home, assignment: Assignment, tell: Tell) -> Ended:
 
 def _work(home: Home, assignment: Assignment, tell: Tell, channels: dict[str, Channel]) -> Ended:
     identity = Identity.load(home.root)
-    job = operators.parse(assignment.job.encode())
-    mine = job.part_of(identity.name)
-    allowed = Gate(home).decide_job(
-        job,
-        documents.from_json(assignment.grant),
-        requester=assignment.requester,
-        me=identity.name,
-        trust=identity.trust(),
-        settings=settings.load(home),
-    )
-    source = allowed.data.source
-    with Meeting(
-        home, assignment.id, job.hello(assignment.id), me=identity.name, peers=job.peers_of(identity.name)
-    ) as meeting:
+    found = papers.read(assignment.papers)
+    job, mine = found.job, found.job.part_of(identity.name)
+    allowed = Gate(home).decide_job(found, me=identity.name, trust=identity.trust(), settings=settings.load(home))
+    peers = job.peers_of(identity.name)
+    with Meeting(home, found.id, job.hello(found.id), me=identity.name, peers=peers) as meeting:
         tell(Moved(listening=True, stage="connect"))
         for peer, lane in meeting.lanes().items():
             channels[peer] = Channel(lane, protocol=job.head.operator, timeout_s=SILENCE_S)
@@ -160,12 +149,7 @@ def _work(home: Home, assignment: Assignment, tell: Tell, channels: dict[str, Ch
             job=job,
             mine=mine,
             session=Session(identity.name, channels, Rng(), _throttled(tell)),
-            data=DataSet(
-                source if "://" in source else str(home.root / source),
-                columns=allowed.columns,
-                table=allowed.data.table,
-                encoding=allowed.data.encoding,
-            ),
+            data=settings.job_source(home, allowed.data, allowed.columns),
             minimum_result=allowed.grant.minimum_result,
             workdir=Path(assignment.workdir),
             checkpoint_key=from_base64(assignment.checkpoint_key),

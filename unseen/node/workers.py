@@ -63,9 +63,7 @@ class Worker:
             self._process.stdin.flush()
         except OSError:
             _log.debug("worker %d went before it had its job", self.pid)  # which its end will say
-        threading.Thread(
-            target=self._follow, args=(moved, ended), name=f"worker for {assignment.id}", daemon=True
-        ).start()
+        threading.Thread(target=self._follow, args=(moved, ended), name=f"worker {self.pid}", daemon=True).start()
 
     def stop(self) -> None:
         """End it, whatever it does. What it was writing is not there yet, so nothing is left half-done."""

@@ -133,12 +133,20 @@ class Evidence(_message.Message):
     def __init__(self, contradictions: _Optional[_Iterable[_Union[Contradiction, _Mapping]]] = ...) -> None: ...
 
 class JobSubmission(_message.Message):
-    __slots__ = ("job", "grant")
+    __slots__ = ("papers",)
+    PAPERS_FIELD_NUMBER: _ClassVar[int]
+    papers: JobPapers
+    def __init__(self, papers: _Optional[_Union[JobPapers, _Mapping]] = ...) -> None: ...
+
+class JobPapers(_message.Message):
+    __slots__ = ("job", "grant", "request")
     JOB_FIELD_NUMBER: _ClassVar[int]
     GRANT_FIELD_NUMBER: _ClassVar[int]
-    job: bytes
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    job: str
     grant: str
-    def __init__(self, job: _Optional[bytes] = ..., grant: _Optional[str] = ...) -> None: ...
+    request: str
+    def __init__(self, job: _Optional[str] = ..., grant: _Optional[str] = ..., request: _Optional[str] = ...) -> None: ...
 
 class JobRequest(_message.Message):
     __slots__ = ("id",)
@@ -222,7 +230,7 @@ class JobState(_message.Message):
     PARTIES_FIELD_NUMBER: _ClassVar[int]
     id: str
     requester: str
-    job: bytes
+    job: str
     state: str
     code: str
     reason: str
@@ -230,7 +238,7 @@ class JobState(_message.Message):
     started_ms: int
     ended_ms: int
     parties: _containers.RepeatedCompositeFieldContainer[JobParty]
-    def __init__(self, id: _Optional[str] = ..., requester: _Optional[str] = ..., job: _Optional[bytes] = ..., state: _Optional[str] = ..., code: _Optional[str] = ..., reason: _Optional[str] = ..., submitted_ms: _Optional[int] = ..., started_ms: _Optional[int] = ..., ended_ms: _Optional[int] = ..., parties: _Optional[_Iterable[_Union[JobParty, _Mapping]]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., requester: _Optional[str] = ..., job: _Optional[str] = ..., state: _Optional[str] = ..., code: _Optional[str] = ..., reason: _Optional[str] = ..., submitted_ms: _Optional[int] = ..., started_ms: _Optional[int] = ..., ended_ms: _Optional[int] = ..., parties: _Optional[_Iterable[_Union[JobParty, _Mapping]]] = ...) -> None: ...
 
 class JobNews(_message.Message):
     __slots__ = ("jobs",)
@@ -263,26 +271,22 @@ class JobOrders(_message.Message):
         address: str
         def __init__(self, party: _Optional[str] = ..., address: _Optional[str] = ...) -> None: ...
     class One(_message.Message):
-        __slots__ = ("id", "wanted", "reason", "requester", "job", "grant", "peers", "state", "code")
+        __slots__ = ("id", "wanted", "reason", "papers", "peers", "state", "code")
         ID_FIELD_NUMBER: _ClassVar[int]
         WANTED_FIELD_NUMBER: _ClassVar[int]
         REASON_FIELD_NUMBER: _ClassVar[int]
-        REQUESTER_FIELD_NUMBER: _ClassVar[int]
-        JOB_FIELD_NUMBER: _ClassVar[int]
-        GRANT_FIELD_NUMBER: _ClassVar[int]
+        PAPERS_FIELD_NUMBER: _ClassVar[int]
         PEERS_FIELD_NUMBER: _ClassVar[int]
         STATE_FIELD_NUMBER: _ClassVar[int]
         CODE_FIELD_NUMBER: _ClassVar[int]
         id: str
         wanted: str
         reason: str
-        requester: str
-        job: bytes
-        grant: str
+        papers: JobPapers
         peers: _containers.RepeatedCompositeFieldContainer[JobOrders.Peer]
         state: str
         code: str
-        def __init__(self, id: _Optional[str] = ..., wanted: _Optional[str] = ..., reason: _Optional[str] = ..., requester: _Optional[str] = ..., job: _Optional[bytes] = ..., grant: _Optional[str] = ..., peers: _Optional[_Iterable[_Union[JobOrders.Peer, _Mapping]]] = ..., state: _Optional[str] = ..., code: _Optional[str] = ...) -> None: ...
+        def __init__(self, id: _Optional[str] = ..., wanted: _Optional[str] = ..., reason: _Optional[str] = ..., papers: _Optional[_Union[JobPapers, _Mapping]] = ..., peers: _Optional[_Iterable[_Union[JobOrders.Peer, _Mapping]]] = ..., state: _Optional[str] = ..., code: _Optional[str] = ...) -> None: ...
     JOBS_FIELD_NUMBER: _ClassVar[int]
     AGAIN_MS_FIELD_NUMBER: _ClassVar[int]
     jobs: _containers.RepeatedCompositeFieldContainer[JobOrders.One]
