@@ -14,7 +14,7 @@ from typing import Literal
 from mpc import suite as suites
 from mpc.errors import UsageError
 from mpc.session import Session
-from protocols.psi import ecdh
+from protocols.psi import ecdh, rr22
 from protocols.psi.agreement import Reveal, Security, Terms, agree
 from protocols.psi.items import Column, Duplicates, collect
 from protocols.psi.result import PsiResult
@@ -78,8 +78,8 @@ def intersect(
         raise
 
 
-_OPERATORS = {"ecdh": ecdh.OPERATOR}
-_RUNS = {"ecdh": (ecdh.receive, ecdh.send)}
+_OPERATORS = {"ecdh": ecdh.OPERATOR, "rr22": rr22.OPERATOR}
+_RUNS = {"ecdh": (ecdh.receive, ecdh.send), "rr22": (rr22.receive, rr22.send)}
 
 
 def _candidates(protocol: str, security: str, reveal_to: str) -> tuple[str, ...]:

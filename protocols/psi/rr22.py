@@ -30,7 +30,7 @@ from mpc.session import Progress
 from mpc.suite import Suite
 from mpc.wire.psi.v1 import rr22_pb2 as wire
 from protocols.operator import Operator
-from protocols.ot.ideal import vole
+from protocols.ot import vole
 from protocols.psi import items as sets
 from protocols.psi import oprf
 from protocols.psi.agreement import Agreed
