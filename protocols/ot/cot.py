@@ -24,7 +24,7 @@ from mpc.rng import Rng
 from mpc.suite import Suite
 from mpc.wire.ot.v1 import ot_pb2 as wire
 from protocols.ot import choices as bits
-from protocols.ot import extension
+from protocols.ot import extension, silent
 from protocols.ot.choices import Choices
 from protocols.ot.correlations import CotReceiver, CotSender
 from protocols.ot.method import FieldBits, Method, Security
@@ -57,7 +57,8 @@ def send(
         CheatingDetected: the receiver deviated, under malicious security.
         PeerError: the receiver sent something that is no step of the protocol.
     """
-    _require_softspoken(method)
+    if method == "silent":
+        return silent.send(channel, n, suite=suite, rng=rng, security=security, delta=delta)
     sender = extension.start_send(channel, suite=suite, rng=rng, security=security, k=k, delta=delta)
     return extension.extend_send(channel, sender, n, rng=rng)
 
@@ -87,15 +88,11 @@ def receive(
         CheatingDetected: the sender deviated, under malicious security.
         PeerError: the sender sent something that is no step of the protocol.
     """
+    if method == "silent":
+        return silent.receive(channel, choices, suite=suite, rng=rng, security=security)
     choice = bits.random(rng, choices) if isinstance(choices, int) else bits.checked(choices)
-    _require_softspoken(method)
     receiver = extension.start_receive(channel, suite=suite, rng=rng, security=security, k=k)
     return extension.extend_receive(channel, receiver, choice, rng=rng)
-
-
-def _require_softspoken(method: Method) -> None:
-    if method != "softspoken":
-        raise UsageError('method is "softspoken".')
 
 
 # Row by row, in batches that keep the memory bounded ------------------------------------------------------------------

@@ -88,12 +88,15 @@ def request(channel: Channel, kind: str, count: int, security: Security, rng: Rn
     return salt
 
 
-def admit(channel: Channel, kind: str, count: int, security: Security) -> bytes:
-    """The sender's reading of it: PeerError where the receiver wants something else than this side does."""
+def admit(channel: Channel, kinds: tuple[str, ...], count: int, security: Security) -> tuple[bytes, str]:
+    """The sender's reading of it: the salt, and which of the kinds it has to be.
+
+    Raises PeerError where the receiver wants something else than this side does.
+    """
     header, salt = channel.recv(wire.SilentRequest)
-    theirs, ours = (header.kind, header.count, header.security), (kind, count, security)
-    channel.require(theirs == ours, f"{kind}, {count} correlations, {security}, as at this side")
-    return bytes(salt)
+    same = header.kind in kinds and header.count == count and header.security == security
+    channel.require(same, f"{count} {kinds[0]}, {security}, as at this side")
+    return bytes(salt), header.kind
 
 
 # The trees ------------------------------------------------------------------------------------------------------------

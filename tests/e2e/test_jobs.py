@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -27,7 +28,7 @@ from tests.e2e.town import COORDINATOR, Process, Town, enrol, free_port, until
 from tests.governance.world import World
 from unseen import services
 from unseen.cli import tree
-from unseen.governance import ca, documents, files, grant
+from unseen.governance import ca, documents, files, grant, request
 from unseen.governance.documents import Signed, utc_now
 from unseen.governance.grant import Access
 from unseen.jobs import operators
@@ -116,10 +117,18 @@ class Place:
         return grant.issue(self.town.world.identity(signer).signer, **words | changes)
 
     def submit(self, data: str = "small", *, signed: Signed | None = None, who: str = BANK, **changes: Any) -> str:  # noqa: ANN401  # as psi_job
-        job = psi_job(data, **changes)
+        papers = self.papers(data, signed=signed, who=who, **changes)
         with self.coordinator(who) as client:
-            text = documents.to_json(signed or self.grant(data))
-            return client.call(services.SUBMIT_JOB, wire.JobSubmission(job=job, grant=text)).id
+            return client.call(services.SUBMIT_JOB, wire.JobSubmission(papers=wire.JobPapers(**papers))).id
+
+    def papers(self, data: str, *, signed: Signed | None = None, who: str = BANK, **changes: Any) -> dict[str, str]:  # noqa: ANN401
+        """A job, its grant and its request, as texts."""
+        job, permit = psi_job(data, **changes), signed or self.grant(data)
+        asked = request.ask(
+            self.town.world.identity(who).signer, job=hashlib.sha256(job).digest(), grant=documents.digest(permit)
+        )
+        texts = {"grant": documents.to_json(permit), "request": documents.to_json(asked)}
+        return {"job": job.decode(), **texts}
 
     def state(self, job: str) -> wire.JobState:
         with self.coordinator() as client:

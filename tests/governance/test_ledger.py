@@ -31,7 +31,7 @@ from tests.governance.world import BANK, NODE, NOW, PRODUCT, SCENARIO, World, ch
 from unseen.governance import ledger as ledgers
 from unseen.governance.consent import CheckedConsent
 from unseen.governance.documents import from_base64, to_base64
-from unseen.governance.ledger import Evaluation, Ledger, Note, Outcome, Quota, Witness, open_ledger, verify
+from unseen.governance.ledger import Evaluation, JobFacts, Ledger, Note, Outcome, Quota, Witness, open_ledger, verify
 from unseen.governance.receipt import issue_receipt, verify_receipt
 from unseen.governance.trust import Trust
 
@@ -151,6 +151,25 @@ def test_a_check_that_was_held_up_does_not_outlive_the_nonce(path: Path) -> None
         assert statuses(awake.commit([evaluation(consent)])) == ["fresh"]
         assert awake.purge(NOW + timedelta(hours=1)) == 1
         assert statuses(asleep.commit([evaluation(consent)])) == ["expired"]
+
+
+def test_a_job_counts_against_all_of_its_limits_or_none(path: Path) -> None:
+    facts = JobFacts(job="00ff", grant=bytes(32), peers=("insurer",), data_set="customers", columns=("id",), rows=7)
+
+    def start(job: str, uses: int) -> Note:
+        once = Quota(rule=f"job/{job}", limit=1, ever=True)
+        grant = Quota(rule="grant/g", limit=uses, ever=True)
+        return Note(kind="job", result="started", requester=BANK, job=replace(facts, job=job), quotas=(once, grant))
+
+    for day, wanted in ((0, ["noted", "over-quota"]), (1, ["noted", "over-quota", "over-quota"])):
+        with open_ledger(path, node=NODE, clock=lambda day=day: NOW + timedelta(days=day)) as ledger:
+            jobs = [start(f"{day}", 2), start(f"{day}", 2), *([start("third", 2)] if day else [])]
+            assert statuses(ledger.commit(jobs)) == wanted
+    entries = [entry for entry in ledgers.entries(path) if entry["kind"] != "genesis"]
+    assert [(e["kind"], e["result"]) for e in entries[:2]] == [("job", "started"), ("refusal", "quota-exceeded")]
+    assert (entries[0]["job"], entries[0]["data_set"], entries[0]["rows"]) == ("0", "customers", 7)
+    assert entries[0]["grant"] == to_base64(bytes(32))
+    verify(path)
 
 
 def test_calls_are_counted_per_rule_and_day(path: Path) -> None:

@@ -25,7 +25,12 @@ from protocols.ot.ideal import random_ot as ideal_random_ot
 from protocols.ot.method import Method, Security
 
 SUITE = suites.get("intl")
-WAYS: list[tuple[Method, Security]] = [("softspoken", "semi-honest"), ("softspoken", "malicious")]
+WAYS: list[tuple[Method, Security]] = [
+    ("softspoken", "semi-honest"),
+    ("softspoken", "malicious"),
+    ("silent", "semi-honest"),
+    ("silent", "malicious"),
+]
 SETUP = (2 * 128 + 1) * 32 + 32 * 64  # bytes before the first transfer, k = 2, semi-honest
 
 

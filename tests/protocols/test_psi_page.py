@@ -46,6 +46,14 @@ def test_the_way_in(capsys: pytest.CaptureFixture[str]) -> None:
     assert results["insurer"]["of_this_key"].tolist() == [1]
 
 
+def test_sum(capsys: pytest.CaptureFixture[str]) -> None:
+    bank, shop = code("psi-sum.md")
+    numbers = [f"{13800138000 + i}" for i in range(40)]
+    given = {"buyers": numbers[15:], "amounts": list(range(25))}
+    run_parties({"bank": party(bank, customers=numbers[:36]), "shop": party(shop, **given)})
+    assert capsys.readouterr().out == "21 210\n"
+
+
 def test_cardinality(capsys: pytest.CaptureFixture[str]) -> None:
     (text,) = code("psi-cardinality.md")
     there = text.replace('peer="insurer"', 'peer="bank"')

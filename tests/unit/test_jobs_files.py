@@ -1,0 +1,143 @@
+"""A job's file: what it may say, and how a mistake in it is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+
+from mpc.errors import UsageError
+from unseen.governance import documents
+from unseen.jobs import operators, psi, results
+
+GOOD = """
+operator = "psi"
+scenario = "joint-customers"
+grant = "joint.grant"
+
+[parameters]
+reveal_to = ["bank"]
+
+[[party]]
+name = "bank"
+data_set = "customers"
+keys = ["id"]
+columns = ["number"]
+
+[[party]]
+name = "insurer"
+data_set = "policy-holders"
+keys = ["id_card"]
+"""
+
+
+def load(tmp_path: Path, text: str) -> tuple[operators.Job, Path | None]:
+    path = tmp_path / "psi.toml"
+    path.write_text(text)
+    return operators.load(path)
+
+
+def test_a_job_is_the_same_as_file_and_in_canonical_form(tmp_path: Path) -> None:
+    job, grant = load(tmp_path, GOOD)
+    assert grant == tmp_path / "joint.grant"
+    assert operators.parse(job.document) == job
+    assert json.loads(job.document)["party"][0]["columns"] == ["number"]
+    assert isinstance(job.parameters, psi.Parameters)
+    assert (job.parameters.protocol, job.head.suite, job.head.output) == ("auto", "intl", "parquet")
+    assert job.peers_of("bank") == ("insurer",)
+    asked = job.asked_by("bank")
+    assert [(one.party, one.data_set, one.columns) for one in asked.access] == [
+        ("bank", "customers", ["id", "number"]),
+        ("insurer", "policy-holders", ["id_card"]),
+    ]
+
+
+def test_what_two_parties_compare_depends_on_every_word(tmp_path: Path) -> None:
+    job, _ = load(tmp_path, GOOD)
+    for old, new in (('["bank"]', '["insurer"]'), ('"number"', '"other"'), ("joint-customers", "joint-customer")):
+        other, _ = load(tmp_path, GOOD.replace(old, new, 1))
+        assert other.hello("x").parameters != job.hello("x").parameters
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ('operator = "psi"', 'operator = "psy"', "there is no operator 'psy' for jobs; did you mean 'psi'?"),
+        ('operator = "psi"', "", "operator is missing; add it"),
+        ('operator = "psi"', 'operator = "psi"\noperator_version = 9', "it is for psi 9, here is version 1"),
+        ('scenario = "joint-customers"', 'scenario = "Joint"', "is not a scenario name"),
+        ('grant = "joint.grant"', "grant = 7", "grant is the path"),
+        ("[parameters]", "[parameters]\nprotokol = 1", "unknown key parameters.protokol; did you mean 'protocol'?"),
+        ("[parameters]", '[parameters]\nprotocol = "kkrt"', "parameters.protocol: Input should be"),
+        ('reveal_to = ["bank"]', "", "parameters.reveal_to is missing"),
+        ('reveal_to = ["bank"]', 'reveal_to = ["tax"]', "parameters.reveal_to names tax, which takes no part"),
+        ('keys = ["id"]', 'keys = ["id", "name"]', "the parties' keys are of different forms"),
+        ('keys = ["id"]', 'keys = ["id"]\nform = "phone"', "the parties' keys are of different forms"),
+        ('columns = ["number"]', 'columns = ["id"]', "a column is named twice"),
+        ('columns = ["number"]', 'colums = ["number"]', "unknown key party[1].colums; did you mean 'columns'?"),
+        ('name = "insurer"', 'name = "bank"', "a party is named twice"),
+        ('grant = "joint.grant"', 'suite = "rot13"', "There is no cipher suite 'rot13'"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, text: str) -> None:
+    assert old in GOOD
+    with pytest.raises(UsageError) as caught:
+        load(tmp_path, GOOD.replace(old, new, 1))
+    assert text in str(caught.value)
+
+
+def test_a_column_that_the_result_needs_for_itself(tmp_path: Path) -> None:
+    many = GOOD.replace("[parameters]", '[parameters]\nduplicates = "many"').replace('"number"', '"match"')
+    with pytest.raises(UsageError, match="'match'"):
+        load(tmp_path, many)
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b"{", b"\xff", b"{}" + b" " * (1 << 17)])
+def test_what_is_no_job_is_refused(raw: bytes) -> None:
+    with pytest.raises(UsageError):
+        operators.parse(raw)
+
+
+def test_a_job_has_one_form(tmp_path: Path) -> None:
+    job, _ = load(tmp_path, GOOD)
+    raw = json.loads(job.document)
+    with pytest.raises(UsageError, match="canonical"):
+        operators.parse(json.dumps(raw).encode())
+    del raw["suite"]  # a default that is left out would be two forms of one job
+    with pytest.raises(UsageError, match="canonical"):
+        operators.parse(documents.canonical(raw))
+
+
+def test_who_learns_is_the_same_from_both_sides(tmp_path: Path) -> None:
+    job, _ = load(tmp_path, GOOD)
+    assert isinstance(job.parameters, psi.Parameters)
+    assert [psi.reveal(job.parameters, me=me) for me in ("bank", "insurer")] == ["me", "peer"]
+    both, _ = load(tmp_path, GOOD.replace('["bank"]', '["bank", "insurer"]'))
+    assert isinstance(both.parameters, psi.Parameters)
+    assert [psi.reveal(both.parameters, me=me) for me in ("bank", "insurer")] == ["both", "both"]
+
+
+@pytest.mark.parametrize("output", ["parquet", "csv"])
+@pytest.mark.parametrize("rows", [0, 3])
+def test_result_and_report_are_there_together(tmp_path: Path, output: str, rows: int) -> None:
+    table = pa.table({"id": [f"编号 {i}" for i in range(rows)], "n": pa.array(range(rows), pa.int64())})
+    part, whole = tmp_path / "job.part", tmp_path / "job"
+    assert output in ("parquet", "csv")
+    kind = "parquet" if output == "parquet" else "csv"
+    path, digest = results.write(part, table.to_batches(), schema=table.schema, output=kind)
+    assert len(digest) == 32
+    assert not whole.exists()
+    results.publish(part, whole, {"state": "finished"})
+    assert not part.exists()
+    read = pyarrow.parquet.read_table if output == "parquet" else pyarrow.csv.read_csv
+    assert read(whole / path.name).column_names == ["id", "n"]
+    assert read(whole / path.name).num_rows == rows
+    assert json.loads((whole / results.REPORT).read_text()) == {"state": "finished"}
+    assert whole.stat().st_mode & 0o077 == 0
+    results.write(part, table.to_batches(), schema=table.schema, output=kind)
+    with pytest.raises(OSError, match="not empty"):  # a job has one result
+        results.publish(part, whole, {})
