@@ -194,6 +194,29 @@ def okvs_decode_into_vartime(
 ) -> None:
     """out[i] ⊕= Decode(table, keys[i]), in place: (k, 16), (m, 16) for n keys, 16 bytes, (k, 16)."""
 
+_Pairs = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+
+def okvs_arrange_vartime(pairs: _Pairs, n: int, seed: _Secret, out: _Pairs, rows: NDArray[np.uint32]) -> list[int]:
+    """Writes (k, 16) keys and values bin after bin, in (k,) rows which pair each was. Returns bins' starts and end."""
+
+def okvs_encode_bins_vartime(
+    pairs: _Pairs, bins: tuple[int, list[int]], n: int, seed: _Secret, randomness: _Secret
+) -> NDArray[np.uint8]:
+    """The table's parts for arranged pairs of some bins: the first, where each begins in the pairs, and the end.
+
+    EncodingFailed as for the whole table, whose parts these are under the same 32 bytes of randomness.
+    """
+
+def okvs_decode_bins_vartime(
+    keys: NDArray[np.uint8],
+    parts: NDArray[np.uint8],
+    bins: tuple[int, list[int]],
+    n: int,
+    seed: _Secret,
+    out: NDArray[np.uint8],
+) -> None:
+    """out[i] ⊕= the decoding of arranged keys of some bins from the table's parts for them: (k, 16), in place."""
+
 # Oblivious-transfer extension (ot.rs)
 
 def ot_transpose(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -230,9 +253,7 @@ def permutation_vartime(key: _Secret, out: NDArray[np.int64]) -> None:
 def sm2_hash_to_group(data: NDArray[np.uint8], offsets: NDArray[np.int64], dst: bytes) -> NDArray[np.uint8]:
     """hash_to_curve of RFC 9380, suite SM2_XMD:SM3_SSWU_RO_, of n packed strings: (n, 33)."""
 
-def sm2_hash_mul(
-    scalar: _Secret, data: NDArray[np.uint8], offsets: NDArray[np.int64], dst: bytes
-) -> NDArray[np.uint8]:
+def sm2_hash_mul(scalar: _Secret, data: NDArray[np.uint8], offsets: NDArray[np.int64], dst: bytes) -> NDArray[np.uint8]:
     """One scalar * sm2_hash_to_group of n packed strings: (n, 33)."""
 
 def sm2_try_and_rehash(name: str, data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.uint8]:

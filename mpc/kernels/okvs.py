@@ -15,7 +15,7 @@ the parameters and what was measured.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,20 @@ from mpc.errors import UsageError
 from mpc.kernels import EncodingFailed, _check, wipe
 from mpc.rng import Rng
 
-__all__ = ["BLOCK_BYTES", "EncodingFailed", "Shape", "decode", "decode_into", "encode", "shape", "size"]
+__all__ = [
+    "BLOCK_BYTES",
+    "Arranged",
+    "EncodingFailed",
+    "Shape",
+    "arrange",
+    "decode",
+    "decode_bins",
+    "decode_into",
+    "encode",
+    "encode_bins",
+    "shape",
+    "size",
+]
 
 BLOCK_BYTES = 16
 MAX_KEYS = (1 << 32) - 1
@@ -114,3 +127,100 @@ def decode_into(
     if not out.flags.writeable or np.may_share_memory(out, keys) or np.may_share_memory(out, table):
         raise UsageError("out is read-only or shares memory with an input; give an array of its own.")
     _native.okvs_decode_into_vartime(keys, table, n, seed, out)
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """Pairs in the order of their bins, so that a table can be made, sent and read part by part.
+
+    Attributes:
+        keys: (k, 16) uint8.
+        values: (k, 16) uint8.
+        rows: (k,) uint32, which of the given pairs each was.
+        starts: where each bin begins, and the end.
+        n: for how many keys the table is.
+        seed: of the table.
+    """
+
+    keys: NDArray[np.uint8] = field(repr=False)
+    values: NDArray[np.uint8] = field(repr=False)
+    rows: NDArray[np.uint32] = field(repr=False)
+    starts: list[int] = field(repr=False)
+    n: int
+    seed: bytes
+
+    @property
+    def bins(self) -> int:
+        """How many there are."""
+        return len(self.starts) - 1
+
+    def within(self, first: int, stop: int) -> slice:
+        """Which pairs are in the bins from `first` to `stop` - 1."""
+        return slice(self.starts[first], self.starts[stop])
+
+
+def arrange(keys: NDArray[np.uint8], values: NDArray[np.uint8], *, n: int, seed: bytes) -> Arranged:
+    """Bring pairs, (k, 16) and (k, 16), into the order of the bins of a table for n keys."""
+    k = _check.rows(keys, BLOCK_BYTES, "keys")
+    _check.same_count(k, _check.rows(values, BLOCK_BYTES, "values"), "values")
+    _check.secret(seed, (BLOCK_BYTES,), "seed")
+    shape(n)
+    out = np.empty_like(keys), np.empty_like(values)
+    rows = np.empty(k, dtype=np.uint32)
+    starts = _native.okvs_arrange_vartime((keys, values), n, seed, out, rows)
+    return Arranged(*out, rows, starts, n, seed)
+
+
+def encode_bins(pairs: Arranged, first: int, stop: int, *, randomness: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The table's rows of the bins from `first` to `stop` - 1, as ``encode`` makes them: (m', 16) uint8.
+
+    Args:
+        pairs: n pairs.
+        first: number of a bin.
+        stop: number of a bin, or how many there are.
+        randomness: 32 bytes for what the pairs leave free, the same for all parts.
+
+    Raises:
+        EncodingFailed, UsageError: as for ``encode``. All parts that were made are useless then.
+    """
+    _check.secret(randomness, (32,), "randomness")
+    within = _bins(pairs, first, stop)
+    items = pairs.keys[within], pairs.values[within]
+    try:
+        return _native.okvs_encode_bins_vartime(
+            items, (first, _cut(pairs, first, stop)), pairs.n, pairs.seed, randomness
+        )
+    except ValueError as error:
+        raise UsageError(f"{str(error).capitalize()}; give each key once.") from None
+
+
+def decode_bins(pairs: Arranged, first: int, stop: int, *, parts: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
+    """Adds the decoding of the keys of the bins from `first` to `stop` - 1 to their rows of `out`, in place.
+
+    Args:
+        pairs: k pairs, whose values play no part.
+        first: number of a bin.
+        stop: number of a bin, or how many there are.
+        parts: (m', 16) uint8, the table's rows of these bins.
+        out: (k, 16) uint8, writable, in the order of the arranged pairs.
+    """
+    within = _bins(pairs, first, stop)
+    _check.same_count(len(pairs.keys), _check.rows(out, BLOCK_BYTES, "out"), "out")
+    of = shape(pairs.n)
+    if _check.rows(parts, BLOCK_BYTES, "parts") != (stop - first) * (of.sparse + of.dense):
+        raise UsageError(f"parts has {len(parts)} rows; {stop - first} bins have {of.sparse + of.dense} each.")
+    if not out.flags.writeable or np.may_share_memory(out, pairs.keys) or np.may_share_memory(out, parts):
+        raise UsageError("out is read-only or shares memory with an input; give an array of its own.")
+    starts = _cut(pairs, first, stop)
+    _native.okvs_decode_bins_vartime(pairs.keys[within], parts, (first, starts), pairs.n, pairs.seed, out[within])
+
+
+def _bins(pairs: Arranged, first: int, stop: int) -> slice:
+    if not 0 <= first <= stop <= pairs.bins:
+        raise UsageError(f"Bins {first} … {stop} are not within the {pairs.bins} that there are.")
+    return pairs.within(first, stop)
+
+
+def _cut(pairs: Arranged, first: int, stop: int) -> list[int]:
+    """Where bins begin among their own pairs."""
+    return [start - pairs.starts[first] for start in pairs.starts[first : stop + 1]]

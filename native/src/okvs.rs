@@ -241,15 +241,113 @@ pub fn encode_vartime(
         let mut work = Work::default();
         for (i, part) in parts.chunks_exact_mut(shape.bin_rows()).enumerate() {
             let bin = first + i;
-            prg::fill(randomness, (bin * shape.bin_rows()) as u128, part.as_flattened_mut())?;
-            let items = split.bin(bin);
-            work.gather(shape, seed, items.iter().map(|&i| (&keys[i as usize], &values[i as usize])));
-            if items.len() > shape.capacity || !work.solve(shape, part) {
-                return Err(if work.repeats() { Error::RepeatedKey } else { Error::EncodingFailed });
+            let items = split.bin(bin).iter();
+            work.gather(shape, seed, items.map(|&i| (&keys[i as usize], &values[i as usize])));
+            work.fill(shape, bin, randomness, part)?;
+        }
+        Ok(())
+    })
+}
+
+/// Writes keys and values bin after bin, and which of the given ones each was. Returns where each bin begins, and the end.
+///
+/// The functions for a few bins take what this has written: they read it in sequence, and table parts can be made, sent
+/// and read while others are under way.
+pub fn arrange_vartime(
+    shape: &Shape,
+    seed: &Block,
+    (keys, values): (&[Block], &[Block]),
+    (out_keys, out_values): (&mut [Block], &mut [Block]),
+    rows: &mut [u32],
+) -> Result<Vec<usize>, Error> {
+    let n = keys.len();
+    if [values.len(), out_keys.len(), out_values.len(), rows.len()] != [n; 4] {
+        return Err(Error::Misuse("the values or the outputs do not have the right length"));
+    }
+    let split = Split::new(shape, seed, keys)?;
+    for ((&i, row), (key, value)) in split.order.iter().zip(rows).zip(out_keys.iter_mut().zip(out_values)) {
+        (*row, *key, *value) = (i, keys[i as usize], values[i as usize]);
+    }
+    Ok(split.starts)
+}
+
+/// Fills `parts`, the table's parts from bin `first` on, from keys and values that `arrange_vartime` has written for these bins;
+/// `starts` says where each begins, and the end. All parts together are the table of `encode_vartime`.
+pub fn encode_bins_vartime(
+    shape: &Shape,
+    first: usize,
+    starts: &[usize],
+    (keys, values): (&[Block], &[Block]),
+    seed: &Block,
+    randomness: &[u8; 32],
+    parts: &mut [Block],
+) -> Result<(), Error> {
+    check_starts(shape, first, starts, keys.len(), parts.len())?;
+    if keys.len() != values.len() {
+        return Err(Error::Misuse("the values do not have the right length"));
+    }
+    parallel::fill_rows(parts, shape.bin_rows(), BINS, |begin, parts| {
+        let mut work = Work::default();
+        for (part, bin) in parts.chunks_exact_mut(shape.bin_rows()).zip(begin..) {
+            let items = starts[bin]..starts[bin + 1];
+            work.gather(shape, seed, keys[items.clone()].iter().zip(&values[items]));
+            work.fill(shape, first + bin, randomness, part)?;
+        }
+        Ok(())
+    })
+}
+
+/// Adds the decoding of `keys[i]` to `out[i]`, from the table's parts from bin `first` on; else as `encode_bins_vartime`.
+pub fn decode_bins_vartime(
+    shape: &Shape,
+    first: usize,
+    starts: &[usize],
+    keys: &[Block],
+    parts: &[Block],
+    seed: &Block,
+    out: &mut [Block],
+) -> Result<(), Error> {
+    check_starts(shape, first, starts, keys.len(), parts.len())?;
+    if keys.len() != out.len() {
+        return Err(Error::Misuse("the output does not have the right length"));
+    }
+    let mut left = out;
+    let mut bins: Vec<_> = starts
+        .windows(2)
+        .zip(parts.chunks_exact(shape.bin_rows()))
+        .map(|(bin, part)| {
+            let (out, rest) = std::mem::take(&mut left).split_at_mut(bin[1] - bin[0]);
+            left = rest;
+            (&keys[bin[0]..bin[1]], part, out)
+        })
+        .collect();
+    parallel::fill_rows(&mut bins, 1, BINS, |_, bins| {
+        let mut buffer = Hashed::new();
+        for (keys, part, out) in bins {
+            for (keys, out) in keys.chunks(STRIPE).zip(out.chunks_mut(STRIPE)) {
+                let (u, h) = buffer.hash(seed, keys);
+                for (out, h) in out.iter_mut().zip(h) {
+                    let [p, q, r] = shape.positions(h).map(|p| &part[usize::from(p)]);
+                    *out = xor(&xor(out, p), &xor(q, r));
+                }
+                gf128::add_powers(&part[shape.sparse..], u, out);
             }
         }
         Ok(())
     })
+}
+
+/// Whether `starts` cuts that many keys into bins from `first` on, and the parts are theirs.
+fn check_starts(shape: &Shape, first: usize, starts: &[usize], keys: usize, parts: usize) -> Result<(), Error> {
+    let bins = starts.len().wrapping_sub(1);
+    let falls = starts.windows(2).any(|pair| pair[0] > pair[1]);
+    if starts.first() != Some(&0) || starts.last() != Some(&keys) || falls {
+        return Err(Error::Misuse("starts must begin with 0, never fall, and end with the number of keys"));
+    }
+    if first > shape.bins || bins > shape.bins - first || parts != bins * shape.bin_rows() {
+        return Err(Error::Misuse("the parts are not those of these bins"));
+    }
+    Ok(())
 }
 
 /// Adds the decoding of `keys[i]` to `out[i]`.
@@ -339,6 +437,15 @@ impl Work {
             let (_, h) = buffer.hash(&[0; 16], items.iter().map(|[u, _]| u));
             self.positions.extend(h.iter().map(|h| shape.positions(h)));
         }
+    }
+
+    /// Fills a bin's part of the table for what was gathered; what is free is random under `randomness`.
+    fn fill(&mut self, shape: &Shape, bin: usize, randomness: &[u8; 32], part: &mut [Block]) -> Result<(), Error> {
+        prg::fill(randomness, (bin * shape.bin_rows()) as u128, part.as_flattened_mut())?;
+        if self.items.len() > shape.capacity || !self.solve(shape, part) {
+            return Err(if self.repeats() { Error::RepeatedKey } else { Error::EncodingFailed });
+        }
+        Ok(())
     }
 
     /// Whether two keys are equal.
@@ -567,6 +674,39 @@ mod tests {
     fn every_key_decodes_to_its_value() {
         for n in (0..70).chain([100, 500, 1000, 3000, BIN, BIN + BIN / 2 - 1, 2 * BIN, 5 * BIN + 3]) {
             round_trip(n, 3 * n as u64).unwrap();
+        }
+    }
+
+    #[test]
+    fn bins_one_by_one_make_the_same_table() {
+        for n in [0, 5, 40_000] {
+            let shape = Shape::new(n);
+            let (keys, values, seed) = (some(n, 1), some(n, 2), some(1, 3)[0]);
+            let mut table = vec![[0; 16]; shape.rows()];
+            encode_vartime(&shape, &keys, &values, &seed, &[4; 32], &mut table).unwrap();
+            let (mut by_bin, mut values_by_bin, mut rows) = (keys.clone(), values.clone(), vec![0; n]);
+            let into = (&mut by_bin[..], &mut values_by_bin[..]);
+            let starts = arrange_vartime(&shape, &seed, (&keys, &values), into, &mut rows).unwrap();
+            assert!(rows.iter().zip(&by_bin).all(|(&row, key)| keys[row as usize] == *key));
+            let mut out = vec![[0; 16]; n];
+            for bin in 0..shape.bins {
+                let (items, rows) =
+                    (starts[bin]..starts[bin + 1], bin * shape.bin_rows()..(bin + 1) * shape.bin_rows());
+                let (keys, values, cut) = (&by_bin[items.clone()], &values_by_bin[items.clone()], [0, items.len()]);
+                let mut part = vec![[0; 16]; shape.bin_rows()];
+                encode_bins_vartime(&shape, bin, &cut, (keys, values), &seed, &[4; 32], &mut part).unwrap();
+                assert_eq!(part, table[rows]);
+                decode_bins_vartime(&shape, bin, &cut, keys, &part, &seed, &mut out[items]).unwrap();
+            }
+            assert_eq!(out, values_by_bin);
+            let mut other = vec![[0; 16]; shape.rows()];
+            let pairs = (&by_bin[..], &values_by_bin[..]);
+            encode_bins_vartime(&shape, 0, &starts, pairs, &seed, &[4; 32], &mut other).unwrap();
+            assert_eq!(other, table);
+            for wrong in [&starts[..starts.len() - 1], &[1, n], &[]] {
+                let refused = decode_bins_vartime(&shape, 0, wrong, &by_bin, &table, &seed, &mut out);
+                assert!(matches!(refused, Err(Error::Misuse(_))));
+            }
         }
     }
 

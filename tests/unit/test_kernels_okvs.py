@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -186,3 +187,43 @@ def test_the_vectors_are_what_the_reference_says() -> None:
         reference.decode(table, key.tobytes(), n=int(vector["n"]), seed=seed).to_bytes(16, "little") for key in keys
     )
     assert decoded.hex() == vector["values"]
+
+
+@settings(max_examples=15, deadline=None)
+@given(n=st.integers(0, 60) | st.just(70_000), more=st.integers(0, 20), seed=st.binary(min_size=16, max_size=16))
+def test_a_table_made_and_read_by_bins_is_the_same(n: int, more: int, seed: bytes) -> None:
+    keys, values = blocks(seed, n + more), blocks(seed + b"v", n + more)
+    whole = okvs.encode(keys[:n], values[:n], seed=seed, rng=Rng.from_seed(seed))
+    pairs = okvs.arrange(keys[:n], values[:n], n=n, seed=seed)
+    assert np.array_equal(pairs.keys, keys[pairs.rows])
+    assert np.array_equal(pairs.values, values[pairs.rows])
+    randomness = Rng.from_seed(seed).uint8(32)
+    cuts = sorted({0, pairs.bins // 3, pairs.bins})
+    parts = [okvs.encode_bins(pairs, a, b, randomness=randomness) for a, b in itertools.pairwise(cuts)]
+    assert np.array_equal(np.concatenate(parts), whole)
+    asked = okvs.arrange(keys, values, n=n, seed=seed)  # of which some are not in the table
+    out = np.zeros_like(keys)
+    for (a, b), part in zip(itertools.pairwise(cuts), parts, strict=True):
+        okvs.decode_bins(asked, a, b, parts=part, out=out)
+    assert np.array_equal(out, okvs.decode(keys, whole, n=n, seed=seed)[asked.rows])
+
+
+def test_misuse_of_bins_says_what_to_do() -> None:
+    keys = blocks(b"k", 40_000)
+    pairs = okvs.arrange(keys, keys, n=40_000, seed=bytes(16))
+    rows, out = okvs.size(40_000) // pairs.bins, np.zeros_like(keys)
+    randomness = bytes(32)
+    for call, text in (
+        (lambda: okvs.arrange(keys, keys[:5], n=5, seed=bytes(16)), "one row for each"),
+        (lambda: okvs.arrange(keys, keys, n=5, seed=bytes(15)), "seed is 15 bytes"),
+        (lambda: okvs.encode_bins(pairs, 0, pairs.bins + 1, randomness=randomness), "are not within"),
+        (lambda: okvs.encode_bins(pairs, 1, 0, randomness=randomness), "are not within"),
+        (lambda: okvs.decode_bins(pairs, 0, 1, parts=keys[: rows - 1], out=out), "1 bins have"),
+        (lambda: okvs.decode_bins(pairs, 0, 1, parts=keys[:rows], out=out[:7]), "one row for each"),
+        (lambda: okvs.decode_bins(pairs, 0, 1, parts=out[:rows], out=out), "shares memory"),
+    ):
+        with pytest.raises(UsageError, match=text):
+            call()
+    twice = okvs.arrange(np.concatenate([keys, keys[:1]]), np.concatenate([keys, keys[:1]]), n=40_001, seed=bytes(16))
+    with pytest.raises(UsageError, match="Two keys are equal; give each key once"):
+        okvs.encode_bins(twice, 0, twice.bins, randomness=np.zeros(32, dtype=np.uint8))

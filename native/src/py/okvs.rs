@@ -163,6 +163,75 @@ fn okvs_decode_into_vartime(
     py.detach(|| okvs::decode_into_vartime(&shape, keys, table, &seed, out)).map_err(|error| raise(py, error))
 }
 
+/// The blocks of an array of `n` that is filled in place.
+fn block_rows_mut<'a>(
+    array: &'a mut numpy::PyReadwriteArray2<'_, u8>,
+    n: usize,
+    name: &str,
+) -> PyResult<&'a mut [Block]> {
+    if array.shape() != [n, WIDTH] || !array.is_c_contiguous() {
+        return Err(bad(format_args!("{name} must be C-contiguous and have {n} blocks")));
+    }
+    Ok(array.as_slice_mut().map_err(bad)?.as_chunks_mut().0)
+}
+
+#[pyfunction]
+fn okvs_arrange_vartime<'py>(
+    py: Python<'py>,
+    pairs: (Bytes2<'py>, Bytes2<'py>),
+    n: usize,
+    seed: Secret,
+    out: (numpy::PyReadwriteArray2<'py, u8>, numpy::PyReadwriteArray2<'py, u8>),
+    mut rows: numpy::PyReadwriteArray1<'py, u32>,
+) -> PyResult<Vec<usize>> {
+    let (keys, values) = (block_rows(&pairs.0, "keys")?, block_rows(&pairs.1, "values")?);
+    let (shape, seed) = (shape(n)?, block(&seed, "seed")?);
+    let (mut out_keys, mut out_values) = out;
+    let out_keys = block_rows_mut(&mut out_keys, keys.len(), "out's keys")?;
+    let out_values = block_rows_mut(&mut out_values, keys.len(), "out's values")?;
+    let rows = rows.as_slice_mut().map_err(bad)?;
+    py.detach(|| okvs::arrange_vartime(&shape, &seed, (keys, values), (out_keys, out_values), rows))
+        .map_err(|error| raise(py, error))
+}
+
+#[pyfunction]
+fn okvs_encode_bins_vartime<'py>(
+    py: Python<'py>,
+    pairs: (Bytes2<'py>, Bytes2<'py>),
+    bins: (usize, Vec<usize>),
+    n: usize,
+    seed: Secret,
+    randomness: Secret,
+) -> Out2<'py> {
+    let (keys, values) = (block_rows(&pairs.0, "keys")?, block_rows(&pairs.1, "values")?);
+    let (shape, seed) = (shape(n)?, block(&seed, "seed")?);
+    let randomness: &[u8; 32] = randomness.of_length(32, "randomness")?.try_into().expect("of this length");
+    let (first, starts) = bins;
+    let rows = starts.len().saturating_sub(1).min(shape.bins) * shape.bin_rows();
+    fill(py, rows, WIDTH, |out| {
+        let parts = out.as_chunks_mut().0;
+        okvs::encode_bins_vartime(&shape, first, &starts, (keys, values), &seed, randomness, parts)
+    })
+}
+
+#[pyfunction]
+fn okvs_decode_bins_vartime<'py>(
+    py: Python<'py>,
+    keys: Bytes2<'py>,
+    parts: Bytes2<'py>,
+    bins: (usize, Vec<usize>),
+    n: usize,
+    seed: Secret,
+    mut out: numpy::PyReadwriteArray2<'py, u8>,
+) -> PyResult<()> {
+    let (keys, parts) = (block_rows(&keys, "keys")?, block_rows(&parts, "parts")?);
+    let (shape, seed) = (shape(n)?, block(&seed, "seed")?);
+    let (first, starts) = bins;
+    let out = block_rows_mut(&mut out, keys.len(), "out")?;
+    py.detach(|| okvs::decode_bins_vartime(&shape, first, &starts, keys, parts, &seed, out))
+        .map_err(|error| raise(py, error))
+}
+
 /// Adds this family's functions to the module.
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     macro_rules! add {
@@ -181,6 +250,9 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         okvs_shape,
         okvs_encode_vartime,
         okvs_decode_into_vartime,
+        okvs_arrange_vartime,
+        okvs_encode_bins_vartime,
+        okvs_decode_bins_vartime,
     );
     Ok(())
 }
