@@ -328,8 +328,10 @@ def pprf_expand_punctured(
 def pprf_add_at(points: NDArray[np.uint32], values: NDArray[np.uint8], leaves: int, out: NDArray[np.uint8]) -> None:
     """Adds values[i] to out[i * leaves + points[i]]: (t,), (t, 16), (t * leaves, 16). Touches every row of out."""
 
-def code_compress(salt: bytes, x: NDArray[np.uint8], outputs: int, field: bool) -> NDArray[np.uint8]:
-    """The first outputs of the code's word for x, (n, 16), which is overwritten: (outputs, 16).
+def code_compress(
+    salt: bytes, x: NDArray[np.uint8], scratch: NDArray[np.uint8], outputs: int, field: bool
+) -> NDArray[np.uint8]:
+    """The first outputs of the code's word for x, (n, 16): (outputs, 16). Overwrites x and scratch, which is (n, 16) too.
 
     n is a multiple of 64, and there are up to n / 2 outputs. Over GF(2^128), or over GF(2) where field is false.
     """

@@ -6,9 +6,9 @@ compressed by itself. Over GF(2), s ← s + next. The free choices come from AES
 mode:
 
 - Round r of two permutes by a Feistel network on pairs (left, right), position = left · 2^w + right, with
-  w = min(trailing zeros of n, max(⌊log2 n⌋ / 2, 5)). Three times: right ^= R[left], left = left + L[right] mod n / 2^w.
-  The stream from block r · 2^32 on gives, three times, a 32-bit word for each entry of R (its low w bits) and one for
-  each of L (word · (n / 2^w) >> 32).
+  w = min(trailing zeros of n, max(⌊log2 n⌋ / 2, 5)). Twice: right ^= R[left], left = left + L[right] mod n / 2^w.
+  The stream from block r · 2^32 on gives, twice, a 32-bit word for each entry of R (its low w bits) and one for each of
+  L (word · (n / 2^w) >> 32).
 - Output i is v[i] plus, for each bit j that is set in 32-bit word i of the stream from block 2^64 on,
   v[n / 2 + 32·⌊i / 32⌋ + j].
 
@@ -30,7 +30,9 @@ MULTIPLE = 64
 """What the length of a vector is a multiple of."""
 
 
-def compress(x: NDArray[np.uint8], outputs: int, *, salt: bytes, field: bool) -> NDArray[np.uint8]:
+def compress(
+    x: NDArray[np.uint8], outputs: int, *, salt: bytes, field: bool, scratch: NDArray[np.uint8] | None = None
+) -> NDArray[np.uint8]:
     """The first `outputs` elements of the code's word for x.
 
     Args:
@@ -38,17 +40,23 @@ def compress(x: NDArray[np.uint8], outputs: int, *, salt: bytes, field: bool) ->
         outputs: 0 to n / 2.
         salt: 16 public bytes.
         field: linear over GF(2^128), else over GF(2), bit plane by bit plane.
+        scratch: (n, 16), writable, more working space; made here if not given. Whoever compresses twice saves the
+            system's work on new memory by giving it.
 
     Returns:
-        (outputs, 16) uint8. Needs once more the memory of x meanwhile.
+        (outputs, 16) uint8.
     """
     n = _check.rows(x, BLOCK_BYTES, "x")
-    if not x.flags.writeable:
-        raise UsageError("x is read-only, and compress works in place; give a copy.")
+    space = np.empty_like(x) if scratch is None else scratch
+    _check.same_count(n, _check.rows(space, BLOCK_BYTES, "scratch"), "scratch")
+    if not x.flags.writeable or not space.flags.writeable:
+        raise UsageError("x or scratch is read-only, and compress works in place; give a copy.")
+    if np.may_share_memory(x, space):
+        raise UsageError("scratch shares memory with x; give another array.")
     if n == 0 or n % MULTIPLE or n >> 32:
         raise UsageError(f"x has {n} rows; give a positive multiple of {MULTIPLE} below 2^32.")
     if not 0 <= outputs <= n // 2:
         raise UsageError(f"{n} elements give up to {n // 2} outputs, not {outputs}.")
     if len(salt) != SALT_BYTES:
         raise UsageError(f"salt is {len(salt)} bytes; give {SALT_BYTES}.")
-    return _native.code_compress(salt, x, outputs, field)
+    return _native.code_compress(salt, x, space, outputs, field)

@@ -7,7 +7,7 @@
 //! itself, and an adversary could choose among their combinations one in which many of the noise values cancel.
 //!
 //! Every choice that the code leaves open comes from a public salt, by AES-128 in counter mode. The permutations are
-//! Feistel networks of six rounds whose round functions are tables of that stream; where an element goes is therefore
+//! Feistel networks of four rounds whose round functions are tables of that stream; where an element goes is therefore
 //! computed, not stored, and public, so that memory accesses tell nothing.
 
 use crate::Error;
@@ -19,7 +19,7 @@ pub const SIGMA: usize = 32;
 /// The length of a noise vector is a multiple of this, so that halves fall into blocks.
 pub const MULTIPLE: usize = 2 * SIGMA;
 /// Pairs of Feistel rounds.
-const PAIRS: usize = 3;
+const PAIRS: usize = 2;
 /// How many elements are placed together. Their cache lines are asked for one such group ahead.
 const GROUP: usize = 32;
 /// Where in the salt's stream the last stage's bits begin.
@@ -98,7 +98,7 @@ impl Permutation {
 
     /// Calls `place` with the new positions of the elements, in the elements' order, `GROUP` at a time.
     fn for_each_group(&self, mut place: impl FnMut(&[u32; GROUP])) {
-        let [(right1, left1), (right2, left2), (right3, left3)] = &self.rounds;
+        let [(right1, left1), (right2, left2)] = &self.rounds;
         let add = |left: u32, more: u16| {
             let sum = left + u32::from(more);
             sum.min(sum.wrapping_sub(self.height))
@@ -111,8 +111,6 @@ impl Permutation {
                     let left = add(left as u32, left1[right as usize]);
                     let right = right ^ u32::from(right2[left as usize]);
                     let left = add(left, left2[right as usize]);
-                    let right = right ^ u32::from(right3[left as usize]);
-                    let left = add(left, left3[right as usize]);
                     *position = (left << self.bits) | right;
                 }
                 place(&positions);

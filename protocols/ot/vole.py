@@ -84,10 +84,11 @@ class ReceiverSetup:
         w, self._w = _once(self._w), None
         if self._salt is None:
             return VoleReceiver(self._values, w)
-        c = code.compress(w, self.m, salt=self._salt, field=True)
-        w[:] = 0  # the same memory serves the sparse vector
+        scratch = np.empty_like(w)
+        c = code.compress(w, self.m, salt=self._salt, field=True, scratch=scratch)
+        w.fill(0)  # the same memory serves the sparse vector
         pprf.add_at(self._points, self._values, w)
-        return VoleReceiver(code.compress(w, self.m, salt=self._salt, field=True), c)
+        return VoleReceiver(code.compress(w, self.m, salt=self._salt, field=True, scratch=scratch), c)
 
 
 def send(

@@ -74,9 +74,9 @@ def permutation(salt: bytes, n: int, number: int) -> list[int]:
     trailing = (n & -n).bit_length() - 1
     bits = min(trailing, max((n.bit_length() - 1) // 2, 5))
     width, height = 1 << bits, n >> bits
-    words = iter(stream(salt, number << 32, 3 * (width + height)))
+    words = iter(stream(salt, number << 32, 2 * (width + height)))
     pairs = []
-    for _ in range(3):
+    for _ in range(2):
         right = [next(words) % width for _ in range(height)]
         left = [next(words) * height >> 32 for _ in range(width)]
         pairs.append((right, left))

@@ -98,13 +98,12 @@ fn code_compress<'py>(
     py: Python<'py>,
     salt: &[u8],
     mut x: PyReadwriteArray2<'py, u8>,
+    mut scratch: PyReadwriteArray2<'py, u8>,
     outputs: usize,
     field: bool,
 ) -> Out2<'py> {
     let salt = salt_of(salt)?;
-    let scratch = zeros::<Ix2>(py, &[x.shape()[0], 16])?;
-    let mut scratch = scratch.try_readwrite()?;
-    let scratch = rows_of(scratch.as_slice_mut().map_err(bad)?);
+    let scratch = block_rows_mut(&mut scratch, "scratch")?;
     let x = block_rows_mut(&mut x, "x")?;
     fill(py, outputs, 16, |out| code::compress(x, scratch, salt, field, rows_of(out)))
 }
