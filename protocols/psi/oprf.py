@@ -15,8 +15,8 @@ Security: semi-honest; LPN (the VOLE's), H° correlation robust: TMMO under fixe
           random oracle, under an offset w that both parties toss.
 Leaks:    to the sender |X|, to the receiver nothing.
 Cost:     16 · table_rows(n) bytes from the receiver, about 21.6 per item at 2^20, and at most 80 bytes of envelope for
-          every 2^17 rows; the VOLE's. In the malicious variant 64 bytes from the sender, 16 from the receiver, and two
-          envelopes more. Rounds: the VOLE's; 1 more in the malicious variant.
+          every 4 bins of 2^14 items; the VOLE's. In the malicious variant 64 bytes from the sender, 16 from the
+          receiver, and two envelopes more. Rounds: the VOLE's; 1 more in the malicious variant.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from mpc.channel import Channel
 from mpc.errors import UsageError
-from mpc.kernels import blocks, gf128, okvs
+from mpc.kernels import blocks, gf128, okvs, wipe
 from mpc.kernels import hash as hashes
 from mpc.kernels.packing import pack
 from mpc.rng import Rng
@@ -43,7 +43,7 @@ Bytes = NDArray[np.uint8]
 
 _BLOCK = 16
 _OPENING = 2 * _BLOCK  # a coin, and as many bytes that hide it
-_PIECE = 1 << 17  # rows of the table in a message, 2 MiB
+_BINS = 4  # of the table in a message: about 1.4 MB
 _BATCH = 1 << 15  # rows whose temporaries stay in the cache
 _OUTPUT = b"unseen psi.oprf v1 output".ljust(64, b"\x00")  # one block of every hash, which is hashed only once
 _COMMITMENT = b"unseen psi.oprf v1 commitment\x00"
@@ -63,6 +63,25 @@ class Points:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """F at some points, in the order in which they lie in the store.
+
+    Attributes:
+        rows: (k,) uint32, which point each is.
+        values: (k, 16) uint8.
+    """
+
+    rows: NDArray[np.uint32] = field(repr=False)
+    values: Bytes = field(repr=False)
+
+    def in_order(self) -> Bytes:
+        """(k, 16) uint8, in the order of the points."""
+        out = np.empty_like(self.values)
+        out.view("V16")[self.rows] = self.values.view("V16")
+        return out
 
 
 def points(digests: Bytes) -> Points:
@@ -107,7 +126,7 @@ def receive(
     suite: Suite,
     rng: Rng,
     security: Security = "semi-honest",
-) -> Bytes:
+) -> Outputs:
     """The receiver's side.
 
     Args:
@@ -119,36 +138,42 @@ def receive(
         security: against which kind of peer.
 
     Returns:
-        (n, 16) uint8: F of each point.
+        F of each point.
 
     Raises:
         UsageError: two equal points, or another number of VOLEs.
         PeerError, CheatingDetected: the sender broke the protocol.
     """
     malicious = security == "malicious"
-    m = _checked(len(correlation), len(at))
+    n = len(at)
+    _check(len(correlation), n)
     commitment = channel.recv(wire.OprfCommitment)[0].commitment if malicious else b""  # 1
-    seed = rng.uint8(_BLOCK)
-    coin = rng.bytes(_BLOCK) if malicious else b""
-    table = okvs.encode(at.keys, at.values, seed=seed, rng=rng)  # 2: P
-    words = table.view(np.uint64)
-    np.bitwise_xor(words, correlation.a.view(np.uint64), out=words)
-    for first in range(0, m, _PIECE):  # 3
-        head = wire.OprfTable(seed=seed.tobytes(), coin=coin) if first == 0 else wire.OprfTable(first=first)
-        channel.send(head, table[first : first + _PIECE])
-    del table, words
-    outputs = okvs.decode(at.keys, correlation.c, n=len(at), seed=seed)  # 5
+    seed, coin = rng.bytes(_BLOCK), rng.bytes(_BLOCK) if malicious else b""
+    pairs = okvs.arrange(at.keys, at.values, n=n, seed=seed)
+    del at  # where the caller keeps none either, memory for the rest
+    randomness = rng.uint8(32)
+    height = table_rows(n) // pairs.bins
+    for bins in range(0, pairs.bins, _BINS):
+        piece = okvs.encode_bins(pairs, bins, min(bins + _BINS, pairs.bins), randomness=randomness)  # 2: P
+        first = bins * height
+        words = piece.view(np.uint64)
+        np.bitwise_xor(words, correlation.a[first : first + len(piece)].view(np.uint64), out=words)
+        head = wire.OprfTable(seed=seed, coin=coin) if bins == 0 else wire.OprfTable(first=first)
+        channel.send(head, piece)  # 3
+    wipe(randomness)
+    outputs = np.zeros_like(pairs.keys)
+    okvs.decode_bins(pairs, 0, pairs.bins, parts=correlation.c, out=outputs)  # 5
     if not malicious:
-        blocks.hash_under(at.keys, outputs)
-        return outputs
+        blocks.hash_under(pairs.keys, outputs)
+        return Outputs(pairs.rows, outputs)
     opening = channel.recv(wire.OprfOpening)[0].opening  # 4
     channel.require(
         len(opening) == _OPENING and _committed(opening, suite) == commitment,
         "the coin that was committed to",
         cheating=True,
     )
-    _hash(outputs, at, _offset(coin, opening), suite)
-    return outputs
+    _hash(outputs, pairs.keys, pairs.values, _offset(coin, opening), suite)
+    return Outputs(pairs.rows, outputs)
 
 
 def send(
@@ -160,7 +185,7 @@ def send(
     suite: Suite,
     rng: Rng,
     security: Security = "semi-honest",
-) -> Bytes:
+) -> Outputs:
     """The sender's side; errors as for `receive`.
 
     Args:
@@ -173,51 +198,56 @@ def send(
         security: against which kind of peer.
 
     Returns:
-        (k, 16) uint8: F of each point.
+        F of each point.
     """
     malicious = security == "malicious"
-    m = len(correlation)
-    if m != table_rows(peer_items):
-        raise UsageError(
-            f"{m} VOLEs for {peer_items} points: give table_rows({peer_items}) = {table_rows(peer_items)}."
-        )
+    _check(len(correlation), peer_items)
     opening = rng.bytes(_OPENING) if malicious else b""
     if malicious:
         channel.send(wire.OprfCommitment(commitment=_committed(opening, suite)))  # 1
-    table, seed, coin = correlation.b, b"", b""
+    bins = okvs.shape(peer_items).bins
+    height = table_rows(peer_items) // bins
+    header, piece = channel.recv(wire.OprfTable)  # 3
+    channel.require(len(header.seed) == _BLOCK, "a seed of 16 bytes")
+    channel.require(len(header.coin) == (_BLOCK if malicious else 0), "a coin where one belongs")
+    offset = _offset(header.coin, opening) if malicious else None
+    pairs = okvs.arrange(at.keys, at.values, n=peer_items, seed=header.seed)
+    del at
+    outputs = np.zeros_like(pairs.keys)
     done = 0
-    while done < m:  # 3
+    while True:
+        first, stop = done, done + len(piece) // height
+        in_order = header.first == first * height and stop > first and len(piece) % height == 0 and stop <= bins
+        channel.require(in_order, f"whole bins of {height} rows in order, {bins} altogether")
+        parts = correlation.b[first * height : stop * height]
+        gf128.scale_into(correlation.delta, piece, parts)  # B + Δ·(A − P)
+        within = pairs.within(first, stop)
+        okvs.decode_bins(pairs, first, stop, parts=parts, out=outputs)  # 5
+        gf128.scale_into(correlation.delta, pairs.values[within], outputs[within])
+        if offset is not None:
+            _hash(outputs[within], pairs.keys[within], pairs.values[within], offset, suite)
+        else:
+            blocks.hash_under(pairs.keys[within], outputs[within])
+        done = stop
+        if done == bins:
+            break
         header, piece = channel.recv(wire.OprfTable)
-        channel.require(header.first == done and 0 < len(piece) <= m - done, f"the table's {m} rows in order")
-        if done == 0:
-            seed, coin = header.seed, header.coin
-            channel.require(len(seed) == _BLOCK, "a seed of 16 bytes")
-            channel.require(len(coin) == (_BLOCK if malicious else 0), "a coin where one belongs")
-        gf128.scale_into(correlation.delta, piece, table[done : done + len(piece)])  # B + Δ·(A − P)
-        done += len(piece)
     if malicious:
         channel.send(wire.OprfOpening(opening=opening))  # 4
-    outputs = okvs.decode(at.keys, table, n=peer_items, seed=np.frombuffer(seed, dtype=np.uint8))  # 5
-    gf128.scale_into(correlation.delta, at.values, outputs)
-    if malicious:
-        _hash(outputs, at, _offset(coin, opening), suite)
-    else:
-        blocks.hash_under(at.keys, outputs)
-    return outputs
+    return Outputs(pairs.rows, outputs)
 
 
-def _checked(correlations: int, items: int) -> int:
-    """How many rows the table has, which is how many VOLEs there are."""
+def _check(correlations: int, items: int) -> None:
+    """Whether there are as many VOLEs as the table has rows."""
     if correlations != table_rows(items):
         raise UsageError(f"{correlations} VOLEs for {items} points: give table_rows({items}) = {table_rows(items)}.")
-    return correlations
 
 
-def _hash(outputs: Bytes, at: Points, offset: Bytes, suite: Suite) -> None:
+def _hash(outputs: Bytes, keys: Bytes, values: Bytes, offset: Bytes, suite: Suite) -> None:
     """H°, malicious, in place: the first 16 bytes of the suite's hash of value + w and digest."""
     for start in range(0, len(outputs), _BATCH):
         rows = slice(start, start + _BATCH)
-        hashed = np.concatenate((outputs[rows] ^ offset, at.keys[rows], at.values[rows]), axis=1)
+        hashed = np.concatenate((outputs[rows] ^ offset, keys[rows], values[rows]), axis=1)
         outputs[rows] = hashes.rows(suite.digest, _OUTPUT, hashed)[:, :_BLOCK]
 
 

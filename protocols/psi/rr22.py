@@ -11,8 +11,8 @@ Leaks:    the receiver learns |Y| and which of its items match; the sender learn
           which of its items match.
 Cost:     with X the receiver's set, Y the sender's, m = `oprf.table_rows(|X|)` (1.35·|X| at 2^20), t = 5 to 13 bytes a
           tag (10 at 2^20 × 2^20; never below 8; 16 malicious): 16·m bytes from the receiver, t·|Y| from the sender, the
-          VOLE's bytes, |Y| / 8 from the receiver where both learn, and at most 80 bytes of envelope for every 2^17 rows
-          of the table and every 2^20 tags. Rounds: the VOLE's, and 1.
+          VOLE's bytes, |Y| / 8 from the receiver where both learn, and at most 80 bytes of envelope for every 4 bins
+          of the table, 2^14 items each, and every 2^17 tags. Rounds: the VOLE's, and 1.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ MAX_ITEMS = 1 << 26
 """Most items of one party in one run. Larger sets go through in buckets."""
 
 _MALICIOUS_TAG_BYTES = 16
-_PIECE = 1 << 20  # tags in a message
+_PIECE = 1 << 17  # tags in a message
+_BATCH = 1 << 14  # items whose digests are made at a time
 
 
 def receive(
@@ -86,13 +87,19 @@ def receive(
     if not len(keys) or not agreed.peer_size:
         return np.empty(0, dtype=np.int64)
     steps = _Steps(progress)
-    correlation = vole.receive(channel, oprf.table_rows(len(keys)), suite=suite, rng=rng, security=agreed.security)  # 1
+    m = oprf.table_rows(len(keys))
+    correlation = vole.receive(channel, m, suite=suite, rng=rng, security=agreed.security)  # 1
     steps.done()
-    at = _points(keys, agreed, suite)
+    at = [_points(keys, agreed, suite)]
     steps.done()
-    outputs = oprf.receive(channel, at, correlation, suite=suite, rng=rng, security=agreed.security)  # 2
-    mine = np.ascontiguousarray(outputs[:, :width])
-    del at, correlation, outputs
+    try:
+        outputs = oprf.receive(channel, at.pop(), correlation, suite=suite, rng=rng, security=agreed.security)  # 2
+    except UsageError:
+        sets.require_distinct(sets.digests(keys, suite=suite, salt=agreed.salt))  # says which rows
+        raise
+    del correlation
+    mine, of = np.ascontiguousarray(outputs.values[:, :width]), outputs.rows
+    del outputs
     steps.done()
     theirs = np.empty((agreed.peer_size, width), dtype=np.uint8)
     for start in range(0, len(theirs), _PIECE):  # 3
@@ -105,7 +112,7 @@ def receive(
     if agreed.both:
         send_matches(channel, positions, len(theirs))  # 5
     steps.done()
-    return rows
+    return of[rows].astype(np.int64)
 
 
 def send(
@@ -125,19 +132,22 @@ def send(
     m = oprf.table_rows(agreed.peer_size)
     correlation = vole.send(channel, m, suite=suite, rng=rng, security=agreed.security)  # 1
     steps.done()
-    at = _points(keys, agreed, suite)
+    at = [_points(keys, agreed, suite)]
+    sets.require_distinct(at[0].keys)
     order = rng.permutation(len(keys))  # hides which item a tag stands for
     steps.done()
     size, security = agreed.peer_size, agreed.security
-    outputs = oprf.send(channel, at, correlation, peer_items=size, suite=suite, rng=rng, security=security)  # 2
-    del at, correlation
+    outputs = oprf.send(channel, at.pop(), correlation, peer_items=size, suite=suite, rng=rng, security=security)  # 2
+    del correlation
     steps.done()
-    tags = np.ascontiguousarray(outputs[:, :width]).view(f"V{width}").reshape(-1)
-    shuffled = tags[order].view(np.uint8).reshape(-1, width)
-    for start in range(0, len(shuffled), _PIECE):
-        channel.send(wire.Rr22Tags(), shuffled[start : start + _PIECE])  # 3
+    values = outputs.values.view("V16").reshape(-1)
+    for start in range(0, len(order), _PIECE):
+        shuffled = values[order[start : start + _PIECE]].view(np.uint8).reshape(-1, 16)
+        channel.send(wire.Rr22Tags(), np.ascontiguousarray(shuffled[:, :width]))  # 3
     steps.done()
-    matched = order[receive_matches(channel, len(order))] if agreed.both else None  # 5
+    matched = None
+    if agreed.both:
+        matched = outputs.rows[order[receive_matches(channel, len(order))]].astype(np.int64)  # 5
     steps.done()
     return matched
 
@@ -155,9 +165,13 @@ class _Steps:
 
 
 def _points(keys: Packed, agreed: Agreed, suite: Suite) -> oprf.Points:
-    digests = sets.digests(keys, suite=suite, salt=agreed.salt)
-    sets.require_distinct(digests)
-    return oprf.points(digests)
+    """Where F is evaluated: the items' digests in halves, made by pieces that stay in the cache."""
+    at = oprf.Points(np.empty((len(keys), 16), dtype=np.uint8), np.empty((len(keys), 16), dtype=np.uint8))
+    for start in range(0, len(keys), _BATCH):
+        stop = min(start + _BATCH, len(keys))
+        digests = sets.digests(keys.slice(start, stop), suite=suite, salt=agreed.salt)
+        at.keys[start:stop], at.values[start:stop] = digests[:, :16], digests[:, 16:]
+    return at
 
 
 def _tag_bytes(channel: Channel, keys: Packed, agreed: Agreed) -> int:
