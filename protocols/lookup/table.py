@@ -11,8 +11,9 @@ Leaks:    the asker learns size_class(number of records that do not hold the def
           the answer or that the key is absent; the source learns who asks, when, how often, and under which consents.
           Whoever has an epoch's private key can guess keys and open their rows: it is erased when the epoch is over.
           An absent key is taken for a present one with odds rows / 2^64 (5.7e-14 at 10^6).
-Cost:     a query of n elements, m of them accepted, in a suite of 32-byte elements: 1 round; 32·n bytes up, 32·m + 64
-          down (no 64 where m = 0), and at most 160 bytes of envelope each way, besides permits, refusals and receipt.
+Cost:     a query of n elements, m of them accepted, in a suite of e-byte elements (intl 32, gm 33): 1 round; e·n bytes
+          up, e·m + 64 down (no 64 where m = 0), and at most 160 bytes of envelope each way, besides permits, refusals
+          and receipt.
           Per element: the asker hashes to the group once and multiplies 4 times (blind, verify twice, finalise), the
           source 2 times (evaluate, prove); a proof adds a constant. An epoch's table: 1 round and (8 + answer_bytes)
           · rows bytes down; to build it, 1 multiplication per record.
@@ -126,8 +127,14 @@ def _tags(y: NDArray[np.uint8]) -> NDArray[np.uint64]:
 
 
 def _masks(y: NDArray[np.uint8], width: int, suite: Suite) -> NDArray[np.uint8]:
-    """(n, h) outputs of F → (n, width) masks: hash("… mask" ‖ y) cut to the answer's width."""
-    return hashes.rows(suite.hash, _MASK, y)[:, :width]
+    """(n, h) outputs of F → (n, width) masks: hash("… mask" ‖ y) ‖ hash("… mask" ‖ 1 ‖ y) ‖ …, cut to the width.
+
+    The counter is one byte, and there is none in the first block, which is all of it for SHA-512. All y are as long as
+    one another, so the lengths of the blocks' inputs keep them apart.
+    """
+    blocks = range(-(-width // hashes.DIGEST_BYTES[suite.hash]))
+    masks = [hashes.rows(suite.hash, _MASK + bytes([i] if i else []), y) for i in blocks]
+    return (masks[0] if len(masks) == 1 else np.hstack(masks))[:, :width]
 
 
 # The table of one epoch -----------------------------------------------------------------------------------------------

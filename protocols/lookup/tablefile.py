@@ -14,12 +14,12 @@ A file is the header, the tags (u64 little-endian) and the masked answers, witho
     four times          u16 length and bytes: suite, product, key form (UTF-8), public key
     zeros               up to the length of the header
 
-All numbers are little-endian. SHA-256 of the file is the table's hash, which the epoch's signed manifest states.
+All numbers are little-endian. The suite's digest of the file (SHA-256, SM3) is the table's hash, which the epoch's
+signed manifest states.
 """
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 import os
 import struct
@@ -29,7 +29,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mpc import suite as suites
 from mpc.errors import UsageError
+from mpc.kernels import hash as hashes
 
 TAG_BYTES = 8
 MAX_ANSWER_BYTES = 64
@@ -124,7 +126,7 @@ class Table:
         spec: what it is a table of.
         tags: (rows,) uint64, strictly increasing.
         masked: (rows, answer_bytes) uint8, the answers under their masks.
-        hash: SHA-256 of the file, 32 bytes.
+        hash: the suite's digest of the file, 32 bytes.
     """
 
     spec: TableSpec
@@ -162,7 +164,8 @@ def assemble(spec: TableSpec, tags: NDArray[np.uint64], masked: NDArray[np.uint8
         )
     if not increasing(tags):
         raise DamagedTable("The table's tags do not strictly increase: build or fetch it again.")
-    digest = hashlib.sha256(spec.header())
+    digest = hashes.new(suites.get(spec.suite).digest)
+    digest.update(spec.header())
     digest.update(_little_endian(tags))
     digest.update(masked.data)
     return Table(spec=spec, tags=tags, masked=masked, hash=digest.digest())
@@ -241,6 +244,7 @@ def _parse_header(data: mmap.mmap, path: Path) -> TableSpec:
             words.append(head[at + 2 : at + 2 + size])
             at += 2 + size
         suite, product, key_form = (w.decode() for w in words[:3])
+        suites.get(suite)
         spec = TableSpec(suite, product, epoch, key_form, answer_bytes, default, rows, words[3])
         if spec.header() != head:
             raise ValueError

@@ -100,7 +100,7 @@ def test_a_good_consent_says_what_may_be_evaluated(single: Issued, trust: Trust)
         blinded=B,
         nonces=(int((NOW + timedelta(minutes=10)).timestamp()).to_bytes(8, "big") + from_base64(document.nonce),),
         issuers=(PLATFORM,),
-        digests=(documents.digest(single.tokens[0]),),
+        digests=(documents.digest(single.tokens[0], suite="intl"),),
         expires=NOW + timedelta(minutes=10),
     )
 
@@ -183,7 +183,7 @@ def test_a_pair_needs_both_parts_of_one_consent(world: World, trust: Trust, coup
     one, two = couple.tokens
     found = check([two, one], trust)
     assert len(set(found.nonces)) == 2
-    assert found.digests == (documents.digest(one), documents.digest(two))
+    assert found.digests == (documents.digest(one, suite="intl"), documents.digest(two, suite="intl"))
     single = consent_by(world.identity(PLATFORM), blinded=B).tokens[0]
     for tokens in ([], [one], [two], [one, one], [two, two], [single, single], [single, two], [one, two, two]):
         assert code_of(tokens, trust) == "consent-parts-incomplete"

@@ -209,6 +209,7 @@ def test_entries_say_what_happened_and_hold_no_secrets(ledger: Ledger, path: Pat
         "kind": "genesis",
         "node": NODE,
         "ledger": ledger.ledger_id,
+        "suite": "intl",
         "time": NOW.strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
     assert evaluated == {

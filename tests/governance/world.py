@@ -137,7 +137,7 @@ def manifest(
         row_bytes=9,
         key_form="resident-id",
         answer_bytes=1,
-        previous=None if previous is None else to_base64(documents.digest(previous)),
+        previous=None if previous is None else to_base64(documents.digest(previous, suite="intl")),
         not_before=format_time(start),
         not_after=format_time(start + timedelta(days=1)),
         grace_until=format_time(start + timedelta(days=1, hours=1)),

@@ -13,8 +13,9 @@ from unseen import asker, process, services
 from unseen.cli import output
 from unseen.cli.output import Json, Message
 from unseen.coordinator import server as coordinator
-from unseen.governance.documents import digest, to_base64, to_json
+from unseen.governance.documents import digest, parse, to_base64, to_json
 from unseen.governance.enrolment import Identity
+from unseen.governance.manifest import Manifest
 from unseen.home import Home
 from unseen.node import registrar
 
@@ -96,7 +97,9 @@ def evidence(home: HomeOption, at: At, as_json: Json = False) -> None:
         fields = {"node": one.node, "epoch": one.epoch, "product": one.product, "shown_by": one.shown_by}
         output.show(output.text(_CHEATING, **fields))
         for manifest in (one.first, one.other):
-            output.show(f"  {to_base64(digest(services.manifest_from_wire(manifest)))}")
+            signed = services.manifest_from_wire(manifest)
+            suite = parse(signed.document, Manifest).suite
+            output.show(f"  {to_base64(digest(signed, suite=suite))}")
     if not found:
         output.show(output.text(_NONE))
 

@@ -60,13 +60,18 @@ _NOT_READY = Message("{count} of {total} checks failed.", "{total} 项检查中�
 def init(
     name: Annotated[str, typer.Argument(help="The party's name: lower-case letters, digits and hyphens.")],
     home: HomeOption,
+    suite: Annotated[
+        str, typer.Option("--suite", help="Of its signing key: intl (Ed25519), or gm (SM2 with SM3, 国密).")
+    ] = "intl",
     as_json: Json = False,
 ) -> None:
     """Make a party's keys, here and only here, and its request to the CA.
 
+    Parties that work with each other need one suite: documents of another one are refused.
+
     Example: [bold]unseen node init civil-affairs --home civil-affairs[/bold]
     """
-    _show_request(enrolment.init_party(home, name), home, as_json=as_json)
+    _show_request(enrolment.init_party(home, name, suite=suite), home, as_json=as_json)
 
 
 @app.command()

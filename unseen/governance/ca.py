@@ -28,12 +28,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pydantic import BaseModel, ValidationError
 
 from mpc.errors import UsageError
-from unseen.governance import files
+from unseen.governance import files, sm2
 from unseen.governance.documents import (
     STRICT,
     Name,
     Time,
-    VerifyingKey,
     check_signature,
     format_time,
     parse,
@@ -41,7 +40,9 @@ from unseen.governance.documents import (
     utc_now,
 )
 from unseen.governance.enrolment import Bundle, CheckedRequest, read_request
+from unseen.governance.keys import VerifyingKey
 from unseen.governance.manifest import Continuity
+from unseen.governance.sm2 import Sm2PublicKey
 from unseen.governance.trust import (
     SIGNING_URI,
     SIGNING_USAGE,
@@ -274,11 +275,13 @@ def _certificate(
     else:
         names, usages = [x509.UniformResourceIdentifier(SIGNING_URI + name)], [SIGNING_USAGE]
     root_key = x509.SubjectKeyIdentifier.from_public_key(ca.key.public_key())
-    return (
+    # The builder takes no key of SM2: it gets one that is thrown away, and `sm2.certify` exchanges it.
+    taken = ec.generate_private_key(ec.SECP256R1()).public_key() if isinstance(key, Sm2PublicKey) else key
+    certificate = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
         .issuer_name(ca.root.subject)
-        .public_key(key)
+        .public_key(taken)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - BACKDATE)
         .not_valid_after(end)
@@ -289,6 +292,7 @@ def _certificate(
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(root_key), critical=False)
         .sign(ca.key, hashes.SHA256())
     )
+    return sm2.certify(certificate, key, ca.key) if isinstance(key, Sm2PublicKey) else certificate
 
 
 def _key_usage(

@@ -92,7 +92,7 @@ class CheckedConsent:
         blinded: the element B that may be evaluated, once.
         nonces: 24 bytes each: the part's expiry in seconds since 1970 (8 bytes, big-endian) and its nonce.
             `unseen.governance.ledger` burns them, and forgets them when they have expired.
-        digests: SHA-256 of each part's bytes, 32 bytes each.
+        digests: the suite's digest of each part's bytes, 32 bytes each.
         expires: when the last part expires.
     """
 
@@ -242,7 +242,7 @@ def check(
         blinded=blinded,
         nonces=tuple(_dated_nonce(consent) for consent, _ in parts),
         issuers=tuple(consent.issuer for consent, _ in parts),
-        digests=tuple(digest(token) for _, token in parts),
+        digests=tuple(digest(token, suite=suite) for _, token in parts),
         expires=parse_time(max(consent.expires_at for consent, _ in parts)),
     )
 
@@ -266,7 +266,9 @@ def _check_issuer(
 ) -> None:
     if consent.suite != suite:
         raise _refuse(
-            "wrong-suite", f"the consent is not of suite {suite!r}", "Ask the platform for one of this suite."
+            "wrong-suite",
+            f"the consent is of suite {consent.suite[:40]!r}, not {suite!r}",
+            "Ask the platform for one of the product's suite.",
         )
     if consent.issuer not in issuers or token.signer != consent.issuer:
         raise _refuse(

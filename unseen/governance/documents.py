@@ -12,21 +12,22 @@ Whether a key may speak for a party is for `unseen.governance.trust` to say.
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, TypeAlias, TypeVar
 
 import rfc8785
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from mpc import suite as suites
 from mpc.errors import PolicyError, UsageError
-from mpc.kernels import ed25519
+from mpc.kernels import hash as hashes
 from mpc.kernels.ed25519 import InvalidSignature
+from unseen.governance import keys
+from unseen.governance.keys import SigningKey, VerifyingKey, scheme_of
 from unseen.names import LABEL
 
 if TYPE_CHECKING:
@@ -169,44 +170,6 @@ def _type_of(model: type[BaseModel]) -> str:
     return str(declared.default) if declared is not None else model.__name__
 
 
-# Suites -------------------------------------------------------------------------------------------------------------
-
-SigningKey: TypeAlias = Ed25519PrivateKey
-VerifyingKey: TypeAlias = Ed25519PublicKey
-
-
-@dataclass(frozen=True, slots=True)
-class Scheme:
-    """How one suite signs documents. `verify` raises `mpc.kernels.ed25519.InvalidSignature`."""
-
-    suite: str
-    generate: Callable[[], SigningKey]
-    sign: Callable[[SigningKey, bytes], bytes]
-    verify: Callable[[VerifyingKey, bytes, bytes], None]  # key, signature, message
-    owns: Callable[[object], bool]  # whether a certificate's key is one of this suite
-
-
-SCHEMES: Mapping[str, Scheme] = {
-    "intl": Scheme(
-        suite="intl",
-        generate=Ed25519PrivateKey.generate,
-        # The methods of the key itself: the classes named here are interfaces, whose own methods do nothing.
-        sign=lambda key, message: key.sign(message),
-        verify=lambda key, signature, message: ed25519.verify(key.public_bytes_raw(), message, signature),
-        owns=lambda key: isinstance(key, Ed25519PublicKey),
-    ),
-}
-"""Signature schemes by suite name. A new suite (``gm``: SM2 with SM3) is one more line here."""
-
-
-def scheme_of(suite: str) -> Scheme:
-    """The signature scheme of a suite. Raises UsageError for an unknown one: there is no default and no fallback."""
-    try:
-        return SCHEMES[suite]
-    except KeyError:
-        raise UsageError(f"unknown suite {suite[:40]!r}. Known suites: {', '.join(SCHEMES)}.") from None
-
-
 # Signing ------------------------------------------------------------------------------------------------------------
 
 
@@ -251,14 +214,16 @@ def sign(document: BaseModel, signer: Signer) -> Signed:
             f"a document of suite {suite!r} cannot be signed by a key of suite {signer.suite!r}. Use one suite."
         )
     data = rfc8785.dumps(document.model_dump(mode="json"))
-    signature = scheme_of(signer.suite).sign(signer.key, CONTEXT + data)
+    signature = signer.key.sign(CONTEXT + data)
     return Signed(document=data, signature=signature, signer=signer.name, certificate=signer.certificate)
 
 
 def check_signature(signed: Signed, key: VerifyingKey, *, suite: str) -> None:
     """Raises PolicyError ``document-bad-signature`` unless `key` signed these bytes."""
+    if not isinstance(key, scheme_of(suite).key):
+        raise UsageError(f"the key is not one of the suite {suite!r}. Take the key from `Trust.signing_key`.")
     try:
-        scheme_of(suite).verify(key, signed.signature, CONTEXT + signed.document)
+        keys.verify(key, CONTEXT + signed.document, signed.signature)
     except InvalidSignature:
         raise PolicyError(
             f"the signature of {signed.signer} does not fit the document",
@@ -317,9 +282,16 @@ def verify(
     return document
 
 
-def digest(signed: Signed) -> bytes:
-    """SHA-256 of a signed document's bytes: its name in audit entries, receipts and hash chains."""
-    return hashlib.sha256(signed.document).digest()
+def digest(signed: Signed, *, suite: str) -> bytes:
+    """The suite's digest (SHA-256, SM3) of a signed document's bytes, 32 bytes: its name in audit entries, receipts
+    and hash chains.
+    """
+    return hash_of(signed.document, suite=suite)
+
+
+def hash_of(data: bytes, *, suite: str) -> bytes:
+    """The suite's digest (SHA-256, SM3) of some bytes: 32 bytes. Raises UsageError for an unknown suite."""
+    return hashes.digest(suites.get(suite).digest, data)
 
 
 def to_json(signed: Signed) -> str:

@@ -16,6 +16,7 @@ operator compares its fingerprint with the one that the party sees, over the tel
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import shutil
 from dataclasses import dataclass, field
@@ -26,12 +27,11 @@ from typing import Literal
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.x509.oid import NameOID
 from pydantic import BaseModel, ValidationError
 
 from mpc.errors import PolicyError, UsageError
-from unseen.governance import files
+from unseen.governance import files, keys
 from unseen.governance.documents import (
     STRICT,
     Base64,
@@ -39,19 +39,17 @@ from unseen.governance.documents import (
     Signed,
     Signer,
     Time,
-    VerifyingKey,
     check_signature,
-    digest,
     format_time,
     from_base64,
     from_json,
     parse,
-    scheme_of,
     sign,
     to_base64,
     to_json,
     utc_now,
 )
+from unseen.governance.keys import SigningKey, VerifyingKey, scheme_of
 from unseen.governance.manifest import Continuity
 from unseen.governance.trust import (
     UNREADABLE,
@@ -73,7 +71,9 @@ CRL_FILE = "crl.pem"
 
 
 class Enrolment(BaseModel):
-    """What a party asks of the CA: certificates for two keys of its own. CSRs are DER."""
+    """What a party asks of the CA: certificates for two keys of its own. The TLS key's is a CSR, DER; the signing key's
+    is what `keys.to_request` makes of it.
+    """
 
     model_config = STRICT
     type: Literal["unseen.enrolment.v1"] = "unseen.enrolment.v1"
@@ -248,7 +248,7 @@ def _new_generation(
             suite=suite,
             name=name,
             tls_request=to_base64(blank.sign(tls_key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)),
-            signing_request=to_base64(blank.sign(signing_key, None).public_bytes(serialization.Encoding.DER)),
+            signing_request=to_base64(keys.to_request(signing_key, name)),
             requested_at=format_time(now),
         ),
         Signer(name=name, suite=suite, key=signing_key),
@@ -269,8 +269,8 @@ def _new_generation(
     temporary = home / IDENTITY / f".{secrets.token_hex(6)}.tmp"
     temporary.mkdir(mode=0o700)
     try:
-        files.create(temporary / "tls.key", _pem(tls_key), mode=files.PRIVATE)
-        files.create(temporary / "signing.key", _pem(signing_key), mode=files.PRIVATE)
+        files.create(temporary / "tls.key", keys.to_pem(tls_key), mode=files.PRIVATE)
+        files.create(temporary / "signing.key", keys.to_pem(signing_key), mode=files.PRIVATE)
         files.create(temporary / "request.json", request)
         if continuity is not None:
             files.create(temporary / "continuity.json", continuity.encode())
@@ -283,7 +283,7 @@ def _new_generation(
         files.sync_directory(home / IDENTITY)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return PartyRequest(name=name, path=generation / "request.json", fingerprint=colons(digest(enrolment)))
+    return PartyRequest(name=name, path=generation / "request.json", fingerprint=_fingerprint(enrolment))
 
 
 def install_bundle(
@@ -384,8 +384,8 @@ def _switch(home: Path, generation: Path) -> None:
 def _generation_of(home: Path, tls: x509.Certificate, signing: x509.Certificate) -> Path:
     """The generation whose keys these certificates certify."""
     for generation in reversed(_generations(home)):
-        keys = [_load_key(generation / file) for file in ("tls.key", "signing.key")]
-        if [key.public_key() for key in keys] == [tls.public_key(), signing.public_key()]:
+        tls_key, signing_key = _load_tls_key(generation / "tls.key"), _load_signing_key(generation / "signing.key")
+        if (tls_key.public_key(), signing_key.public_key()) == (tls.public_key(), keys.certified_key(signing)):
             return generation
     raise UsageError("the bundle certifies other keys than this party's. Install the bundle made of its own request.")
 
@@ -424,9 +424,12 @@ def _load_identity(home: Path) -> Identity:
     der = signing.public_bytes(serialization.Encoding.DER)
     name = vouch(der, root=load_root(root)).name
     request = read_request(files.read(current / "request.json", what="a request"))
-    key = _load_key(current / "signing.key")
-    if not isinstance(key, Ed25519PrivateKey):
-        raise UsageError(f"{current / 'signing.key'} is not a signing key. Restore it from a back-up, or enrol again.")
+    key = _load_signing_key(current / "signing.key")
+    if keys.certified_key(signing) != key.public_key():
+        raise UsageError(
+            f"{current / 'signing.key'} and {current / 'signing.crt'} do not belong together. Restore them from a "
+            "back-up, or enrol again."
+        )
     used = int(current.readlink().name)
     statements = [path / "continuity.json" for path in _generations(home) if int(path.name) <= used]
     return Identity(
@@ -442,20 +445,26 @@ def _load_identity(home: Path) -> Identity:
     )
 
 
-def _load_key(path: Path) -> ec.EllipticCurvePrivateKey | Ed25519PrivateKey:
+def _load_tls_key(path: Path) -> ec.EllipticCurvePrivateKey:
     try:
         key = serialization.load_pem_private_key(files.read(path, what="a private key"), password=None)
     except UNREADABLE:
         key = None
-    if not isinstance(key, ec.EllipticCurvePrivateKey | Ed25519PrivateKey):
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise UsageError(f"{path} is not a private key of a party. Restore it from a back-up, or enrol again.")
     return key
 
 
-def _pem(key: ec.EllipticCurvePrivateKey | Ed25519PrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+def _load_signing_key(path: Path) -> SigningKey:
+    try:
+        return keys.signing_key_from_pem(files.read(path, what="a private key"))
+    except UNREADABLE:
+        raise UsageError(f"{path} is not a signing key. Restore it from a back-up, or enrol again.") from None
+
+
+def _fingerprint(enrolment: Signed) -> str:
+    """SHA-256 of an enrolment, as people compare it; like all fingerprints it is the same in every suite."""
+    return colons(hashlib.sha256(enrolment.document).digest())
 
 
 def _plain(fingerprint: str) -> str:
@@ -476,14 +485,12 @@ def read_request(request: bytes) -> CheckedRequest:
         enrolment = parse(signed.document, Enrolment)
         scheme_of(enrolment.suite)
         tls = x509.load_der_x509_csr(from_base64(enrolment.tls_request))
-        signing = x509.load_der_x509_csr(from_base64(enrolment.signing_request))
-        tls_key, signing_key = tls.public_key(), signing.public_key()
+        tls_key = tls.public_key()
+        signing_key = keys.from_request(from_base64(enrolment.signing_request), enrolment.name, suite=enrolment.suite)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, enrolment.name)])
         if not isinstance(tls_key, ec.EllipticCurvePublicKey) or not isinstance(tls_key.curve, ec.SECP256R1):
             raise ValueError("the TLS key is not on P-256")
-        if not isinstance(signing_key, Ed25519PublicKey):
-            raise ValueError("the signing key is not one of the suite")
-        if not (tls.is_signature_valid and signing.is_signature_valid) or {tls.subject, signing.subject} != {subject}:
+        if not tls.is_signature_valid or tls.subject != subject:
             raise ValueError("the certificate requests do not prove their keys for this name")
         check_signature(signed, signing_key, suite=enrolment.suite)
         continuity = None if content.continuity is None else from_json(content.continuity)
@@ -496,7 +503,7 @@ def read_request(request: bytes) -> CheckedRequest:
     return CheckedRequest(
         name=enrolment.name,
         suite=enrolment.suite,
-        fingerprint=colons(digest(signed)),
+        fingerprint=_fingerprint(signed),
         tls_key=tls_key,
         signing_key=signing_key,
         continuity=continuity,

@@ -33,6 +33,7 @@ from unseen.governance.documents import (
     to_base64,
     utc_now,
 )
+from unseen.governance.keys import SCHEMES
 from unseen.governance.trust import Trust
 
 Column = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -149,7 +150,7 @@ def verify(signed: Signed, *, trust: Trust, now: datetime | None = None) -> Gran
     """
     moment = now or utc_now()
     claimed = documents.parse(signed.document, Grant)
-    if claimed.suite not in documents.SCHEMES:
+    if claimed.suite not in SCHEMES:
         raise _refuse("wrong-suite", f"the grant is of an unknown suite {claimed.suite[:40]!r}", "Ask for another.")
     grant = documents.verify(
         signed, Grant, trust=trust, signer=claimed.issuer, signer_field="issuer", suite=claimed.suite, now=moment

@@ -7,8 +7,8 @@ who is waiting, so that a disk's synchronisation is paid once for all of them, a
 switch.
 
     audit entry i:  canonical JSON (RFC 8785), no keys, no identifiers, no answers
-    hash_i        = SHA-256(hash_{i-1} ‖ entry_i),  hash_{-1} = 32 zero bytes
-    entry 0       : kind "genesis", names the node and this ledger
+    hash_i        = H(hash_{i-1} ‖ entry_i),  hash_{-1} = 32 zero bytes
+    entry 0       : kind "genesis", names the node, this ledger, and the suite whose digest is H: SHA-256 or SM3
 
 Several processes of a node may write to the same ledger; the chain's head is read inside the transaction. It is an
 SQLite file, or a PostgreSQL database given by its URL.
@@ -16,7 +16,6 @@ SQLite file, or a PostgreSQL database given by its URL.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import secrets
@@ -61,7 +60,8 @@ from sqlalchemy.types import NullType
 
 from mpc.errors import PolicyError, UsageError
 from unseen.governance.consent import CheckedConsent
-from unseen.governance.documents import CLOCK_TOLERANCE, canonical, format_time, to_base64, utc_now
+from unseen.governance.documents import CLOCK_TOLERANCE, canonical, format_time, hash_of, to_base64, utc_now
+from unseen.governance.keys import SCHEMES
 
 LEDGER_FILE = Path("state") / "ledger.db"
 """Where a node keeps its ledger, inside its home directory."""
@@ -149,7 +149,7 @@ class JobFacts:
 
     Attributes:
         job: its identifier.
-        grant: SHA-256 of the grant, 32 bytes.
+        grant: digest of the grant by its own suite, 32 bytes.
         peers: the other parties.
         data_set, columns: what it may read here.
         rows: rows read; None where it did not come to that.
@@ -174,8 +174,8 @@ class Note:
 
     Attributes:
         result: a code such as ``consent-expired`` or ``ok``. Never an identifier or an answer.
-        consents: SHA-256 of each consent that came with it.
-        input, output: SHA-256 of what came in and what was made of it, such as a blinded element or a manifest; 32
+        consents: digest of each consent that came with it, by the suite.
+        input, output: digest of what came in and what was made of it, such as a blinded element or a manifest; 32
         bytes each.
         count: how many elements it stands for; their blinded elements are hashed one after the other into `input`.
         job: what concerns a job alone.
@@ -241,13 +241,12 @@ class _Request:
 
 
 def binding_of(consent: CheckedConsent) -> bytes:
-    """What a nonce is burnt for: SHA-256(product ‖ 0 ‖ epoch ‖ B). Epoch: 8 bytes, big-endian.
+    """What a nonce is burnt for: the suite's digest of product ‖ 0 ‖ epoch ‖ B. Epoch: 8 bytes, big-endian.
 
     Each product has its own key in an epoch, so that the same binding means the same evaluation.
     """
-    return hashlib.sha256(
-        consent.product.encode("ascii") + b"\0" + consent.epoch.to_bytes(8, "big") + consent.blinded
-    ).digest()
+    bound = consent.product.encode("ascii") + b"\0" + consent.epoch.to_bytes(8, "big") + consent.blinded
+    return hash_of(bound, suite=consent.suite)
 
 
 class Ledger:
@@ -255,10 +254,11 @@ class Ledger:
     threads.
     """
 
-    def __init__(self, engine: Engine, *, node: str, ledger_id: str, clock: Callable[[], datetime]) -> None:
+    def __init__(self, engine: Engine, *, node: str, suite: str, ledger_id: str, clock: Callable[[], datetime]) -> None:
         """Use `open_ledger`."""
         self._engine = engine
         self._node = node
+        self._suite = suite
         self._id = ledger_id
         self._clock = clock
         self._waiting: deque[_Request] = deque()
@@ -381,7 +381,7 @@ class Ledger:
                 fields = _note_fields(item) | ({} if within else {"kind": "refusal", "result": _RESULTS[status]})
             fields["seq"], fields["time"], fields["node"] = seq, stamp, self._node
             entry = canonical(fields)
-            head = hashlib.sha256(head + entry).digest()
+            head = hash_of(head + entry, suite=self._suite)
             entries.append({"seq": seq, "entry": entry.decode("utf-8"), "hash": head})
             count = item.count if isinstance(item, Note) else 1
             outcomes.append(Outcome(status=status, entry=seq, head=head, billed=status == "fresh", count=count))
@@ -500,9 +500,9 @@ def _evaluation_fields(item: Evaluation, status: Status) -> dict[str, object]:
         "suite": consent.suite,
         "epoch": consent.epoch,
         "issuers": consent.issuers,
-        "consents": [to_base64(sha256) for sha256 in consent.digests],
-        "input": to_base64(hashlib.sha256(consent.blinded).digest()),
-        "output": to_base64(hashlib.sha256(item.evaluated).digest()) if answered else None,
+        "consents": [to_base64(digest) for digest in consent.digests],
+        "input": to_base64(hash_of(consent.blinded, suite=consent.suite)),
+        "output": to_base64(hash_of(item.evaluated, suite=consent.suite)) if answered else None,
         "billed": status == "fresh",
         "result": _RESULTS[status],
     }
@@ -531,7 +531,7 @@ def _note_fields(note: Note) -> dict[str, object]:
         "suite": note.suite,
         "epoch": note.epoch,
         "issuers": note.issuers,
-        "consents": [to_base64(sha256) for sha256 in note.consents],
+        "consents": [to_base64(digest) for digest in note.consents],
         "input": to_base64(note.input) if note.input is not None else None,
         "output": to_base64(note.output) if note.output is not None else None,
         "billed": False,
@@ -556,16 +556,20 @@ def _job_fields(job: JobFacts) -> dict[str, object]:
 # Opening ------------------------------------------------------------------------------------------------------------
 
 
-def open_ledger(place: Path | str, *, node: str, clock: Callable[[], datetime] = utc_now) -> Ledger:
+def open_ledger(
+    place: Path | str, *, node: str, suite: str = "intl", clock: Callable[[], datetime] = utc_now
+) -> Ledger:
     """Opens the ledger at `place`, and makes it on first use.
 
     Args:
         place: path of an SQLite file, or URL of a PostgreSQL database: ``postgresql+pg8000://user@host/database``.
         node: this node's party name. A ledger belongs to one node.
+        suite: the suite of the node's identity. It stays what it was when the ledger was made.
         clock: gives the present in UTC.
 
     Raises:
-        UsageError: the ledger belongs to another node, or was made by another version of this library.
+        UsageError: the ledger belongs to another node or is of another suite, or was made by another version of this
+        library.
         PolicyError: ``ledger-unavailable``.
     """
     engine = _engine(place, read_only=False)
@@ -580,23 +584,25 @@ def open_ledger(place: Path | str, *, node: str, clock: Callable[[], datetime] =
                 _metadata.create_all(connection)
             row = connection.execute(select(_ledger)).one_or_none()
             if row is None:
-                ledger_id = _make(connection, node, stamp=format_time(clock()))
+                ledger_id = _make(connection, node, suite, stamp=format_time(clock()))
             else:
                 ledger_id = row.id
                 _check_meta(row.schema_version, row.node, node)
-    return Ledger(engine, node=node, ledger_id=ledger_id, clock=clock)
+                _check_suite(connection, suite)
+    return Ledger(engine, node=node, suite=suite, ledger_id=ledger_id, clock=clock)
 
 
 _MAKING = int.from_bytes(b"unseen", "big")
 """Name of PostgreSQL's lock under which a ledger is made."""
 
 
-def _make(connection: Connection, node: str, *, stamp: str) -> str:
+def _make(connection: Connection, node: str, suite: str, *, stamp: str) -> str:
     """Writes the first entry of a new ledger. Returns the ledger's name."""
     ledger_id = secrets.token_hex(16)
-    entry = canonical({"seq": 0, "kind": "genesis", "node": node, "ledger": ledger_id, "time": stamp})
+    first = {"seq": 0, "kind": "genesis", "node": node, "ledger": ledger_id, "suite": suite, "time": stamp}
+    entry = canonical(first)
+    head = hash_of(bytes(32) + entry, suite=suite)
     connection.execute(insert(_ledger), {"id": ledger_id, "schema_version": SCHEMA, "node": node, "forgotten": 0})
-    head = hashlib.sha256(bytes(32) + entry).digest()
     connection.execute(insert(_audit), {"seq": 0, "entry": entry.decode(), "hash": head})
     return ledger_id
 
@@ -608,6 +614,21 @@ def _check_meta(schema: int, owner: str, node: str) -> None:
         )
     if owner != node:
         raise UsageError(f"the ledger belongs to {owner}, not to {node}. Give each node a ledger of its own.")
+
+
+def _check_suite(connection: Connection, suite: str) -> None:
+    first = connection.execute(select(_audit.c.entry).where(_audit.c.seq == 0)).scalar_one()
+    made = _suite_of(_fields(_bytes_of(first), 0))
+    if made != suite:
+        raise UsageError(
+            f"the ledger is of suite {made!s:.40}, the node's identity of {suite}. Give the node a home of its own for "
+            "each suite."
+        )
+
+
+def _suite_of(genesis: Mapping[str, object]) -> str:
+    """The suite that the first entry names. Ledgers of the first release name none: there was one."""
+    return str(genesis.get("suite", "intl"))
 
 
 def _engine(place: Path | str, *, read_only: bool) -> Engine:
@@ -770,7 +791,7 @@ def verify(place: Path | str, *, witnesses: Iterable[Witness] = ()) -> Verified:
     for witness in witnesses:
         held.setdefault(witness.entry, []).append(witness.head)
     seq, head, billed, refusals, agreed = -1, bytes(32), 0, 0, 0
-    node = ledger_id = ""
+    node = ledger_id = suite = ""
     with closing(_rows(place)) as rows:
         for place_in_log, entry, stored in rows:
             seq += 1
@@ -780,7 +801,11 @@ def verify(place: Path | str, *, witnesses: Iterable[Witness] = ()) -> Verified:
                 raise _broken("removed", seq, f"is missing; the next one there is {place_in_log}")
             if stated != seq:
                 raise _broken("reordered", seq, f"is not in its place; entry {stated!s:.20} stands there")
-            head = hashlib.sha256(head + entry).digest()
+            if seq == 0:
+                suite = _suite_of(fields)
+                if suite not in SCHEMES:
+                    raise _broken("changed", 0, f"names a suite that is not known here: {suite:.40}")
+            head = hash_of(head + entry, suite=suite)
             if head != stored:
                 raise _broken("changed", seq, "was changed: it does not follow from the one before")
             for expected in held.pop(seq, ()):

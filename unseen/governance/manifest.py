@@ -28,7 +28,6 @@ from mpc.errors import CheatingDetected, PeerError, PolicyError, UsageError
 from unseen.governance import files
 from unseen.governance.documents import (
     CLOCK_TOLERANCE,
-    SCHEMES,
     STRICT,
     Base64,
     Count,
@@ -49,6 +48,7 @@ from unseen.governance.documents import (
     utc_now,
     verify,
 )
+from unseen.governance.keys import SCHEMES
 from unseen.governance.trust import Trust, key_fingerprint, read_fingerprint
 from unseen.names import check_party_name, check_product_name
 
@@ -64,13 +64,13 @@ class Manifest(BaseModel):
 
     Attributes:
         public_key: the epoch's public key, against which every evaluation is proved.
-        table_hash: SHA-256 of the table file.
+        table_hash: the suite's digest of the table file.
         table_rows: number of rows, padded to a size class.
         row_bytes: bytes per row of the table.
         key_form: canonical form of the key, such as ``resident-id``, or ``pair:resident-id`` for a pair of them.
         answer_bytes: bytes per answer.
         default_answer: the answer that an absent key stands for; null if absence is an answer of its own.
-        previous: SHA-256 of the manifest before this one; null for the first.
+        previous: the suite's digest of the manifest before this one; null for the first.
         not_before, not_after: when the epoch is current.
         grace_until: until when consents for it can still be used; its secret key is erased after that.
     """
@@ -144,7 +144,7 @@ def check_pair(first: Signed, second: Signed, *, node: str) -> None:
     if (one.product, one.epoch) == (two.product, two.epoch) and first.document != second.document:
         raise CheatingDetected(
             f"two different manifests for epoch {one.epoch} of {one.product}: "
-            f"{to_base64(digest(first))} and {to_base64(digest(second))}",
+            f"{to_base64(digest(first, suite=one.suite))} and {to_base64(digest(second, suite=two.suite))}",
             party=node,
             protocol=PROTOCOL,
             step="Manifest",
@@ -160,7 +160,7 @@ def check_link(previous: Signed, following: Signed, *, node: str) -> None:
     before, after = parse(previous.document, Manifest), parse(following.document, Manifest)
     if after.epoch != before.epoch + 1:
         raise _broke(node, f"epoch {after.epoch} of {after.product} follows epoch {before.epoch} in the chain")
-    if after.previous != to_base64(digest(previous)):
+    if after.previous != to_base64(digest(previous, suite=before.suite)):
         raise _broke(
             node,
             f"epoch {after.epoch} of {after.product} is not linked to the manifest of epoch {before.epoch}",

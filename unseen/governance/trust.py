@@ -19,12 +19,12 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mpc.errors import PolicyError, UsageError
-from unseen.governance import files
-from unseen.governance.documents import CLOCK_TOLERANCE, VerifyingKey, format_time, scheme_of, utc_now
+from unseen.governance import files, keys
+from unseen.governance.documents import CLOCK_TOLERANCE, format_time, utc_now
+from unseen.governance.keys import VerifyingKey, scheme_of, suite_of
 from unseen.names import check_party_name, party_of_host
 
 SIGNING_USAGE = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.36")
@@ -80,8 +80,7 @@ def key_fingerprint(key: VerifyingKey) -> str:
     """SHA-256 of a signing key's SubjectPublicKeyInfo, colon-separated. It outlives certificates, so it is what is
     pinned.
     """
-    encoded = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return colons(hashlib.sha256(encoded).digest())
+    return colons(hashlib.sha256(keys.spki(key)).digest())
 
 
 # One certificate ----------------------------------------------------------------------------------------------------
@@ -136,7 +135,7 @@ def vouch(der: bytes, *, root: x509.Certificate) -> Vouched:
         certificate = x509.load_der_x509_certificate(der)
         certificate.verify_directly_issued_by(root)
         extensions = certificate.extensions
-        public = certificate.public_key()
+        public = keys.certified_key(certificate)
     except UNREADABLE:
         raise _refuse(
             "untrusted",
@@ -163,7 +162,7 @@ def vouch(der: bytes, *, root: x509.Certificate) -> Vouched:
             name, kind = party_of_host(hosts[0]), "tls"
         elif usages == {SIGNING_USAGE} and commits and uris and uris[0].startswith(SIGNING_URI):
             name, kind = check_party_name(uris[0].removeprefix(SIGNING_URI)), "signing"
-            if not isinstance(public, Ed25519PublicKey):
+            if public is None:
                 raise _wrong_usage()
             key = public
         else:
@@ -292,8 +291,8 @@ class Trust:
             suite: suite of the document to check.
             now: the time to check at; the present by default.
 
-        Raises PolicyError ``certificate-missing``, ``-untrusted``, ``-wrong-usage``, ``-wrong-name``, ``-expired``,
-        ``-not-yet-valid``, ``-revoked``, or ``crl-…``.
+        Raises PolicyError ``certificate-missing``, ``-untrusted``, ``-wrong-usage``, ``-wrong-suite``, ``-wrong-name``,
+        ``-expired``, ``-not-yet-valid``, ``-revoked``, or ``crl-…``.
         """
         der = certificate or self._known.get(name, b"")
         if not der:
@@ -304,8 +303,14 @@ class Trust:
             )
         vouched = self._vouch(der)
         key = vouched.signing_key
-        if key is None or not scheme_of(suite).owns(key):
+        if key is None:
             raise _wrong_usage()
+        if not isinstance(key, scheme_of(suite).key):
+            raise _refuse(
+                "wrong-suite",
+                f"the certificate of {vouched.name} is for documents of suite {suite_of(key)!r}, not {suite!r}",
+                "Both sides must use one suite; compare their configuration.",
+            )
         if vouched.name != name:
             raise _refuse(
                 "wrong-name",

@@ -7,7 +7,6 @@ cryptography of the lookup.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 import time
@@ -22,7 +21,7 @@ from mpc.errors import PolicyError
 from protocols.lookup import table as lookup
 from unseen.governance import consent, documents
 from unseen.governance.consent import CheckedConsent
-from unseen.governance.documents import Signed
+from unseen.governance.documents import Signed, hash_of
 from unseen.governance.enrolment import Identity
 from unseen.governance.ledger import Evaluation, Ledger, Note, Outcome, Quota
 from unseen.governance.policy import Rule
@@ -251,6 +250,7 @@ class _Admission:
 
     def _refused(self, code: str, indices: Sequence[int]) -> Note:
         """One entry for all elements refused for one reason: a small message may hold a thousand of them."""
+        suite = self.request.spec.suite
         tokens = self.request.permits[indices[0]] if self.request.permits and len(indices) == 1 else ()
         return Note(
             kind="refusal",
@@ -260,10 +260,10 @@ class _Admission:
             product=self.desk.product.name,
             operator=self.desk.product.operator,
             operator_version=lookup.OPERATOR.version,
-            suite=self.request.spec.suite,
+            suite=suite,
             epoch=self.request.spec.epoch,
-            consents=tuple(hashlib.sha256(token.document).digest() for token in tokens),
-            input=hashlib.sha256(self.request.blinded[list(indices)].tobytes()).digest(),
+            consents=tuple(hash_of(token.document, suite=suite) for token in tokens),
+            input=hash_of(self.request.blinded[list(indices)].tobytes(), suite=suite),
             count=len(indices),
         )
 

@@ -506,7 +506,7 @@ class Jobs:
             "suite": entry.job.head.suite,
             "data_set": entry.allowed.data.name,
             "columns": list(entry.allowed.columns),
-            "grant": to_base64(documents.digest(entry.papers.grant)),
+            "grant": to_base64(documents.digest(entry.papers.grant, suite=grant.suite)),
             "authority": grant.issuer,
             "state": end.state,
             "code": end.code,
@@ -537,7 +537,7 @@ class Jobs:
             quotas=quotas,
             job=JobFacts(
                 job=entry.id,
-                grant=documents.digest(entry.papers.grant),
+                grant=documents.digest(entry.papers.grant, suite=entry.allowed.grant.suite),
                 peers=entry.job.peers_of(self._me),
                 data_set=entry.allowed.data.name,
                 columns=entry.allowed.columns,

@@ -71,6 +71,8 @@ def run(home: Home) -> list[Check]:
     remedy = "" if names or jobs else "Add a [[product]] table, or a [[data_set]] for jobs."
     offers = f"products: {names or 'none'}" + (f"; data sets for jobs: {jobs}" if jobs else "")
     found.append(Check("node.toml", not remedy, offers, remedy))
+    if identity is not None:
+        found += _suites(values, identity)
     found += _policy(home, values)
     rows = 0
     for product in values.product:
@@ -115,6 +117,16 @@ def _identity(identity: Identity) -> Iterator[Check]:
     )
     # What this operator reads out to those who pin the key; see `unseen node pin`.
     yield Check("signing key", True, identity.signing_key, "")
+
+
+def _suites(values: NodeSettings, identity: Identity) -> Iterator[Check]:
+    try:
+        for product in values.product:
+            settings.check_suite(product, identity.suite)
+    except MpcError as error:
+        yield _failed("suite", error)
+        return
+    yield Check("suite", True, identity.suite, "")
 
 
 def _modes(home: Home) -> Iterator[Check]:

@@ -147,8 +147,9 @@ def serve(home: Home, name: str) -> None:
     if product is None:
         raise settings.no_product(name)
     identity = server.watched_identity(home.root)
+    settings.check_suite(product, identity.get().suite)
     trust = identity.get().trust()
-    ledger = ledgers.open_ledger(home.ledger, node=identity.get().name)
+    ledger = ledgers.open_ledger(home.ledger, node=identity.get().name, suite=identity.get().suite)
     rotation = Rotation(home, product, signer=lambda: identity.get().signer, ledger=ledger)
     desk = Desk(product, identity.get, lambda: trust, Gate(home), ledger, rotation)
     resident = Resident(desk, rotation, ledger)

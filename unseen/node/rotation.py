@@ -266,7 +266,7 @@ class Rotation:
                 operator=self._product.operator,
                 suite=self._product.suite,
                 epoch=number,
-                output=documents.digest(signed),
+                output=documents.digest(signed, suite=self._product.suite),
             )
         )
         _log.info("product %s: epoch %d serves, until %s", self._product.name, number, epoch.manifest.not_after)
@@ -275,7 +275,11 @@ class Rotation:
         spec = table.spec
         now = self._clock()
         ends = now + timedelta(seconds=self._product.epoch)
-        previous = self._store.last()
+        last = self._store.last()
+        previous = None
+        if last:
+            signed = self._store.manifest(last)
+            previous = to_base64(documents.digest(signed, suite=documents.parse(signed.document, Manifest).suite))
         return Manifest(
             suite=spec.suite,
             node=self._signer().name,
@@ -288,7 +292,7 @@ class Rotation:
             key_form=spec.key_form,
             answer_bytes=spec.answer_bytes,
             default_answer=None if spec.default_answer is None else to_base64(spec.default_answer),
-            previous=to_base64(documents.digest(self._store.manifest(previous))) if previous else None,
+            previous=previous,
             not_before=format_time(now),
             not_after=format_time(ends),
             grace_until=format_time(ends + timedelta(seconds=self._product.grace)),

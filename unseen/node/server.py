@@ -422,6 +422,8 @@ def serve(home: Home, *, ready: Callable[[str, str], None]) -> None:
         if left := sweep(home):
             _log.info("removed %d temporary files that an earlier process had left", left)
         identity = server.watched_identity(home.root)
+        for product in values.product:
+            settings.check_suite(product, identity.get().suite)
         sealing.storage_key(home.storage_key)
-        with ledgers.open_ledger(home.ledger, node=identity.get().name) as ledger:
+        with ledgers.open_ledger(home.ledger, node=identity.get().name, suite=identity.get().suite) as ledger:
             Node(home, values, identity, ledger).run(ready=ready)

@@ -97,7 +97,8 @@ class Product(BaseModel):
 
     name: ProductName
     operator: Literal["lookup.table"] = "lookup.table"
-    suite: Literal["intl"] = "intl"
+    suite: Literal["intl", "gm"] = "intl"
+    """The suite of the node's identity: what its keys, the table and all documents are made with."""
     key_form: str = "resident-id"
     answer_bytes: Annotated[int, Field(ge=1, le=LARGEST_ANSWER)] = 1
     default_answer: str | None = None
@@ -213,6 +214,16 @@ class NodeSettings(BaseModel):
 def load(home: Home) -> NodeSettings:
     """Read ``home/node.toml``. Raises UsageError naming each mistake and its remedy."""
     return settings.load(home.node_toml, NodeSettings)
+
+
+def check_suite(product: Product, suite: str) -> None:
+    """Raises UsageError unless a product is of the suite of its node's identity, whose key signs all about it."""
+    if product.suite != suite:
+        raise UsageError(
+            f"product {product.name} is of suite {product.suite!r}, the node's identity of {suite!r}. Set "
+            f'suite = "{suite}" in node.toml, or give the product a node that was made with `unseen node init --suite '
+            f"{product.suite}`."
+        )
 
 
 def no_product(name: str) -> UsageError:

@@ -1,10 +1,35 @@
-//! Bindings of SM4.
+//! Bindings of SM3 over one long string, and of SM4.
 
 use numpy::PyUntypedArrayMethods;
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use sha2::Digest;
 
 use super::{Bytes1, Out1, Secret, bad, contiguous, fill_one, raise};
+use crate::sm3;
 use crate::sm4::{BLOCK, KEY, NONCE, Sm4, TAG};
+
+/// SM3 of a string that comes in parts.
+#[pyclass(module = "mpc._native")]
+struct Sm3(sm3::Sm3);
+
+#[pymethods]
+impl Sm3 {
+    #[new]
+    fn new() -> Self {
+        Self(sm3::Sm3::new())
+    }
+
+    fn update(&mut self, py: Python<'_>, data: Bytes1<'_>) -> PyResult<()> {
+        let data = contiguous(&data, "data")?;
+        py.detach(|| self.0.update(data));
+        Ok(())
+    }
+
+    fn digest<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.clone().finalize())
+    }
+}
 
 fn cipher(py: Python<'_>, key: &Secret) -> PyResult<Sm4> {
     Sm4::new(key.of_length(KEY, "key")?).map_err(|error| raise(py, error))
@@ -43,6 +68,7 @@ fn sm4_gcm_open<'py>(py: Python<'py>, key: Secret, nonce: &[u8], sealed: Bytes1<
 
 /// Adds this family's functions to the module.
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Sm3>()?;
     module.add_function(wrap_pyfunction!(sm4_ctr, module)?)?;
     module.add_function(wrap_pyfunction!(sm4_gcm_seal, module)?)?;
     module.add_function(wrap_pyfunction!(sm4_gcm_open, module)?)
