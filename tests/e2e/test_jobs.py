@@ -125,7 +125,7 @@ class Place:
         """A job, its grant and its request, as texts."""
         job, permit = psi_job(data, **changes), signed or self.grant(data)
         asked = request.ask(
-            self.town.world.identity(who).signer, job=hashlib.sha256(job).digest(), grant=documents.digest(permit)
+            self.town.world.identity(who).signer, job=hashlib.sha256(job).digest(), grant=grant.digest(permit)
         )
         texts = {"grant": documents.to_json(permit), "request": documents.to_json(asked)}
         return {"job": job.decode(), **texts}

@@ -19,7 +19,7 @@ from mpc.wire.coordinator.v1 import coordinator_pb2 as wire
 from unseen import services
 from unseen.cli import output
 from unseen.cli.output import Json, Message
-from unseen.governance import documents, files, grant, request
+from unseen.governance import files, grant, request
 from unseen.governance.documents import format_time
 from unseen.governance.enrolment import Identity
 from unseen.home import Home
@@ -88,7 +88,7 @@ def submit(
     signed = grant.read(path)
     grant.check(signed, job.asked_by(identity.name), trust=identity.trust())
     with _coordinator(home, at) as client:
-        asked = request.ask(identity.signer, job=job.digest, grant=documents.digest(signed))
+        asked = request.ask(identity.signer, job=job.digest, grant=grant.digest(signed))
         text = Papers(job, signed, asked).to_text()
         made = client.call(services.SUBMIT_JOB, wire.JobSubmission(papers=wire.JobPapers(**text.model_dump())))
         if not as_json:

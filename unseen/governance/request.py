@@ -29,6 +29,7 @@ from unseen.governance.documents import (
     to_base64,
     utc_now,
 )
+from unseen.governance.keys import SCHEMES
 from unseen.governance.trust import Trust
 
 BEGIN_WITHIN = timedelta(days=1)
@@ -39,7 +40,7 @@ REQUEST_BYTES = 1 << 14
 
 
 class Request(BaseModel):
-    """One party's wish to have one job run under one grant. `job`, `grant`: SHA-256 of either."""
+    """One party's wish to have one job run under one grant. `job`: SHA-256 of it; `grant`: `grant.digest`."""
 
     model_config = STRICT
     type: Literal["unseen.request.v1"] = "unseen.request.v1"
@@ -57,7 +58,7 @@ def ask(signer: Signer, *, job: bytes, grant: bytes, now: datetime | None = None
     Args:
         signer: the requester.
         job: SHA-256 of the job, 32 bytes.
-        grant: SHA-256 of the grant, 32 bytes.
+        grant: digest of the grant by its own suite, 32 bytes.
         now: the time of asking; the present by default.
     """
     return documents.sign(
@@ -86,7 +87,7 @@ def check(
     Args:
         signed: the request.
         job: SHA-256 of the job, 32 bytes.
-        grant: SHA-256 of the grant, 32 bytes.
+        grant: digest of the grant by its own suite, 32 bytes.
         trust: checks the requester's certificate.
         begins: whether the job is about to begin: it may not be asked for too long ago then.
         now: the time to check at; the present by default.
@@ -97,7 +98,7 @@ def check(
     """
     moment = now or utc_now()
     claimed = documents.parse(signed.document, Request)
-    if claimed.suite not in documents.SCHEMES:
+    if claimed.suite not in SCHEMES:
         raise _refuse("wrong-suite", f"the request is of an unknown suite {claimed.suite[:40]!r}", "Submit it anew.")
     found = documents.verify(
         signed,

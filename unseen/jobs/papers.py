@@ -71,7 +71,7 @@ def check_permitted(papers: Papers, *, trust: Trust, begins: bool, requester: st
         PolicyError: as `request.check` and `grant.check`.
     """
     asked = request.check(
-        papers.request, job=papers.job.digest, grant=documents.digest(papers.grant), trust=trust, begins=begins
+        papers.request, job=papers.job.digest, grant=grant.digest(papers.grant), trust=trust, begins=begins
     )
     if requester is not None and asked.requester != requester:
         raise PolicyError(

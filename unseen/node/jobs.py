@@ -30,6 +30,7 @@ from mpc.wire.coordinator.v1 import coordinator_pb2 as wire
 from mpc.wire.node.v1 import node_pb2
 from unseen import services
 from unseen.governance import documents, files
+from unseen.governance import grant as grants
 from unseen.governance.documents import format_time, from_base64, to_base64, utc_now
 from unseen.governance.enrolment import Identity
 from unseen.governance.grant import Grant
@@ -506,7 +507,7 @@ class Jobs:
             "suite": entry.job.head.suite,
             "data_set": entry.allowed.data.name,
             "columns": list(entry.allowed.columns),
-            "grant": to_base64(documents.digest(entry.papers.grant, suite=grant.suite)),
+            "grant": to_base64(grants.digest(entry.papers.grant)),
             "authority": grant.issuer,
             "state": end.state,
             "code": end.code,
@@ -537,7 +538,7 @@ class Jobs:
             quotas=quotas,
             job=JobFacts(
                 job=entry.id,
-                grant=documents.digest(entry.papers.grant, suite=entry.allowed.grant.suite),
+                grant=grants.digest(entry.papers.grant),
                 peers=entry.job.peers_of(self._me),
                 data_set=entry.allowed.data.name,
                 columns=entry.allowed.columns,
