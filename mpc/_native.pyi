@@ -37,6 +37,9 @@ class EncodingFailed(Exception):
 class InvalidTag(ValueError):
     """What was sealed has been changed, or was sealed under another key."""
 
+class TooManyPairs(Exception):
+    """A join would give more pairs than its caller allows."""
+
 def threads() -> int:
     """Threads used by a large batch: the environment variable UNSEEN_THREADS as it was first read, or all cores."""
 
@@ -216,6 +219,14 @@ def okvs_decode_bins_vartime(
     out: NDArray[np.uint8],
 ) -> None:
     """out[i] ⊕= the decoding of arranged keys of some bins from the table's parts for them: (k, 16), in place."""
+
+def join_vartime(
+    a: NDArray[np.uint8], b: NDArray[np.uint8], most: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """All pairs of equal rows, ordered by b's row and then a's: (n, w), (m, w) -> (k,), (k,); w is 8 to 16.
+
+    Raises TooManyPairs where k would pass `most`.
+    """
 
 # Oblivious-transfer extension (ot.rs)
 

@@ -4,6 +4,6 @@ Misuse, such as a wrong shape, raises `mpc.errors.UsageError`. What may come fro
 below, so that a protocol can turn them into a `PeerError` that names the peer and the step.
 """
 
-from mpc._native import EncodingFailed, InvalidEncoding, InvalidProof, InvalidTag, threads, wipe
+from mpc._native import EncodingFailed, InvalidEncoding, InvalidProof, InvalidTag, TooManyPairs, threads, wipe
 
-__all__ = ["EncodingFailed", "InvalidEncoding", "InvalidProof", "InvalidTag", "threads", "wipe"]
+__all__ = ["EncodingFailed", "InvalidEncoding", "InvalidProof", "InvalidTag", "TooManyPairs", "threads", "wipe"]

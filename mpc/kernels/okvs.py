@@ -1,12 +1,12 @@
 """Oblivious key-value stores: RR22's clustered encoding of weight three [Raghuraman, Rindal: Blazing Fast PSI, 2022].
 
 A table of m rows stores n pairs of blocks: ``decode`` gives each key its value, and any other key something else. It is
-linear: Decode(P, key) = ⟨row(key), P⟩ over GF(2^128), where row(key) depends on key, seed and n alone; so the decoding of
-a sum of tables is the sum of their decodings. If the values are uniform and independent, then so is the whole table,
+linear: Decode(P, key) = ⟨row(key), P⟩ over GF(2^128), where row(key) depends on key, seed and n alone; so the decoding
+of a sum of tables is the sum of their decodings. If the values are uniform and independent, then so is the whole table,
 whatever the keys are.
 
-Keys have to be uniform blocks already: digests. The seed is public, and chosen when the keys are fixed; whoever knows it
-before can look for keys that make encoding fail. Reading a table touches addresses that depend on the keys: neither
+Keys have to be uniform blocks already: digests. The seed is public, and chosen when the keys are fixed; whoever knows
+it before can look for keys that make encoding fail. Reading a table touches addresses that depend on the keys: neither
 function takes constant time.
 
 Sizes: about 1.35 n rows at 2^20. Encoding fails with odds below 2^-39 over the seed; `docs/decisions/0010-okvs.md` has

@@ -33,6 +33,8 @@ pub enum Error {
     RepeatedKey,
     /// The tag does not fit: key, nonce, text or additional data are not what was sealed.
     InvalidTag,
+    /// A join would give more pairs than the caller allows.
+    TooManyPairs,
     /// The caller broke a pre-condition; the text says which.
     Misuse(&'static str),
 }
@@ -52,6 +54,7 @@ impl fmt::Display for Error {
             Error::EncodingFailed => f.write_str("the pairs cannot be encoded under this seed"),
             Error::RepeatedKey => f.write_str("two keys are equal"),
             Error::InvalidTag => f.write_str("the tag does not fit: another key or nonce, or something was changed"),
+            Error::TooManyPairs => f.write_str("there are more pairs of equal tags than allowed"),
             Error::Misuse(text) => f.write_str(text),
         }
     }

@@ -79,10 +79,12 @@ impl Shape {
         self.bins * self.bin_rows()
     }
 
+    #[inline]
     fn bin_of(&self, h: &Block) -> usize {
         scaled(u128::from_le_bytes(*h) as u64, self.bins).0
     }
 
+    #[inline]
     fn positions(&self, h: &Block) -> [u16; WEIGHT] {
         let h = u128::from_le_bytes(*h);
         let (_, rest) = scaled(h as u64, self.bins);
@@ -94,6 +96,12 @@ impl Shape {
         let r = r + usize::from(r >= p.max(q));
         [p as u16, q as u16, r as u16]
     }
+}
+
+/// The sum of the blocks at three positions.
+#[inline]
+fn three(part: &[Block], [p, q, r]: [u16; WEIGHT]) -> Block {
+    xor(&part[usize::from(p)], &xor(&part[usize::from(q)], &part[usize::from(r)]))
 }
 
 /// `fraction / 2^64 · count`: the whole part, and what is left in the same form.
@@ -162,14 +170,14 @@ impl Split {
         if u32::try_from(keys.len()).is_err() {
             return Err(Error::Misuse("a batch has at most 2^32 - 1 keys"));
         }
-        let mut bin_of = reserve(keys.len())?;
+        let mut bin_of: Vec<u32> = reserve(keys.len())?;
+        bin_of.resize(keys.len(), 0);
         let mut starts = vec![0; shape.bins + 1];
         let mut buffer = Hashed::new();
-        for keys in keys.chunks(STRIPE) {
-            for h in buffer.hash(seed, keys).1 {
-                let bin = shape.bin_of(h);
-                bin_of.push(bin as u32);
-                starts[bin + 1] += 1;
+        for (keys, bins) in keys.chunks(STRIPE).zip(bin_of.chunks_mut(STRIPE)) {
+            for (h, bin) in buffer.hash(seed, keys).1.iter().zip(bins) {
+                *bin = shape.bin_of(h) as u32;
+                starts[*bin as usize + 1] += 1;
             }
         }
         for bin in 0..shape.bins {
@@ -372,8 +380,7 @@ pub fn decode_into_vartime(
                 let mut sums: [Block; STRIPE] = [[0; 16]; STRIPE];
                 let sums = &mut sums[..indices.len()];
                 for (sum, h) in sums.iter_mut().zip(h) {
-                    let [p, q, r] = shape.positions(h).map(|p| &part[usize::from(p)]);
-                    *sum = xor(p, &xor(q, r));
+                    *sum = three(part, shape.positions(h));
                 }
                 gf128::add_powers(&part[shape.sparse..], u, sums);
                 for (&i, sum) in indices.iter().zip(&*sums) {
@@ -475,9 +482,9 @@ impl Work {
             gf128::add_powers(dense, &u[..removed.len()], &mut self.sums[first..]);
         }
         for (sum, &(row, own)) in self.sums.iter().zip(&self.removed).rev() {
-            let [p, q, r] = self.positions[usize::from(row)].map(|p| sparse[usize::from(p)]);
+            let others = three(sparse, self.positions[usize::from(row)]);
             let own = &mut sparse[usize::from(own)];
-            *own = xor(&xor(sum, own), &xor(&p, &xor(&q, &r)));
+            *own = xor(&xor(sum, own), &others);
         }
         true
     }

@@ -49,6 +49,8 @@ create_exception!(
     "The pairs have no encoding under this seed, which has odds of 2^-40; take another seed."
 );
 
+create_exception!(mpc.kernels, TooManyPairs, PyException, "A join would give more pairs than its caller allows.");
+
 type Bytes1<'py> = PyReadonlyArray1<'py, u8>;
 type Bytes2<'py> = PyReadonlyArray2<'py, u8>;
 type Out1<'py> = PyResult<Bound<'py, PyArray1<u8>>>;
@@ -72,6 +74,7 @@ fn raise(py: Python<'_>, error: Error) -> PyErr {
         }
         Error::InvalidProof => InvalidProof::new_err(error.to_string()),
         Error::EncodingFailed => EncodingFailed::new_err(error.to_string()),
+        Error::TooManyPairs => TooManyPairs::new_err(error.to_string()),
         Error::RepeatedKey => bad(error),
         Error::InvalidTag => InvalidTag::new_err(error.to_string()),
         Error::Misuse(text) => bad(text),
@@ -517,6 +520,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("InvalidProof", module.py().get_type::<InvalidProof>())?;
     module.add("EncodingFailed", module.py().get_type::<EncodingFailed>())?;
     module.add("InvalidTag", module.py().get_type::<InvalidTag>())?;
+    module.add("TooManyPairs", module.py().get_type::<TooManyPairs>())?;
     macro_rules! add {
         ($($function:ident),+ $(,)?) => { $(module.add_function(wrap_pyfunction!($function, module)?)?;)+ };
     }

@@ -67,6 +67,12 @@ impl RoundKeys<11> {
         unsafe { permute(&self.0, blocks) }
     }
 
+    /// `out[i] = π(x[i]) ⊕ x[i]` for as many blocks as both have.
+    pub(crate) fn compress(&self, x: &[Block], out: &mut [Block]) {
+        // SAFETY: a value of this type exists, so `available` has checked every feature.
+        unsafe { compress(&self.0, x, out) }
+    }
+
     /// `out[i] = π(π(x[i]) ⊕ (tweak + i)) ⊕ π(x[i])` for as many blocks as both have.
     pub(crate) fn hash(&self, tweak: u64, x: &[Block], out: &mut [Block]) {
         // SAFETY: a value of this type exists, so `available` has checked every feature.
@@ -132,6 +138,20 @@ fn permute(keys: &[__m256i; 11], blocks: &mut [Block]) {
     }
 }
 
+/// `out[i] = π(x[i]) ⊕ x[i]`.
+#[inline]
+#[target_feature(enable = "vaes,aes,avx2")]
+fn compress_batch(keys: &[__m256i; 11], x: &[Block; BATCH / 16], out: &mut [Block; BATCH / 16]) {
+    let x = load_batch(x);
+    let mut state = x;
+    encrypt_batch(keys, &mut state);
+    for (blocks, x) in state.iter_mut().zip(x) {
+        *blocks = _mm256_xor_si256(*blocks, x);
+    }
+    store_batch(&state, out);
+}
+
+/// `out[i] = π(π(x[i]) ⊕ (tweak + i)) ⊕ π(x[i])`.
 #[inline]
 #[target_feature(enable = "vaes,aes,avx2")]
 fn hash_batch(keys: &[__m256i; 11], tweak: u64, x: &[Block; BATCH / 16], out: &mut [Block; BATCH / 16]) {
@@ -150,22 +170,33 @@ fn hash_batch(keys: &[__m256i; 11], tweak: u64, x: &[Block; BATCH / 16], out: &m
     store_batch(&state, out);
 }
 
+/// Runs `batch(index of the first block, blocks, out)` over all of `x`; the last batch is filled up with zeros.
+#[inline]
 #[target_feature(enable = "vaes,aes,avx2")]
-fn hash(keys: &[__m256i; 11], mut tweak: u64, x: &[Block], out: &mut [Block]) {
+fn in_batches(x: &[Block], out: &mut [Block], batch: impl Fn(usize, &[Block; BATCH / 16], &mut [Block; BATCH / 16])) {
     let (batches, rest) = x.as_chunks::<{ BATCH / 16 }>();
     let (out_batches, out_rest) = out.as_chunks_mut::<{ BATCH / 16 }>();
-    for (x, out) in batches.iter().zip(out_batches) {
-        hash_batch(keys, tweak, x, out);
-        tweak = tweak.wrapping_add((BATCH / 16) as u64);
+    for (i, (x, out)) in batches.iter().zip(out_batches).enumerate() {
+        batch(i * (BATCH / 16), x, out);
     }
     if !rest.is_empty() {
-        let mut batch = [[[0; 16]; BATCH / 16]; 2];
-        batch[0][..rest.len()].copy_from_slice(rest);
-        let [x, hashed] = &mut batch;
-        hash_batch(keys, tweak, x, hashed);
-        out_rest.copy_from_slice(&hashed[..rest.len()]);
-        batch.as_flattened_mut().as_flattened_mut().zeroize();
+        let mut padded = [[[0; 16]; BATCH / 16]; 2];
+        let [x, filled] = &mut padded;
+        x[..rest.len()].copy_from_slice(rest);
+        batch(batches.len() * (BATCH / 16), x, filled);
+        out_rest.copy_from_slice(&filled[..rest.len()]);
+        padded.as_flattened_mut().as_flattened_mut().zeroize();
     }
+}
+
+#[target_feature(enable = "vaes,aes,avx2")]
+fn compress(keys: &[__m256i; 11], x: &[Block], out: &mut [Block]) {
+    in_batches(x, out, |_, x, out| compress_batch(keys, x, out));
+}
+
+#[target_feature(enable = "vaes,aes,avx2")]
+fn hash(keys: &[__m256i; 11], tweak: u64, x: &[Block], out: &mut [Block]) {
+    in_batches(x, out, |i, x, out| hash_batch(keys, tweak.wrapping_add(i as u64), x, out));
 }
 
 #[target_feature(enable = "vaes,aes,avx2")]

@@ -1,11 +1,12 @@
 //! Bindings of blocks, GF(2^128), key-value stores and joins.
 
-use numpy::PyUntypedArrayMethods;
+use numpy::{IntoPyArray, PyArray1, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
 use super::{Bytes2, Out1, Out2, Secret, bad, fill, fill_one, raise, rows, same_count};
 use crate::blocks::{self, Block};
 use crate::gf128;
+use crate::join;
 use crate::okvs::{self, Shape};
 
 const WIDTH: usize = size_of::<Block>();
@@ -232,6 +233,20 @@ fn okvs_decode_bins_vartime<'py>(
         .map_err(|error| raise(py, error))
 }
 
+#[pyfunction]
+#[expect(clippy::type_complexity, reason = "two arrays")]
+fn join_vartime<'py>(
+    py: Python<'py>,
+    a: Bytes2<'py>,
+    b: Bytes2<'py>,
+    most: usize,
+) -> PyResult<(Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>)> {
+    let width = a.shape()[1];
+    let (a, b) = (rows(&a, width, "a")?, rows(&b, width, "b")?);
+    let joined = py.detach(|| join::join_vartime(a, b, width, most)).map_err(|error| raise(py, error))?;
+    Ok((joined.0.into_pyarray(py), joined.1.into_pyarray(py)))
+}
+
 /// Adds this family's functions to the module.
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     macro_rules! add {
@@ -253,6 +268,7 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         okvs_arrange_vartime,
         okvs_encode_bins_vartime,
         okvs_decode_bins_vartime,
+        join_vartime,
     );
     Ok(())
 }
