@@ -220,9 +220,7 @@ def okvs_decode_bins_vartime(
 ) -> None:
     """out[i] ⊕= the decoding of arranged keys of some bins from the table's parts for them: (k, 16), in place."""
 
-def join_vartime(
-    a: NDArray[np.uint8], b: NDArray[np.uint8], most: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def join_vartime(a: NDArray[np.uint8], b: NDArray[np.uint8], most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """All pairs of equal rows, ordered by b's row and then a's: (n, w), (m, w) -> (k,), (k,); w is 8 to 16.
 
     Raises TooManyPairs where k would pass `most`.
