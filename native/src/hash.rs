@@ -1,9 +1,10 @@
 //! Hashing: whole batches of strings or rows, and RFC 9380's `expand_message_xmd`.
 //!
-//! `sha2` takes the processor's SHA instructions or AVX2 where it has them; batches of SM3 have a module of their own.
+//! `sha2` takes the processor's SHA instructions or AVX2 where it has them; batches of SHA-256 and of SM3 have modules of
+//! their own.
 
 use sha2::digest::common::BlockSizeUser;
-use sha2::{Digest, Sha256, Sha512};
+use sha2::{Digest, Sha512};
 use zeroize::Zeroize;
 
 use crate::Error;
@@ -18,7 +19,6 @@ pub trait BatchHash: Digest + Clone + Sync {
     }
 }
 
-impl BatchHash for Sha256 {}
 impl BatchHash for Sha512 {}
 
 /// `H(prefix || string)` of every string: `out` is `(n, digest)`.

@@ -26,6 +26,7 @@ pub mod parallel;
 pub mod pprf;
 pub mod prg;
 pub mod ristretto255;
+pub mod sha256;
 pub mod shuffle;
 pub mod sm2;
 pub mod sm3;
