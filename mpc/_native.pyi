@@ -350,7 +350,7 @@ def pprf_add_at(points: NDArray[np.uint32], values: NDArray[np.uint8], leaves: i
 def code_compress(
     salt: bytes, x: NDArray[np.uint8], scratch: NDArray[np.uint8], outputs: int, field: bool
 ) -> NDArray[np.uint8]:
-    """The first outputs of the code's word for x, (n, 16): (outputs, 16). Overwrites x and scratch, which is (n, 16) too.
+    """The first outputs of the code's word for x, (n, 16): (outputs, 16). Overwrites x and scratch, both (n, 16).
 
     n is a multiple of 64, and there are up to n / 2 outputs. Over GF(2^128), or over GF(2) where field is false.
     """
