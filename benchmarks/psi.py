@@ -177,7 +177,8 @@ def _run(pipe: Pipe, lane: transport.LinkLane, me: str, peer: str, work: Work) -
     pipe.recv()
 
 
-def _hello(run: str) -> transport.Hello:
+def hello(run: str) -> transport.Hello:
+    """What both ends of a run say first."""
     return transport.Hello(run, "psi", 1, "", hashlib.sha256(run.encode()).digest())
 
 
@@ -198,7 +199,7 @@ def _sender(pipe: Pipe, core: int | None, address: str, mine: transport.Credenti
 
 def _receiver(pipe: Pipe, core: int | None, address: str, mine: transport.Credentials | None, work: Work) -> None:
     _pin(core)
-    with transport.connect(address, me=RECEIVER, peer=SENDER, hello=_hello("run"), credentials=mine) as connection:
+    with transport.connect(address, me=RECEIVER, peer=SENDER, hello=hello("run"), credentials=mine) as connection:
         _run(pipe, connection.lane, RECEIVER, SENDER, work)
 
 
@@ -234,7 +235,7 @@ class _Run:
     nodes: list[ProcessUse]  # receiver's, sender's
 
 
-class _Processes:
+class Processes:
     """The processes of one run, each with a pipe; none outlives the run."""
 
     def __init__(self) -> None:
@@ -242,6 +243,7 @@ class _Processes:
         self._started: list[SpawnProcess] = []
 
     def start(self, target: Callable[..., None], *arguments: object) -> Pipe:
+        """Starts a process that runs `target`, its pipe first; returns this end of the pipe."""
         here, there = self._spawn.Pipe()
         process = self._spawn.Process(target=target, args=(there, *arguments), daemon=True)
         process.start()
@@ -250,12 +252,14 @@ class _Processes:
         return here
 
     def end(self) -> None:
+        """Waits for those that end, and ends the others."""
         for process in self._started:
             process.join(10)
             process.kill()
 
 
-def _told(pipe: Pipe, timeout_s: float) -> object:
+def told(pipe: Pipe, timeout_s: float) -> object:
+    """What a process has to tell; SystemExit where it is silent for too long."""
     if not pipe.poll(timeout_s):
         raise SystemExit("a process of the benchmark has not answered in time")
     return pipe.recv()
@@ -266,31 +270,31 @@ def _once(works: tuple[Work, Work], folder: Path, *, cores: tuple[int | None, in
     receiver_core, sender_core = cores
     root = authority()
     ours, theirs = credentials(root, RECEIVER), credentials(root, SENDER)
-    processes = _Processes()
+    processes = Processes()
     nodes: list[Pipe] = []
     try:
         if via_nodes:
             worker = f"unix:{folder / 'worker.sock'}"
             sender = processes.start(_sender, sender_core, worker, None, works[1])
-            _told(sender, 30)
+            told(sender, 30)
             there = processes.start(_node, sender_core, SENDER, "127.0.0.1:0", theirs, transport.Target(worker))
-            onward = transport.Target(str(_told(there, 30)), ours)
+            onward = transport.Target(str(told(there, 30)), ours)
             here = processes.start(_node, receiver_core, None, f"unix:{folder / 'node.sock'}", None, onward)
-            receiver = processes.start(_receiver, receiver_core, str(_told(here, 30)), None, works[0])
+            receiver = processes.start(_receiver, receiver_core, str(told(here, 30)), None, works[0])
             nodes = [here, there]
         else:
             sender = processes.start(_sender, sender_core, "127.0.0.1:0", theirs, works[1])
-            receiver = processes.start(_receiver, receiver_core, str(_told(sender, 30)), ours, works[0])
+            receiver = processes.start(_receiver, receiver_core, str(told(sender, 30)), ours, works[0])
         for pipe in (receiver, sender):
-            _told(pipe, 30)
+            told(pipe, 30)
         for pipe in (receiver, sender):
             pipe.send("go")
-        dones = [_told(pipe, LIMIT_S) for pipe in (receiver, sender)]
+        dones = [told(pipe, LIMIT_S) for pipe in (receiver, sender)]
         uses = []
         for pipe in (receiver, sender, *nodes):
             pipe.send("end")
         for pipe in nodes:
-            uses.append(_told(pipe, 30))
+            uses.append(told(pipe, 30))
     finally:
         processes.end()
     return _Run([d for d in dones if isinstance(d, Done)], [u for u in uses if isinstance(u, ProcessUse)])
