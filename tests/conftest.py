@@ -5,6 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says more of the machine than of the code; a test that hangs has pytest's timeout.
+settings.register_profile("unseen", deadline=None)
+settings.load_profile("unseen")
 
 CREDIT_CARD_CSV = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "uci_credit_card.csv"
 

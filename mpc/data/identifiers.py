@@ -41,7 +41,7 @@ MAX_KEY_BYTES = 1024
 MAX_RAW_BYTES = (1 << 16) - 1
 """Longest key of the form ``bytes``: the length of a part is written in two bytes."""
 
-_MOST_DIGITS = 1000
+_MOST_CHARACTERS = 1000
 _CHECK_CHARACTER = "its check character does not fit those before it"
 _PAIR = "pair:"
 _AND = "+"
@@ -275,15 +275,17 @@ def _integers(column: pa.LargeStringArray, form: str, first_row: int) -> Packed:
         if used.min() >= ord("0") and used.max() <= ord("9"):
             lengths = np.diff(keys.offsets)
             zeros = (keys.data[keys.offsets[:-1]] == ord("0")) & (lengths > 1)
-            if not zeros.any() and lengths.max() <= _MOST_DIGITS:
+            if not zeros.any() and lengths.max() <= _MOST_CHARACTERS:
                 return keys
     column = pc.replace_substring_regex(pc.utf8_normalize(column, form="NFKC"), pattern=r"\s+", replacement="")
     _refuse_empty(column, form, first_row)
-    shape = pc.match_substring_regex(column, pattern=rf"^[+-]?[0-9]{{1,{_MOST_DIGITS}}}$")
+    column = pc.replace_substring_regex(column, pattern=r"^\+", replacement="")
+    shape = pc.match_substring_regex(column, pattern=r"^-?[0-9]+$")
+    shape = pc.and_(shape, pc.less_equal(pc.binary_length(column), _MOST_CHARACTERS))
     if not pc.all(shape, min_count=0).as_py():
-        problem = f"it holds something else than a sign and at most {_MOST_DIGITS} digits"
+        problem = f"it is not a whole number of at most {_MOST_CHARACTERS} characters"
         raise InvalidIdentifier(form, problem, first_row + pc.index(shape, False).as_py())
-    column = pc.replace_substring_regex(column, pattern=r"^\+?(-?)0*([0-9]+)$", replacement=r"\1\2")
+    column = pc.replace_substring_regex(column, pattern=r"^(-?)0*([0-9]+)$", replacement=r"\1\2")
     return pack_arrow(pc.replace_substring_regex(column, pattern="^-0$", replacement="0"))
 
 

@@ -305,9 +305,10 @@ def test_one_wrong_character_of_a_code_is_noticed(form: str, data: st.DataObject
         ("phone", "8613800138000x", "it is not 11 digits"),
         ("phone", "010-62770000", "it is not 11 digits"),
         ("phone", " ", "it is empty"),
-        ("integer", "1.5", "something else than a sign and at most 1000 digits"),
-        ("integer", "--1", "something else than a sign"),
-        ("integer", "1" * 1001, "at most 1000 digits"),
+        ("integer", "1.5", "it is not a whole number of at most 1000 characters"),
+        ("integer", "--1", "it is not a whole number"),
+        ("integer", "+-1", "it is not a whole number"),
+        ("integer", "1" * 1001, "at most 1000 characters"),
         ("integer", "", "it is empty"),
     ],
 )
