@@ -279,7 +279,7 @@ def _integers(column: pa.LargeStringArray, form: str, first_row: int) -> Packed:
                 return keys
     column = pc.replace_substring_regex(pc.utf8_normalize(column, form="NFKC"), pattern=r"\s+", replacement="")
     _refuse_empty(column, form, first_row)
-    column = pc.replace_substring_regex(column, pattern=r"^\+", replacement="")
+    column = pc.replace_substring_regex(column, pattern=r"^\+([0-9])", replacement=r"\1")
     shape = pc.match_substring_regex(column, pattern=r"^-?[0-9]+$")
     shape = pc.and_(shape, pc.less_equal(pc.binary_length(column), _MOST_CHARACTERS))
     if not pc.all(shape, min_count=0).as_py():

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpc.channel import Channel
+from mpc.kernels.join import TooManyPairs, join
 from mpc.wire.psi.v1 import psi_pb2 as wire
 
 _PIECE_BYTES = 4 << 20
@@ -43,26 +44,18 @@ class PsiResult:
 def matches(
     channel: Channel, mine: NDArray[np.uint8], theirs: NDArray[np.uint8]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where own tags, (n, w ≥ 8), are among the sender's, (m, w): (k,) rows of both, those of the sender increasing.
+    """Where own tags, (n, w), are among the sender's, (m, w), w 8 to 16: (k,) rows of both, the sender's increasing.
 
     PeerError where one own tag is there twice: an honest sender's items are distinct.
     """
-    rows, positions = join(mine, theirs)
-    channel.require(len(rows) < 2 or np.bincount(rows).max() == 1, "a tag of its own for every item")
+    what = "a tag of its own for every item"
+    try:
+        rows, positions = join(mine, theirs, most=len(mine))
+    except TooManyPairs:
+        channel.require(False, what)
+        raise
+    channel.require(len(rows) < 2 or np.bincount(rows).max() == 1, what)
     return rows, positions
-
-
-def join(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """All pairs of equal rows of (n, w) and (m, w), those of b increasing."""
-    both = np.concatenate((a, b))
-    _, group = np.unique(both.view(f"V{both.shape[1]}").reshape(-1), return_inverse=True)
-    first, second = group[: len(a)], group[len(a) :]
-    order = np.argsort(first, kind="stable")
-    low, high = (np.searchsorted(first[order], second, side=side) for side in ("left", "right"))
-    times = high - low
-    positions = np.repeat(np.arange(len(b)), times)
-    within = np.arange(len(positions)) - np.repeat(np.cumsum(times) - times, times)
-    return order[np.repeat(low, times) + within], positions
 
 
 def send_matches(channel: Channel, positions: NDArray[np.int64], size: int) -> None:

@@ -237,10 +237,12 @@ def test_bad_tags_are_the_senders_error(lie: Lie, reason: str) -> None:
         between(ecdh.OPERATOR, (3, 3), receive, liar, suite=suite)
 
 
-def test_one_tag_for_two_items_is_the_senders_error() -> None:
+@pytest.mark.parametrize("mine", [1, 5])
+def test_one_tag_for_two_items_is_the_senders_error(mine: int) -> None:
     def alice(s: Session) -> None:
         s.channel("bob").recv(wire.Tags)
-        matches(s.channel("bob"), np.zeros((1, 8), np.uint8), np.zeros((2, 8), np.uint8))
+        tags = np.arange(8 * mine, dtype=np.uint8).reshape(mine, 8)
+        matches(s.channel("bob"), tags, tags[[0, 0]])
 
     def bob(s: Session) -> None:
         s.channel("alice").send(wire.Tags(), np.zeros((2, 8), np.uint8))
