@@ -1092,6 +1092,14 @@ class Relay:
                 flow.call.cancel()
         return len(flows)
 
+    def forget(self, address: str) -> None:
+        """Close the connection to a target that is gone for good; otherwise each would be kept for the next stream."""
+        with self._lock:
+            gone = [key for key in self._channels if key[0] == address]
+            channels = [self._channels.pop(key) for key in gone]
+        for channel in channels:
+            channel.close()
+
     def close(self) -> None:
         """Close the connections to workers and nodes. The servers are their owner's to stop."""
         with self._lock:

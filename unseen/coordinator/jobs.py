@@ -24,6 +24,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    func,
     insert,
     or_,
     select,
@@ -44,6 +45,8 @@ IDLE_MS = 1000
 """How soon any other shall."""
 SETTLED_AFTER_MS = 60_000
 """How long after a job's end the parties that have ended wait for the others to say so, milliseconds."""
+MOST_AT_ONCE = 100
+"""Most jobs of one requester that have not ended."""
 MOST_LISTED = 100
 MOST_NEWS = 1000
 _WORDS = 1000  # of a party's reasons, characters
@@ -104,6 +107,9 @@ class Board:
             papers: what it travels with.
             requester: who asked.
             parties: who takes part.
+
+        Raises:
+            PolicyError: ``too-many-jobs``.
         """
         row = {
             "id": job,
@@ -122,8 +128,15 @@ class Board:
             {"job": job, "party": party, "state": "invited", "code": "", "reason": "", "report": b""}
             for party in parties
         ]
+        going_on = select(func.count()).select_from(_jobs).where(_jobs.c.requester == requester, _GOING_ON)
         with self._transaction() as connection:
             if connection.execute(select(_jobs.c.id).where(_jobs.c.id == job)).one_or_none() is None:
+                if connection.execute(going_on).scalar_one() >= MOST_AT_ONCE:
+                    raise PolicyError(
+                        f"{requester} has {MOST_AT_ONCE} jobs that have not ended",
+                        code="too-many-jobs",
+                        remedy="Wait until some have ended, or cancel them.",
+                    )
                 connection.execute(insert(_jobs), row)
                 connection.execute(insert(_parts), rows)
             return self._state(connection, _find(connection, job))
@@ -165,6 +178,8 @@ class Board:
             for one in news[:MOST_NEWS]:
                 if one.id not in orders:
                     orders[one.id] = self._farewell(connection, one.id)
+                if orders[one.id].wanted == "settled":
+                    self._progress.pop((one.id, party), None)
         again = BUSY_MS if any(order.wanted != "settled" for order in orders.values()) else IDLE_MS
         return wire.JobOrders(jobs=orders.values(), again_ms=again)
 

@@ -107,6 +107,7 @@ class Jobs:
         gate: Gate,
         ledger: Ledger,
         coordinator: str,
+        gone: Callable[[str], None],
     ) -> None:
         """
         Args:
@@ -117,6 +118,7 @@ class Jobs:
             gate: its policy.
             ledger: where starts and ends of jobs are written before they count.
             coordinator: ``name@host:port``.
+            gone: called with the address of each worker that has ended, to which streams may have been forwarded.
         """
         self._home = home
         self._settings = settings
@@ -125,6 +127,7 @@ class Jobs:
         self._trust = trust
         self._gate = gate
         self._ledger = ledger
+        self._gone = gone
         self._peer, self._address = split_party_address(coordinator)
         self._storage_key = sealing.storage_key(home.storage_key)
         self._pool = Pool(home, warm=settings.warm_workers if settings.data_set else 0)
@@ -188,7 +191,7 @@ class Jobs:
                 f"job {entry.id} has not begun at {self._me}", code="job-not-begun", remedy="Try again later."
             )
         self._entry_of(words)  # it may have ended meanwhile
-        return Target(f"unix:{self._home.socket(services.job_socket(entry.id))}")
+        return Target(self._worker_address(entry.id))
 
     def dispatch(self, _: transport.Caller, words: Words) -> Target:
         """Where a stream of an own worker goes. Raises PolicyError if it goes nowhere."""
@@ -198,6 +201,9 @@ class Jobs:
             raise _unknown(words.hello.session)
         self._decide(entry.papers)
         return Target(address, as_credentials(self._identity()))
+
+    def _worker_address(self, job: str) -> str:
+        return f"unix:{self._home.socket(services.job_socket(job))}"
 
     def _entry_of(self, words: Words) -> _Entry:
         with self._lock:
@@ -373,7 +379,9 @@ class Jobs:
         with self._lock:
             if entry.stopped is not None:
                 end = entry.stopped
+        self._home.socket(services.job_socket(entry.id)).unlink(missing_ok=True)  # where it was killed
         self._finish(entry, end)
+        self._gone(self._worker_address(entry.id))
 
     def _stop_job(self, entry: _Entry, end: _End, *, wait: bool = False) -> None:
         """End a job that has not ended. Its worker's own last word no longer counts."""

@@ -27,6 +27,7 @@ from unseen.governance.documents import Signed, format_time, to_json
 from unseen.governance.enrolment import Identity
 from unseen.governance.ledger import Ledger, Note
 from unseen.home import Home, exclusive, prepare, sweep
+from unseen.jobs.operators import OPERATORS
 from unseen.node import epochs, sealing, settings
 from unseen.node.epochs import EpochStore
 from unseen.node.gate import Gate, for_peer, name_or_none
@@ -76,6 +77,7 @@ class Node:
                 gate=self._gate,
                 ledger=ledger,
                 coordinator=values.coordinator,
+                gone=self._relay.forget,
             )
         )
         self._outward = Relay(self._dispatch, me=None, local=True, ended=_meter)
@@ -375,7 +377,7 @@ def _refusal(code: str, requester: str, words: Words) -> Note:
         requester=requester,
         scenario=name_or_none(hello.scenario),
         product=name_or_none(hello.product),
-        operator=hello.operator if hello.operator == lookup.OPERATOR.name else None,
+        operator=hello.operator if hello.operator in (lookup.OPERATOR.name, *OPERATORS) else None,
         operator_version=hello.operator_version,
     )
 

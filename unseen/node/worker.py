@@ -144,7 +144,7 @@ def _work(home: Home, assignment: Assignment, tell: Tell, channels: dict[str, Ch
     with Meeting(home, found.id, job.hello(found.id), me=identity.name, peers=peers) as meeting:
         tell(Moved(listening=True, stage="connect"))
         for peer, lane in meeting.lanes().items():
-            channels[peer] = Channel(lane, protocol=job.head.operator, timeout_s=SILENCE_S)
+            channels[peer] = Channel(lane, protocol=job.head.operator, timeout_s=SILENCE_S, send_timeout_s=SILENCE_S)
         task = Task(
             job=job,
             mine=mine,
