@@ -33,6 +33,9 @@ from pathlib import Path
 from mpc.errors import UsageError
 from unseen.governance import files
 
+REPORT = "report.json"
+"""A party's report on a job, beside the result."""
+
 LONGEST_SOCKET_PATH = 107
 """Bytes that a Unix socket's address holds on Linux, without the closing zero."""
 

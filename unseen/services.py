@@ -5,7 +5,6 @@ from __future__ import annotations
 from mpc.wire.coordinator.v1 import coordinator_pb2
 from mpc.wire.node.v1 import node_pb2
 from unseen.governance.documents import Signed
-from unseen.jobs.papers import PapersText
 from unseen.rpc import Unary
 
 NODE = "unseen.node.v1.Node"
@@ -31,11 +30,6 @@ GET_JOB = Unary(COORDINATOR, "GetJob", coordinator_pb2.JobRequest, coordinator_p
 CANCEL_JOB = Unary(COORDINATOR, "CancelJob", coordinator_pb2.JobRequest, coordinator_pb2.JobState)
 LIST_JOBS = Unary(COORDINATOR, "ListJobs", coordinator_pb2.ListJobsRequest, coordinator_pb2.Jobs)
 SYNC_JOBS = Unary(COORDINATOR, "SyncJobs", coordinator_pb2.JobNews, coordinator_pb2.JobOrders)
-
-
-def papers_from_wire(papers: coordinator_pb2.JobPapers) -> PapersText:
-    """A job's papers as text; nothing of them is checked here."""
-    return PapersText(job=papers.job, grant=papers.grant, request=papers.request)
 
 
 def job_socket(job: str) -> str:

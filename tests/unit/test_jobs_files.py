@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +14,7 @@ import pytest
 
 from mpc.errors import UsageError
 from unseen.governance import documents
+from unseen.home import REPORT
 from unseen.jobs import operators, psi, results
 
 GOOD = """
@@ -136,8 +139,16 @@ def test_result_and_report_are_there_together(tmp_path: Path, output: str, rows:
     read = pyarrow.parquet.read_table if output == "parquet" else pyarrow.csv.read_csv
     assert read(whole / path.name).column_names == ["id", "n"]
     assert read(whole / path.name).num_rows == rows
-    assert json.loads((whole / results.REPORT).read_text()) == {"state": "finished"}
+    assert json.loads((whole / REPORT).read_text()) == {"state": "finished"}
     assert whole.stat().st_mode & 0o077 == 0
     results.write(part, table.to_batches(), schema=table.schema, output=kind)
     with pytest.raises(OSError, match="not empty"):  # a job has one result
         results.publish(part, whole, {})
+
+
+def test_submitting_a_job_imports_no_more_than_it_needs() -> None:
+    """A script may call the command often; Arrow, data bases and the protocols are for the workers."""
+    heavy = ("pyarrow", "sqlalchemy", "protocols.psi")
+    code = f"import sys, unseen.cli.job, unseen.cli.node; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

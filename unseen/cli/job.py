@@ -22,8 +22,8 @@ from unseen.cli.output import Json, Message
 from unseen.governance import files, grant, request
 from unseen.governance.documents import format_time
 from unseen.governance.enrolment import Identity
-from unseen.home import Home
-from unseen.jobs import operators, results
+from unseen.home import REPORT, Home
+from unseen.jobs import operators, papers
 from unseen.jobs.papers import Papers
 from unseen.jobs.states import ENDED
 from unseen.node import registrar
@@ -89,8 +89,8 @@ def submit(
     grant.check(signed, job.asked_by(identity.name), trust=identity.trust())
     with _coordinator(home, at) as client:
         asked = request.ask(identity.signer, job=job.digest, grant=grant.digest(signed))
-        text = Papers(job, signed, asked).to_text()
-        made = client.call(services.SUBMIT_JOB, wire.JobSubmission(papers=wire.JobPapers(**text.model_dump())))
+        submission = wire.JobSubmission(papers=papers.to_wire(Papers(job, signed, asked)))
+        made = client.call(services.SUBMIT_JOB, submission)
         if not as_json:
             words = {"operator": job.head.operator, "scenario": job.head.scenario}
             output.show(output.text(_SUBMITTED, id=made.id, **words, parties=", ".join(job.head.parties)))
@@ -297,7 +297,7 @@ def _show_own(home: Home, job: str, own: dict[str, object]) -> None:
 
 def _own_report(home: Home, job: str) -> dict[str, object] | None:
     """The home's own report; None if it took no part, or the job has not ended there."""
-    path = home.result(job) / results.REPORT
+    path = home.result(job) / REPORT
     if not set(job) <= set("0123456789abcdef") or not path.exists():
         return None
     found: dict[str, object] = json.loads(files.read(path, what="a report"))

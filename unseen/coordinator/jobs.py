@@ -41,7 +41,7 @@ SCHEMA = 1
 """Version of the tables below."""
 BUSY_MS = 200
 """How soon a node that takes part in a job that has not ended shall call again, milliseconds."""
-IDLE_MS = 1000
+IDLE_MS = 500
 """How soon any other shall."""
 SETTLED_AFTER_MS = 60_000
 """How long after a job's end the parties that have ended wait for the others to say so, milliseconds."""

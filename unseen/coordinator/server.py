@@ -121,7 +121,7 @@ class Coordinator:
 
     def submit_job(self, request: wire.JobSubmission, caller: Caller) -> wire.JobState:
         """Put a job on the board, if the grant is genuine and for this. Whether it runs, the parties' nodes decide."""
-        text = services.papers_from_wire(request.papers)
+        text = papers.from_wire(request.papers)
         found = papers.read(text)
         job = found.job
         check_permitted(found, trust=self._trust, begins=True, requester=caller.name)

@@ -19,7 +19,7 @@ from unseen.jobs.task import Runnable, Task, Yield
 OPERATORS: Mapping[str, Runnable[Any]] = {psi.RUNNABLE.operator.name: psi.RUNNABLE}
 """By name, what runs it."""
 
-_PROTOCOLS = ("protocols.psi",)
+_WORK = ("unseen.jobs.psi_work",)
 """What the operators import when they run."""
 
 
@@ -69,7 +69,7 @@ def version_of(operator: str) -> int:
 
 def prepare() -> None:
     """Import everything that a job may need, before there is one."""
-    for module in _PROTOCOLS:
+    for module in _WORK:
         importlib.import_module(module)
 
 

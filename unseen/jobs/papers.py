@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pydantic import BaseModel
 
 from mpc.errors import PolicyError, UsageError
+from mpc.wire.coordinator.v1 import coordinator_pb2
 from unseen.governance import documents, grant, request
 from unseen.governance.documents import STRICT, Signed
 from unseen.governance.grant import GRANT_BYTES, Grant
@@ -80,6 +81,16 @@ def check_permitted(papers: Papers, *, trust: Trust, begins: bool, requester: st
             remedy="The party that asks for a job submits it itself.",
         )
     return Permitted(grant.check(papers.grant, papers.job.asked_by(asked.requester), trust=trust), asked.requester)
+
+
+def from_wire(papers: coordinator_pb2.JobPapers) -> PapersText:
+    """Papers as they travel to and from the coordinator, as text."""
+    return PapersText(job=papers.job, grant=papers.grant, request=papers.request)
+
+
+def to_wire(papers: Papers) -> coordinator_pb2.JobPapers:
+    """Papers as they travel to the coordinator."""
+    return coordinator_pb2.JobPapers(**papers.to_text().model_dump())
 
 
 def read(text: PapersText) -> Papers:

@@ -7,19 +7,14 @@ records.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
-import numpy as np
-import pyarrow as pa
 from pydantic import BaseModel, Field
 
-from mpc import suite as suites
-from mpc.data import tables
 from mpc.errors import UsageError
 from protocols.operator import Operator
 from unseen.jobs.spec import Job
-from unseen.jobs.task import Runnable, Task, Yield, too_small
+from unseen.jobs.task import Runnable, Task, Yield
 from unseen.settings import SETTINGS, PartyName
 
 OPERATOR = Operator(
@@ -69,52 +64,15 @@ def reveal(parameters: Parameters, *, me: str) -> Literal["both", "me", "peer"]:
     return "me" if me in parameters.reveal_to else "peer"
 
 
+def learned(role: str, peer: str) -> tuple[str, ...]:
+    """What a party of that role learns, in words."""
+    return tuple(line.format(peer=peer) for line in OPERATOR.learns[role])
+
+
 def _run(task: Task, parameters: Parameters) -> Yield:
-    from protocols.psi import intersect  # only the worker needs the protocols, and they take long to import
+    from unseen.jobs import psi_work  # only workers need the protocols and Arrow, which take long to import
 
-    (peer,) = task.job.peers_of(task.session.me)
-    table = _read(task)
-    keys = tuple(table.column(name) for name in task.mine.keys)
-    result = intersect(
-        task.session,
-        keys[0] if len(keys) == 1 else keys,
-        peer=peer,
-        protocol=parameters.protocol,
-        reveal_to=reveal(parameters, me=task.session.me),
-        security=parameters.security,
-        suite=suites.get(task.job.head.suite),
-        form=task.mine.form,
-        duplicates=parameters.duplicates,
-    )
-    sizes = {"rows": table.num_rows, "peer_keys": result.peer_size}
-    if result.rows is None or result.offsets is None:
-        return Yield(table.num_rows, None, sizes, _learned("other", peer))
-    matched = len(result.offsets) - 1
-    if matched < task.minimum_result:
-        raise too_small(task.minimum_result)
-    found = table.take(pa.array(result.rows))
-    if parameters.duplicates == "many":
-        found = found.append_column(MATCH, pa.array(np.repeat(np.arange(matched), np.diff(result.offsets))))
-    return Yield(
-        rows=table.num_rows,
-        result_rows=found.num_rows,
-        sizes={**sizes, "matched_keys": matched},
-        learned=_learned("learner", peer),
-        schema=found.schema,
-        batches=found.to_batches(max_chunksize=tables.BATCH_ROWS),
-    )
-
-
-def _read(task: Task) -> pa.Table:
-    batches = list(tables.batches(task.data))
-    if batches:
-        return pa.Table.from_batches(batches)
-    return pa.table({name: pa.array([], pa.large_string()) for name in task.data.columns})
-
-
-def _learned(role: str, peer: str) -> tuple[str, ...]:
-    lines: Sequence[str] = OPERATOR.learns[role]
-    return tuple(line.format(peer=peer) for line in lines)
+    return psi_work.run(task, parameters)
 
 
 RUNNABLE = Runnable(OPERATOR, Parameters, _check, _run)

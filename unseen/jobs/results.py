@@ -15,9 +15,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
 from unseen.governance import files
-
-REPORT = "report.json"
-"""The party's report on the job, beside the result."""
+from unseen.home import REPORT
 
 
 def write(

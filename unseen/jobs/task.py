@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-import pyarrow as pa
 from pydantic import BaseModel
 
-from mpc.data.tables import DataSet
 from mpc.errors import PolicyError
-from mpc.session import Session
 from protocols.operator import Operator
 from unseen.jobs.spec import Job, PartyInput
+
+if TYPE_CHECKING:
+    # Whoever submits a job needs the operators' parameters, and neither Arrow nor a session.
+    import pyarrow as pa
+
+    from mpc.data.tables import DataSet
+    from mpc.session import Session
 
 P = TypeVar("P", bound=BaseModel)
 

@@ -37,7 +37,7 @@ from unseen.governance.grant import Grant
 from unseen.governance.ledger import JobFacts, Ledger, Note, Quota
 from unseen.governance.request import Request
 from unseen.governance.trust import Trust
-from unseen.home import Home
+from unseen.home import REPORT, Home
 from unseen.jobs import papers, results
 from unseen.jobs.papers import Papers, PapersText
 from unseen.jobs.spec import Job
@@ -289,7 +289,7 @@ class Jobs:
         """Whether to take part. A refusal is in the audit log, and the coordinator hears of it."""
         found: Papers | None = None
         try:
-            found = papers.read(services.papers_from_wire(order.papers))
+            found = papers.read(papers.from_wire(order.papers))
             if found.id != order.id:
                 raise PolicyError(f"the request is that of job {found.id}", code="request-mismatch")
             allowed = self._decide(found, begins=True)
@@ -362,7 +362,6 @@ class Jobs:
             moved=lambda line: self._moved(entry, line),
             ended=lambda last, how: self._worker_ended(entry, last, how),
         )
-        self._pool.fill()
 
     def _moved(self, entry: _Entry, line: Moved) -> None:
         entry.moved = line
@@ -382,6 +381,8 @@ class Jobs:
         self._home.socket(services.job_socket(entry.id)).unlink(missing_ok=True)  # where it was killed
         self._finish(entry, end)
         self._gone(self._worker_address(entry.id))
+        # Only now: while the job ran, the start of another process would have cost it a second of a processor.
+        self._pool.fill()
 
     def _stop_job(self, entry: _Entry, end: _End, *, wait: bool = False) -> None:
         """End a job that has not ended. Its worker's own last word no longer counts."""
@@ -455,8 +456,8 @@ class Jobs:
         """All parties have ended. How the whole job ended goes into this party's report."""
         path = self._home.result(order.id)
         try:
-            if order.state and (path / results.REPORT).exists():
-                report = json.loads(files.read(path / results.REPORT, what="a report"))
+            if order.state and (path / REPORT).exists():
+                report = json.loads(files.read(path / REPORT, what="a report"))
                 report["job"] = {"state": order.state, "code": order.code, "reason": order.reason}
                 results.write_report(path, report)
             results.discard(self._home.job(order.id))
@@ -493,7 +494,7 @@ class Jobs:
         entry = _Entry(directory.name, found, Allowed(requester, grant, data, mine.all_columns))
         if self._home.result(entry.id).exists():
             # It had ended: only the word to the coordinator was not written down.
-            report = json.loads(files.read(self._home.result(entry.id) / results.REPORT, what="a report"))
+            report = json.loads(files.read(self._home.result(entry.id) / REPORT, what="a report"))
             self._tell(entry.id, _End(report["state"], report["code"], report["reason"], report["public"]))
         else:
             self._finish(entry, _failed("node-restarted", f"the node of {self._me} was restarted while the job ran"))

@@ -23,7 +23,7 @@ from unseen.governance.documents import CLOCK_TOLERANCE, format_time, utc_now
 from unseen.governance.enrolment import Identity
 from unseen.governance.policy import JobRule, Rule
 from unseen.home import Home, exclusive
-from unseen.node import registrar, settings
+from unseen.node import registrar, settings, sources
 from unseen.node.settings import JobData, NodeSettings, Product
 from unseen.settings import split_party_address
 
@@ -189,7 +189,7 @@ def _job_data(home: Home, data: JobData) -> Check:
     """Whether a data set for jobs can be read: all its rows are counted."""
     name = f"data set {data.name}"
     try:
-        rows = sum(batch.num_rows for batch in tables.batches(settings.job_source(home, data)))
+        rows = sum(batch.num_rows for batch in tables.batches(sources.job_source(home, data)))
     except MpcError as error:
         return _failed(name, error)
     except OSError as error:

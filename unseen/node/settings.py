@@ -32,7 +32,6 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from mpc.data.tables import DataSet
 from mpc.errors import UsageError
 from unseen import settings
 from unseen.home import Home
@@ -229,12 +228,6 @@ def check_suite(product: Product, suite: str) -> None:
 def no_product(name: str) -> UsageError:
     """The error for a product that node.toml does not have."""
     return UsageError(f"node.toml has no product {name[:80]!r}. Add it, or use the name of one that it has.")
-
-
-def job_source(home: Home, data: JobData, columns: tuple[str, ...] | None = None) -> DataSet:
-    """A data set for jobs, of which no columns but `columns` can be read; by default all that it gives."""
-    source = data.source if "://" in data.source else str(home.root / data.source)
-    return DataSet(source, columns=columns or data.columns, table=data.table, encoding=data.encoding)
 
 
 def source_path(home: Home, product: Product) -> Path:

@@ -30,7 +30,7 @@ from unseen.home import Home
 from unseen.jobs import operators, papers, results
 from unseen.jobs.spec import Job
 from unseen.jobs.task import Task
-from unseen.node import pipes, settings
+from unseen.node import pipes, settings, sources
 from unseen.node.gate import Gate, for_peer
 from unseen.node.pipes import Assignment, Ended, Moved
 
@@ -149,7 +149,7 @@ def _work(home: Home, assignment: Assignment, tell: Tell, channels: dict[str, Ch
             job=job,
             mine=mine,
             session=Session(identity.name, channels, Rng(), _throttled(tell)),
-            data=settings.job_source(home, allowed.data, allowed.columns),
+            data=sources.job_source(home, allowed.data, allowed.columns),
             minimum_result=allowed.grant.minimum_result,
             workdir=Path(assignment.workdir),
             checkpoint_key=from_base64(assignment.checkpoint_key),
@@ -234,7 +234,9 @@ def main() -> int:
     # A worker whose node has gone has nobody to work for. Nothing that it writes is visible before the node says so.
     pipes.follow_parent(on_line=lambda _: None, on_end=lambda: os._exit(1))
     tell(work(Home(given.home), assignment, tell))
-    return 0
+    # Everything is on disk and said. An orderly end of the interpreter and of gRPC's threads would only take its time.
+    logging.shutdown()
+    os._exit(0)
 
 
 if __name__ == "__main__":
