@@ -255,7 +255,7 @@ def main() -> int:
     bank, insurer = make_people(options.customers, np.random.default_rng(2026))
     deployment.make_ca(root)
     for name in ("coordinator", "data-bureau", "bank", "insurer"):
-        deployment.enrol(root, name)
+        deployment.enrol(root, name, suite=options.suite)
     (root / "coordinator" / "coordinator.toml").write_text('listen = "127.0.0.1:0"\ncrl = "../ca/crl.pem"\n')
     done("enrolled")
 
