@@ -461,7 +461,7 @@ def connect(
     warnings: list[str] = []
     place = find(own, identity, product, node=node, coordinator_at=coordinator_at, warnings=warnings)
     description = describe(identity, place)
-    offer = _offer(description, product)
+    offer = _offer(description, product, suite=identity.suite)
     continuity = [documents.from_json(text) for text in description.continuity]
     skew_s = (description.time_ms - time.time_ns() // 1_000_000) / 1000
     if abs(skew_s) > CLOCK_WARNING_S:
@@ -568,7 +568,7 @@ def fetch_manifest(
     place = find(own, identity, product, node=node, coordinator_at=coordinator_at, warnings=warnings)
     with registrar.connect(identity, peer=place.name, address=place.address) as client:
         description = client.call(services.DESCRIBE, node_pb2.DescribeRequest())
-        _offer(description, product)
+        _offer(description, product, suite=identity.suite)
         continuity = [documents.from_json(text) for text in description.continuity]
         with exclusive(own, "pins", timeout_s=PINS_TIMEOUT_S):
             pins = Pins(own.pins, trust=trust, suite=identity.suite)
@@ -589,9 +589,15 @@ def split(text: str) -> tuple[str, str]:
         raise UsageError(f"{error}.") from None
 
 
-def _offer(description: node_pb2.Description, product: str) -> node_pb2.Product:
+def _offer(description: node_pb2.Description, product: str, *, suite: str) -> node_pb2.Product:
     for offer in description.products:
         if offer.name == product:
+            if offer.suite != suite:
+                raise PolicyError(
+                    f"{product} of {description.name} is of suite {offer.suite[:40]!r}, this party's keys of {suite!r}",
+                    code="product-wrong-suite",
+                    remedy="Ask as a party of the product's suite: `unseen node init --suite` makes one.",
+                )
             return offer
     names = ", ".join(offer.name for offer in description.products) or "none"
     raise PolicyError(

@@ -56,6 +56,7 @@ def write_registry(path: Path, people: int = 300) -> None:
 PRODUCT_TOML = """
 [[product]]
 name = "{name}"
+suite = "{suite}"
 key_form = "resident-id"
 requires_consent = {consent}
 {issuers}
@@ -72,12 +73,24 @@ codes = {{ unmarried = 0, married = 1 }}
 
 
 def product_toml(
-    name: str = PRODUCT, *, consent: bool = True, epoch: str = "1h", grace: str = "10m", source: str = "registry.csv"
+    name: str = PRODUCT,
+    *,
+    consent: bool = True,
+    epoch: str = "1h",
+    grace: str = "10m",
+    source: str = "registry.csv",
+    suite: str = "intl",
 ) -> str:
     """A ``[[product]]`` of node.toml."""
     issuers = f'consent_issuers = ["{PLATFORM}"]' if consent else ""
     return PRODUCT_TOML.format(
-        name=name, consent="true" if consent else "false", issuers=issuers, epoch=epoch, grace=grace, source=source
+        name=name,
+        suite=suite,
+        consent="true" if consent else "false",
+        issuers=issuers,
+        epoch=epoch,
+        grace=grace,
+        source=source,
     )
 
 
@@ -276,23 +289,23 @@ class Town:
         return done
 
 
-def enrol(world: World, name: str) -> None:
+def enrol(world: World, name: str, *, suite: str = "intl") -> None:
     """Enrol a party, as of yesterday: its certificates are valid on a machine whose clock is somewhat behind, too."""
     yesterday = utc_now() - timedelta(days=1)
-    request = enrolment.init_party(world.home(name), name, now=yesterday)
+    request = enrolment.init_party(world.home(name), name, suite=suite, now=yesterday)
     signed = ca.sign_request(world.ca, request.path.read_bytes(), now=yesterday)
     enrolment.install_bundle(world.home(name), signed.bundle)
 
 
 @contextmanager
-def town(root: Path, *, people: int = 300) -> Iterator[Town]:
+def town(root: Path, *, people: int = 300, suite: str = "intl") -> Iterator[Town]:
     """A town with enrolled parties, a registry, and nothing running."""
     made = Town(root, World(root))
     ca.init_ca(made.world.ca, now=utc_now() - timedelta(days=1))
     for name in (NODE, BANK, PLATFORM):
-        enrol(made.world, name)
+        enrol(made.world, name, suite=suite)
     write_registry(root / NODE / "registry.csv", people)
-    made.write_node()
+    made.write_node(products=product_toml(suite=suite))
     try:
         yield made
     finally:

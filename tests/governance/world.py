@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mpc import suite as suites
 from unseen.governance import ca, documents, enrolment, issuing
 from unseen.governance.consent import CheckedConsent, Issued
 from unseen.governance.documents import Signed, format_time, to_base64
@@ -37,18 +38,20 @@ class World:
         return Identity.load(self.home(name))
 
 
-def make_world(root: Path, *names: str) -> World:
+def make_world(root: Path, *names: str, suite: str = "intl") -> World:
     """Makes a CA in `root`, and enrols the parties."""
     world = World(root)
     ca.init_ca(world.ca, now=NOW)
     for name in names:
-        enrol(world, name)
+        enrol(world, name, suite=suite)
     return world
 
 
-def enrol(world: World, name: str, *, home: Path | None = None, lifetime: timedelta = ca.LIFETIME) -> Identity:
+def enrol(
+    world: World, name: str, *, home: Path | None = None, lifetime: timedelta = ca.LIFETIME, suite: str = "intl"
+) -> Identity:
     place = home or world.home(name)
-    request = enrolment.init_party(place, name)
+    request = enrolment.init_party(place, name, suite=suite)
     signed = ca.sign_request(world.ca, request.path.read_bytes(), lifetime=lifetime, now=NOW)
     enrolment.install_bundle(place, signed.bundle)
     return Identity.load(place)
@@ -75,7 +78,7 @@ def consent_by(
     lifetime: timedelta = timedelta(minutes=10),
 ) -> Issued:
     """One consent (or the two of a pair) over a random element, unless one is given."""
-    element = np.frombuffer(blinded or os.urandom(32), dtype=np.uint8)[None]
+    element = np.frombuffer(blinded or os.urandom(element_bytes(identity.suite)), dtype=np.uint8)[None]
     [one] = issuing.issue(
         identity.signer,
         keys=[keys],
@@ -92,6 +95,11 @@ def consent_by(
     return one
 
 
+def element_bytes(suite: str) -> int:
+    """Length of a group element."""
+    return suites.get(suite).group.ELEMENT_BYTES
+
+
 def nonce(expires: datetime = NOW + timedelta(minutes=10)) -> bytes:
     """A nonce as the ledger burns it: expiry, then 16 random bytes."""
     return int(expires.timestamp()).to_bytes(8, "big") + os.urandom(16)
@@ -104,6 +112,7 @@ def checked(
     epoch: int = 7,
     product: str = PRODUCT,
     expires: datetime = NOW + timedelta(minutes=10),
+    suite: str = "intl",
 ) -> CheckedConsent:
     """A consent as the node has it after checking, for the ledger's tests."""
     burnt = nonces or (nonce(expires),)
@@ -113,8 +122,8 @@ def checked(
         scenario=SCENARIO,
         requester=BANK,
         epoch=epoch,
-        suite="intl",
-        blinded=blinded or os.urandom(32),
+        suite=suite,
+        blinded=blinded or os.urandom(element_bytes(suite)),
         nonces=burnt,
         issuers=(PLATFORM,) * len(burnt),
         digests=tuple(os.urandom(32) for _ in burnt),
@@ -123,21 +132,27 @@ def checked(
 
 
 def manifest(
-    *, epoch: int, previous: Signed | None = None, product: str = PRODUCT, node: str = NODE, start: datetime = NOW
+    *,
+    epoch: int,
+    previous: Signed | None = None,
+    product: str = PRODUCT,
+    node: str = NODE,
+    start: datetime = NOW,
+    suite: str = "intl",
 ) -> Manifest:
     """A manifest of an epoch of one day, with an hour's grace and a random table."""
     return Manifest(
-        suite="intl",
+        suite=suite,
         node=node,
         product=product,
         epoch=epoch,
-        public_key=to_base64(os.urandom(32)),
+        public_key=to_base64(os.urandom(element_bytes(suite))),
         table_hash=to_base64(os.urandom(32)),
         table_rows=1024,
         row_bytes=9,
         key_form="resident-id",
         answer_bytes=1,
-        previous=None if previous is None else to_base64(documents.digest(previous, suite="intl")),
+        previous=None if previous is None else to_base64(documents.digest(previous, suite=suite)),
         not_before=format_time(start),
         not_after=format_time(start + timedelta(days=1)),
         grace_until=format_time(start + timedelta(days=1, hours=1)),

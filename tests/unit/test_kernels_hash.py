@@ -55,6 +55,25 @@ def test_batches_agree_with_hashlib(name: hash.Name, prefix: bytes, items: list[
     assert [row.tobytes() for row in digests] == [another(name, prefix + item) for item in items]
 
 
+@settings(max_examples=30, deadline=None)
+@given(parts=st.lists(st.binary(max_size=200), max_size=6))
+@pytest.mark.parametrize("name", hash.DIGEST_BYTES)
+def test_one_string_in_parts(name: hash.Name, parts: list[bytes]) -> None:
+    hasher = hash.new(name)
+    for i, part in enumerate(parts):
+        hasher.update(part)
+        assert hasher.digest() == another(name, b"".join(parts[: i + 1]))
+    assert hash.digest(name, b"".join(parts)) == hasher.digest()
+
+
+def test_the_bytes_of_arrays_are_hashed() -> None:
+    rows = np.arange(12, dtype=np.uint64).reshape(3, 4)
+    for name in hash.DIGEST_BYTES:
+        hasher = hash.new(name)
+        hasher.update(rows.data)
+        assert hasher.digest() == another(name, rows.tobytes())
+
+
 @pytest.mark.parametrize("n", [0, 1, 2048, 2049, 9000])
 @pytest.mark.parametrize("width", [0, 1, 8, 64])
 def test_rows_are_strings_of_one_length(n: int, width: int) -> None:

@@ -56,6 +56,11 @@ def consent_for(
     """
     if not keys:
         return []
+    if manifest.suite != signer.suite:
+        raise UsageError(
+            f"{manifest.product} is of suite {manifest.suite!r}, this platform of {signer.suite!r}. Let a platform of "
+            "the product's suite issue the consents."
+        )
     moment = now or utc_now()
     check_time(manifest, moment)
     columns = identifiers.key_columns(manifest.key_form)

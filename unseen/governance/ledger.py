@@ -621,7 +621,7 @@ def _check_suite(connection: Connection, suite: str) -> None:
     made = _suite_of(_fields(_bytes_of(first), 0))
     if made != suite:
         raise UsageError(
-            f"the ledger is of suite {made!s:.40}, the node's identity of {suite}. Give the node a home of its own for "
+            f"the ledger is of suite {made:.40}, the node's identity of {suite}. Give the node a home of its own for "
             "each suite."
         )
 
