@@ -3,6 +3,7 @@
 //! Elements are compressed points (SEC 1), 33 bytes; scalars are 32 bytes, big endian. The order is prime, so that every
 //! point of the curve but the identity is an element.
 
+mod batch;
 mod digits;
 mod field;
 mod limbs;
@@ -11,11 +12,13 @@ mod point;
 mod scalar;
 pub mod signature;
 
+use subtle::Choice;
 use zeroize::Zeroizing;
 
 use crate::group::Group;
 pub use map::try_and_rehash_vartime;
 pub use point::Point;
+use digits::Digits;
 use point::{Affine, COMPRESSED};
 pub use scalar::Scalar;
 
@@ -65,17 +68,38 @@ impl Group for Sm2 {
     }
 
     fn mul_base_encode(scalars: &[Scalar], out: &mut [u8]) {
-        let products = Zeroizing::new(scalars.iter().map(Point::mul_base).collect::<Vec<_>>());
+        let digits = Zeroizing::new(scalars.iter().map(Digits::of).collect::<Vec<_>>());
+        if digits.len() >= batch::WORTH
+            && let Ok(products) = batch::multiply_base(&digits)
+        {
+            return encode(&products, |i| digits[i].negated(), out);
+        }
+        let products = Zeroizing::new(digits.iter().map(Point::mul_base).collect::<Vec<_>>());
         point::encode_all(&products, out);
     }
 
     fn mul_encode(scalar: &Scalar, elements: &mut [Point], out: &mut [u8]) {
-        elements.iter_mut().for_each(|element| *element = element.mul(scalar));
+        let digits = Zeroizing::new(Digits::blinded(scalar));
+        if elements.len() >= batch::WORTH {
+            let points = Zeroizing::new(point::normalize(elements));
+            if let Ok(products) = batch::multiply(&points, Digits::BLINDED, |_, position| digits.at(position)) {
+                return encode(&products, |_| Choice::from(0), out);
+            }
+        }
+        elements.iter_mut().for_each(|element| *element = element.mul(&digits, Digits::BLINDED));
         point::encode_all(elements, out);
     }
 
     fn mul_each_encode(scalars: &[Scalar], elements: &mut [Point], out: &mut [u8]) {
-        scalars.iter().zip(elements.iter_mut()).for_each(|(scalar, element)| *element = element.mul(scalar));
+        let digits = Zeroizing::new(scalars.iter().map(Digits::of).collect::<Vec<_>>());
+        if digits.len() >= batch::WORTH {
+            let points = Zeroizing::new(point::normalize(elements));
+            if let Ok(products) = batch::multiply(&points, Digits::COUNT, |i, position| digits[i].at(position)) {
+                return encode(&products, |i| digits[i].negated(), out);
+            }
+        }
+        let pairs = digits.iter().zip(elements.iter_mut());
+        pairs.for_each(|(digits, element)| *element = element.mul(digits, Digits::COUNT));
         point::encode_all(elements, out);
     }
 
@@ -96,7 +120,7 @@ impl Group for Sm2 {
     }
 
     fn mul(scalar: &Scalar, element: &Point) -> Point {
-        element.mul(scalar)
+        element.mul(&Zeroizing::new(Digits::blinded(scalar)), Digits::BLINDED)
     }
 
     fn combine_vartime(scalars: &[Scalar], elements: &[Point]) -> Point {
@@ -104,7 +128,14 @@ impl Group for Sm2 {
     }
 
     fn mul_add_base_vartime(a: &Scalar, element: &Point, b: &Scalar) -> Point {
-        element.mul(a) + Point::mul_base(b)
+        element.mul(&Digits::of(a), Digits::COUNT) + Point::mul_base(&Digits::of(b))
+    }
+}
+
+/// The encodings of points, the negative of each where `negated(i)` says so.
+fn encode(points: &[Affine], negated: impl Fn(usize) -> Choice, out: &mut [u8]) {
+    for (i, (point, row)) in points.iter().zip(out.chunks_exact_mut(COMPRESSED)).enumerate() {
+        point.negate_if(negated(i)).encode(row);
     }
 }
 
@@ -131,9 +162,9 @@ mod tests {
         for k in 1..200 {
             sum = sum.add_affine(&GENERATOR);
             let scalar = small(k);
-            assert_eq!(encoded(&sum), encoded(&Point::mul_base(&scalar)), "{k}");
-            assert_eq!(encoded(&sum), encoded(&Point::from(GENERATOR).mul(&scalar)), "{k}");
-            assert_eq!(encoded(&-sum), encoded(&Point::from(GENERATOR).mul(&-scalar)), "-{k}");
+            assert_eq!(encoded(&sum), encoded(&Point::mul_base(&Digits::of(&scalar))), "{k}");
+            assert_eq!(encoded(&sum), encoded(&Sm2::mul(&scalar, &GENERATOR.into())), "{k}");
+            assert_eq!(encoded(&-sum), encoded(&Sm2::mul(&-scalar, &GENERATOR.into())), "-{k}");
         }
     }
 }

@@ -27,6 +27,7 @@ pub(super) const GENERATOR: Affine = Affine {
 
 /// A point that is not the identity, by its coordinates.
 #[derive(Clone, Copy, Default, Debug)]
+#[repr(C)]
 pub(super) struct Affine {
     pub x: Fe,
     pub y: Fe,
@@ -122,9 +123,8 @@ impl Point {
         Point::sum(xx, yy, self.z, xy, xz, yz)
     }
 
-    /// `scalar * self`.
-    pub(super) fn mul(&self, scalar: &Scalar) -> Point {
-        let digits = Zeroizing::new(Digits::of(scalar));
+    /// `scalar * self` for a scalar of `count` digits.
+    pub(super) fn mul(&self, digits: &Digits, count: usize) -> Point {
         let mut table = Zeroizing::new([*self; ENTRIES]);
         let twice = self.double();
         for i in 1..ENTRIES {
@@ -138,8 +138,8 @@ impl Point {
             }
             Point::conditional_select(&chosen, &-chosen, negative)
         };
-        let mut product = Zeroizing::new(select(digits.at(Digits::COUNT - 1)));
-        for i in (0..Digits::COUNT - 1).rev() {
+        let mut product = Zeroizing::new(select(digits.at(count - 1)));
+        for i in (0..count - 1).rev() {
             for _ in 0..WIDTH {
                 *product = product.double();
             }
@@ -149,8 +149,7 @@ impl Point {
     }
 
     /// `scalar * G`, by a table of the generator's multiples.
-    pub(super) fn mul_base(scalar: &Scalar) -> Point {
-        let digits = Zeroizing::new(Digits::of(scalar));
+    pub(super) fn mul_base(digits: &Digits) -> Point {
         let mut product = Zeroizing::new(Point::IDENTITY);
         for (i, row) in base_table().iter().enumerate() {
             *product = product.add_affine(&digits::select(row, digits.at(i)));

@@ -4,6 +4,7 @@ use sm3::{Digest, Sm3};
 use zeroize::Zeroizing;
 
 use super::point::{Affine, B, COMPRESSED, GENERATOR, Point, encode_all, normalize};
+use super::digits::Digits;
 use super::scalar::Scalar;
 use super::{Sm2, field::Fe};
 use crate::Error;
@@ -36,8 +37,12 @@ fn digest(id: &[u8], key: &Affine, message: &[u8]) -> Result<[u8; 32], Error> {
 /// The public key of a private key, compressed. The private key is a scalar from 1 to n - 2.
 pub fn public_key(private: &[u8], public: &mut [u8]) -> Result<(), Error> {
     let key = private_scalar(private)?;
-    encode_all(&[Point::mul_base(&key)], public);
+    encode_all(&[multiply_base(&key)], public);
     Ok(())
+}
+
+fn multiply_base(scalar: &Scalar) -> Point {
+    Point::mul_base(&Zeroizing::new(Digits::of(scalar)))
 }
 
 /// A private key: not zero, below n, and not n - 1, which the standard leaves out since 1 + d has no inverse then.
@@ -58,7 +63,7 @@ pub fn sign(private: &[u8], id: &[u8], message: &[u8], entropy: &[u8], signature
         return Err(Error::Misuse("the entropy of a signature must be 32 bytes"));
     }
     let key = private_scalar(private)?;
-    let public = normalize(&[Point::mul_base(&key)])[0];
+    let public = normalize(&[multiply_base(&key)])[0];
     let e = digest(id, &public, message)?;
     let nonces = ExpandMessageXmd::<Sm3>::new(NONCE)?;
     for attempt in 0..=u8::MAX {
@@ -74,7 +79,7 @@ pub fn sign(private: &[u8], id: &[u8], message: &[u8], entropy: &[u8], signature
 
 /// Steps A4 to A7 of the standard; false where it says to take another nonce, with a probability below 2^-250.
 fn sign_with(key: &Scalar, e: &Scalar, nonce: &Scalar, signature: &mut [u8]) -> bool {
-    let point = normalize(&[Point::mul_base(nonce)])[0];
+    let point = normalize(&[multiply_base(nonce)])[0];
     let r = *e + Scalar::reduced(&point.x.to_bytes());
     let s = Zeroizing::new((*key + Scalar::ONE).invert() * (*nonce - r * *key));
     let unusable = nonce.is_zero() | r.is_zero() | (r + *nonce).is_zero() | s.is_zero();
@@ -94,7 +99,7 @@ pub fn sign_with_nonce_for_vectors(
     signature: &mut [u8],
 ) -> Result<(), Error> {
     let key = private_scalar(private)?;
-    let e = digest(id, &normalize(&[Point::mul_base(&key)])[0], message)?;
+    let e = digest(id, &normalize(&[multiply_base(&key)])[0], message)?;
     let nonce = decode_scalar::<Sm2>(nonce)?;
     let usable = sign_with(&key, &Scalar::reduced(&e), &nonce, signature);
     usable.then_some(()).ok_or(Error::Misuse("the standard asks for another nonce"))
