@@ -7,7 +7,7 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::Error;
 use crate::hash::ExpandMessageXmd;
 use crate::packed::Packed;
-use crate::parallel::{self, GROUP};
+use crate::parallel::{self, GROUP, Grain};
 
 /// A group of prime order with an encoding, and maps into it from uniform bytes.
 ///
@@ -27,6 +27,8 @@ pub trait Group: 'static {
     const UNIFORM_SCALAR_LENGTH: usize;
     /// Uniform bytes from which an element is made as if by a random oracle.
     const UNIFORM_ELEMENT_LENGTH: usize;
+    /// How finely batches are cut.
+    const GRAIN: Grain = GROUP;
 
     /// The scalar made of [`Self::UNIFORM_SCALAR_LENGTH`] uniform bytes; zero with negligible probability.
     fn scalar_from_uniform(bytes: &[u8]) -> Self::Scalar;
@@ -108,7 +110,7 @@ where
     H: Digest + BlockSizeUser + Clone + Sync,
 {
     let expand = ExpandMessageXmd::<H>::new(dst)?;
-    parallel::fill_rows(out, G::ELEMENT_LENGTH, GROUP, |first, rows| {
+    parallel::fill_rows(out, G::ELEMENT_LENGTH, G::GRAIN, |first, rows| {
         let count = rows.len() / G::ELEMENT_LENGTH;
         let mut uniform = Zeroizing::new(vec![0; G::UNIFORM_ELEMENT_LENGTH]);
         let mut elements = Zeroizing::new(Vec::with_capacity(count));
@@ -130,7 +132,7 @@ where
 {
     let expand = ExpandMessageXmd::<H>::new(dst)?;
     let scalar = decode_scalar::<G>(scalar)?;
-    parallel::fill_rows(out, G::ELEMENT_LENGTH, GROUP, |first, rows| {
+    parallel::fill_rows(out, G::ELEMENT_LENGTH, G::GRAIN, |first, rows| {
         let mut uniform = Zeroizing::new(vec![0; G::UNIFORM_ELEMENT_LENGTH]);
         let count = rows.len() / G::ELEMENT_LENGTH;
         let mut elements = Zeroizing::new(Vec::with_capacity(count));
@@ -146,7 +148,7 @@ where
 /// `scalar * points[i]`: `points` and `out` are `(n, element)`.
 pub fn mul<G: Group>(scalar: &[u8], points: &[u8], out: &mut [u8]) -> Result<(), Error> {
     let scalar = decode_scalar::<G>(scalar)?;
-    parallel::fill_rows(out, G::ELEMENT_LENGTH, GROUP, |first, rows| {
+    parallel::fill_rows(out, G::ELEMENT_LENGTH, G::GRAIN, |first, rows| {
         let count = rows.len() / G::ELEMENT_LENGTH;
         let mut elements = Zeroizing::new(decode_elements::<G>(points, first, count)?);
         G::mul_encode(&scalar, &mut elements, rows);
@@ -156,7 +158,7 @@ pub fn mul<G: Group>(scalar: &[u8], points: &[u8], out: &mut [u8]) -> Result<(),
 
 /// `scalars[i] * points[i]`: `scalars` is `(n, scalar)`, `points` and `out` are `(n, element)`.
 pub fn mul_each<G: Group>(scalars: &[u8], points: &[u8], out: &mut [u8]) -> Result<(), Error> {
-    parallel::fill_rows(out, G::ELEMENT_LENGTH, GROUP, |first, rows| {
+    parallel::fill_rows(out, G::ELEMENT_LENGTH, G::GRAIN, |first, rows| {
         let count = rows.len() / G::ELEMENT_LENGTH;
         let scalars = decode_scalars::<G>(scalars, first, count)?;
         let mut elements = Zeroizing::new(decode_elements::<G>(points, first, count)?);
@@ -167,7 +169,7 @@ pub fn mul_each<G: Group>(scalars: &[u8], points: &[u8], out: &mut [u8]) -> Resu
 
 /// `scalars[i] * B`: `scalars` is `(n, scalar)`, `out` is `(n, element)`.
 pub fn mul_base<G: Group>(scalars: &[u8], out: &mut [u8]) -> Result<(), Error> {
-    parallel::fill_rows(out, G::ELEMENT_LENGTH, GROUP, |first, rows| {
+    parallel::fill_rows(out, G::ELEMENT_LENGTH, G::GRAIN, |first, rows| {
         let scalars = decode_scalars::<G>(scalars, first, rows.len() / G::ELEMENT_LENGTH)?;
         G::mul_base_encode(&scalars, rows);
         Ok(())
@@ -190,7 +192,7 @@ fn combine<G: Group>(
     out: &mut [u8],
     map: impl Fn(&G::Element) -> G::Element + Sync,
 ) -> Result<(), Error> {
-    parallel::fill_rows(out, G::ELEMENT_LENGTH, GROUP, |first, rows| {
+    parallel::fill_rows(out, G::ELEMENT_LENGTH, G::GRAIN, |first, rows| {
         let count = rows.len() / G::ELEMENT_LENGTH;
         let a = Zeroizing::new(decode_elements::<G>(a, first, count)?);
         let b = Zeroizing::new(decode_elements::<G>(b, first, count)?);
@@ -207,7 +209,7 @@ fn combine<G: Group>(
 pub fn check<G: Group>(points: &[u8]) -> Result<(), Error> {
     // The unit rows only carry the positions: checking writes nothing.
     let mut positions = vec![(); points.len() / G::ELEMENT_LENGTH];
-    parallel::fill_rows(&mut positions, 1, GROUP, |first, rows| {
+    parallel::fill_rows(&mut positions, 1, G::GRAIN, |first, rows| {
         decode_elements::<G>(points, first, rows.len()).map(drop)
     })
 }
@@ -227,7 +229,7 @@ pub fn scalars_from_uniform<G: Group>(uniform: &[u8], out: &mut [u8]) -> Result<
 
 /// The inverses of `(n, scalar)` rows.
 pub fn invert_scalars<G: Group>(scalars: &[u8], out: &mut [u8]) -> Result<(), Error> {
-    parallel::fill_rows(out, G::SCALAR_LENGTH, GROUP, |first, rows| {
+    parallel::fill_rows(out, G::SCALAR_LENGTH, G::GRAIN, |first, rows| {
         let mut scalars = decode_scalars::<G>(scalars, first, rows.len() / G::SCALAR_LENGTH)?;
         G::invert_each(&mut scalars);
         for (scalar, row) in scalars.iter().zip(rows.chunks_exact_mut(G::SCALAR_LENGTH)) {

@@ -8,7 +8,7 @@
 //! What the processor offers is found out when it is needed: AVX2 for the group, VAES or AES-NI for the generator, SHA
 //! instructions or AVX2 for the hashes. No build flag is needed for that. The portable path is forced by
 //! `RUSTFLAGS='--cfg curve25519_dalek_backend="serial" --cfg aes_backend="soft" --cfg sha2_backend="soft" --cfg
-//! polyval_backend="soft"'`.
+//! polyval_backend="soft" --cfg sm2_backend="soft"'`.
 
 pub mod blocks;
 pub mod code;

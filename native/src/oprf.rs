@@ -14,7 +14,7 @@ use crate::Error;
 use crate::group::{self, Group, decode_elements, decode_scalar, decode_scalars};
 use crate::hash::{ExpandMessageXmd, finalize_into};
 use crate::packed::Packed;
-use crate::parallel::{self, GROUP};
+use crate::parallel;
 use crate::ristretto255::Ristretto255;
 use crate::sm2::Sm2;
 
@@ -113,7 +113,7 @@ impl<S: Suite> Context<S> {
 
     /// `Blind`: each input hashed to the group, times its blind.
     pub fn blind(&self, inputs: Packed<'_>, blinds: &[u8], out: &mut [u8]) -> Result<(), Error> {
-        parallel::fill_rows(out, S::Group::ELEMENT_LENGTH, GROUP, |first, rows| {
+        parallel::fill_rows(out, S::Group::ELEMENT_LENGTH, S::Group::GRAIN, |first, rows| {
             let count = rows.len() / S::Group::ELEMENT_LENGTH;
             let blinds = decode_scalars::<S::Group>(blinds, first, count)?;
             let mut elements = self.input_elements(inputs, first, count)?;
@@ -124,7 +124,7 @@ impl<S: Suite> Context<S> {
 
     /// `Finalize`, without the proof: unblinds each element and hashes it with its input.
     pub fn finalize(&self, inputs: Packed<'_>, blinds: &[u8], evaluated: &[u8], out: &mut [u8]) -> Result<(), Error> {
-        parallel::fill_rows(out, Self::output_length(), GROUP, |first, rows| {
+        parallel::fill_rows(out, Self::output_length(), S::Group::GRAIN, |first, rows| {
             let count = rows.len() / Self::output_length();
             let mut blinds = decode_scalars::<S::Group>(blinds, first, count)?;
             let mut elements = Zeroizing::new(decode_elements::<S::Group>(evaluated, first, count)?);
@@ -138,7 +138,7 @@ impl<S: Suite> Context<S> {
     /// `Evaluate`: what a client would get for each input, made by the holder of the key alone.
     pub fn evaluate(&self, private: &[u8], inputs: Packed<'_>, out: &mut [u8]) -> Result<(), Error> {
         let private = decode_scalar::<S::Group>(private)?;
-        parallel::fill_rows(out, Self::output_length(), GROUP, |first, rows| {
+        parallel::fill_rows(out, Self::output_length(), S::Group::GRAIN, |first, rows| {
             let count = rows.len() / Self::output_length();
             let mut elements = self.input_elements(inputs, first, count)?;
             let mut evaluated = Zeroizing::new(vec![0; count * S::Group::ELEMENT_LENGTH]);

@@ -9,16 +9,20 @@ mod field;
 mod limbs;
 mod map;
 mod point;
+#[cfg(all(target_arch = "x86_64", not(sm2_backend = "soft")))]
+mod quad;
 mod scalar;
 pub mod signature;
+mod single;
 
 use subtle::Choice;
 use zeroize::Zeroizing;
 
 use crate::group::Group;
+use crate::parallel::{GROUP, Grain};
+use digits::Digits;
 pub use map::try_and_rehash_vartime;
 pub use point::Point;
-use digits::Digits;
 use point::{Affine, COMPRESSED};
 pub use scalar::Scalar;
 
@@ -34,6 +38,8 @@ impl Group for Sm2 {
     // The order's 256 bits and 128 more, as RFC 9380, section 5, asks.
     const UNIFORM_SCALAR_LENGTH: usize = 48;
     const UNIFORM_ELEMENT_LENGTH: usize = 96;
+    // Longer pieces than other groups', since each shares its inversions; a piece's tables take 1 KiB a point.
+    const GRAIN: Grain = Grain { serial: GROUP.serial, chunk: 1024 };
 
     fn scalar_from_uniform(bytes: &[u8]) -> Scalar {
         Scalar::from_uniform(bytes.try_into().expect("48 bytes"))

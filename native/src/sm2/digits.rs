@@ -1,10 +1,11 @@
 //! Scalars as signed odd digits, and the choice of a multiple by such a digit, without a trace of the scalar.
 
+use std::ops::Neg;
+
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use zeroize::{DefaultIsZeroes, Zeroize};
 
 use super::limbs::{self, Limbs, mask};
-use super::point::Affine;
 use super::scalar::{N, Scalar};
 
 /// Bits of a digit.
@@ -90,70 +91,27 @@ pub(super) fn bits(words: &[u64], first: usize, width: usize) -> u64 {
     (words[word] >> bit | above) & ((1 << width) - 1)
 }
 
-/// Which of the odd multiples the digit means, and whether its negative.
+/// All ones where the digit means the negative of a multiple, else zero.
 #[inline(always)]
-pub(super) fn split(digit: u64) -> (u64, Choice) {
-    let negative = digit >> (WIDTH - 1) ^ 1;
-    let index = (digit ^ mask(negative == 1)) & (ENTRIES as u64 - 1);
-    (index, Choice::from(negative as u8))
+pub(super) fn negative(digit: u64) -> u64 {
+    (digit >> (WIDTH - 1)).wrapping_sub(1)
+}
+
+/// Which of the odd multiples the digit means.
+#[inline(always)]
+pub(super) fn index(digit: u64) -> u64 {
+    (digit ^ negative(digit)) & (ENTRIES as u64 - 1)
 }
 
 /// The multiple that the digit means, out of the odd multiples of a point. All of them are read.
-#[inline(always)]
-pub(super) fn select(table: &[Affine; ENTRIES], digit: u64) -> Affine {
-    let (index, negative) = split(digit);
-    #[cfg(all(target_arch = "x86_64", not(sm2_backend = "soft")))]
-    if avx2::available() {
-        // SAFETY: the processor has the instructions.
-        return unsafe { avx2::entry(table, index) }.negate_if(negative);
-    }
-    entry(table, index).negate_if(negative)
-}
-
-fn entry(table: &[Affine; ENTRIES], index: u64) -> Affine {
+pub(super) fn select<T>(table: &[T; ENTRIES], digit: u64) -> T
+where
+    T: Copy + ConditionallySelectable + Neg<Output = T>,
+{
+    let index = index(digit);
     let mut chosen = table[0];
     for (i, entry) in table.iter().enumerate().skip(1) {
         chosen.conditional_assign(entry, index.ct_eq(&(i as u64)));
     }
-    chosen
-}
-
-/// The same scan, four words at a time.
-#[cfg(all(target_arch = "x86_64", not(sm2_backend = "soft")))]
-mod avx2 {
-    use std::arch::x86_64::{
-        __m256i, _mm256_add_epi64, _mm256_and_si256, _mm256_cmpeq_epi64, _mm256_loadu_si256, _mm256_or_si256,
-        _mm256_set1_epi64x, _mm256_setzero_si256, _mm256_storeu_si256,
-    };
-
-    use super::{Affine, ENTRIES};
-
-    #[inline(always)]
-    pub fn available() -> bool {
-        is_x86_feature_detected!("avx2")
-    }
-
-    #[target_feature(enable = "avx2")]
-    pub fn entry(table: &[Affine; ENTRIES], index: u64) -> Affine {
-        const { assert!(size_of::<Affine>() == 64) };
-        let wanted = _mm256_set1_epi64x(index as i64);
-        let [mut position, mut x, mut y] = [_mm256_setzero_si256(); 3];
-        for entry in table {
-            let this = _mm256_cmpeq_epi64(position, wanted);
-            let halves: *const __m256i = std::ptr::from_ref(entry).cast();
-            // SAFETY: an entry is 64 bytes, read as two halves; no alignment is asked for.
-            let [first, second] = unsafe { [_mm256_loadu_si256(halves), _mm256_loadu_si256(halves.add(1))] };
-            x = _mm256_or_si256(x, _mm256_and_si256(this, first));
-            y = _mm256_or_si256(y, _mm256_and_si256(this, second));
-            position = _mm256_add_epi64(position, _mm256_set1_epi64x(1));
-        }
-        let mut chosen = Affine::default();
-        let halves: *mut __m256i = std::ptr::from_mut(&mut chosen).cast();
-        // SAFETY: as above; the words of a point may be of any value. Both structures are `repr(C)`.
-        unsafe {
-            _mm256_storeu_si256(halves, x);
-            _mm256_storeu_si256(halves.add(1), y);
-        }
-        chosen
-    }
+    T::conditional_select(&chosen, &-chosen, Choice::from((negative(digit) & 1) as u8))
 }

@@ -47,6 +47,18 @@ impl Fe {
         Fe(multiply(&low, &R2)) + Fe(multiply(&high, &R3))
     }
 
+    /// The residue of 2^256 times the element, which is how it is held.
+    #[cfg(all(target_arch = "x86_64", not(sm2_backend = "soft")))]
+    pub fn montgomery(&self) -> Limbs {
+        self.0
+    }
+
+    /// The element that is held as `number + carry * 2^256`, below 2 p.
+    #[cfg(all(target_arch = "x86_64", not(sm2_backend = "soft")))]
+    pub fn from_montgomery(number: Limbs, carry: bool) -> Fe {
+        Fe(limbs::reduce_once(&number, carry, &P))
+    }
+
     /// The least residue.
     fn number(&self) -> Limbs {
         multiply(&self.0, &[1, 0, 0, 0])
@@ -257,39 +269,18 @@ mod tests {
     use super::*;
 
     #[test]
-    #[ignore]
-    fn speed() {
-        let mut x = [Fe::new([5, 6, 7, 8]); 64];
-        for (i, x) in x.iter_mut().enumerate() { *x = *x + Fe::new([i as u64, 1, 2, 3]); }
-        let y = Fe::new([123, 456, 789, 12]);
-        let time = |name: &str, f: &mut dyn FnMut()| {
-            let mut best = f64::MAX;
-            for _ in 0..5000 {
-                let start = std::time::Instant::now();
-                for _ in 0..20 { f(); }
-                best = best.min(start.elapsed().as_secs_f64());
-            }
-            println!("{name}: {:.2} ns", best / 1280. * 1e9);
-        };
-        time("mul throughput", &mut || for x in x.iter_mut() { *x = *x * y });
-        time("square throughput", &mut || for x in x.iter_mut() { *x = x.square() });
-        time("add throughput", &mut || for x in x.iter_mut() { *x = *x + y });
-        time("sub throughput", &mut || for x in x.iter_mut() { *x = *x - y });
-        time("mul latency", &mut || { let mut z = x[0]; for _ in 0..64 { z = z * y } x[0] = z; });
-        time("square latency", &mut || { let mut z = x[0]; for _ in 0..64 { z = z.square() } x[0] = z; });
-        time("portable throughput", &mut || for x in x.iter_mut() { x.0 = multiply_portable(&x.0, &y.0) });
-        time("portable latency", &mut || { let mut z = x[0]; for _ in 0..64 { z.0 = multiply_portable(&z.0, &y.0) } x[0] = z; });
-        std::hint::black_box(x);
-        time("select", &mut || { let t: &[super::super::point::Affine; 16] = unsafe { &*(x.as_ptr().cast()) }; for i in 0..64 { std::hint::black_box(super::super::digits::select(t, std::hint::black_box(i & 31))); } });
-    }
-
-    #[test]
     fn the_paths_agree() {
         let mut state = 1u64;
         let mut word = || {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             // Long runs of equal bits reach the carries.
-            match state >> 61 { 0 => 0, 1 => u64::MAX, 2 => u64::MAX << (state >> 40 & 63), 3 => u64::MAX >> (state >> 40 & 63), _ => state ^ state >> 31 }
+            match state >> 61 {
+                0 => 0,
+                1 => u64::MAX,
+                2 => u64::MAX << (state >> 40 & 63),
+                3 => u64::MAX >> (state >> 40 & 63),
+                _ => state ^ state >> 31,
+            }
         };
         let p1 = limbs::sub(&P, &[1, 0, 0, 0]).0;
         let mut numbers = vec![[0; 4], [1, 0, 0, 0], p1, [u64::MAX; 4]];

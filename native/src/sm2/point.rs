@@ -5,7 +5,7 @@
 use std::ops::{Add, Neg};
 use std::sync::OnceLock;
 
-use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
+use subtle::{Choice, ConditionallySelectable};
 use zeroize::{DefaultIsZeroes, Zeroizing};
 
 use super::digits::{self, Digits, ENTRIES, WIDTH};
@@ -62,6 +62,14 @@ impl Affine {
     #[inline(always)]
     pub fn negate_if(&self, condition: Choice) -> Affine {
         Affine { x: self.x, y: self.y.negate_if(condition) }
+    }
+}
+
+impl Neg for Affine {
+    type Output = Affine;
+
+    fn neg(self) -> Affine {
+        Affine { x: self.x, y: -self.y }
     }
 }
 
@@ -130,20 +138,12 @@ impl Point {
         for i in 1..ENTRIES {
             table[i] = table[i - 1] + twice;
         }
-        let select = |digit| {
-            let (index, negative) = digits::split(digit);
-            let mut chosen = table[0];
-            for (i, entry) in table.iter().enumerate().skip(1) {
-                chosen.conditional_assign(entry, index.ct_eq(&(i as u64)));
-            }
-            Point::conditional_select(&chosen, &-chosen, negative)
-        };
-        let mut product = Zeroizing::new(select(digits.at(count - 1)));
+        let mut product = Zeroizing::new(digits::select(&table, digits.at(count - 1)));
         for i in (0..count - 1).rev() {
             for _ in 0..WIDTH {
                 *product = product.double();
             }
-            *product = *product + select(digits.at(i));
+            *product = *product + digits::select(&table, digits.at(i));
         }
         Point::conditional_select(&product, &-*product, digits.negated())
     }

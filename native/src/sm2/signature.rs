@@ -3,8 +3,8 @@
 use sm3::{Digest, Sm3};
 use zeroize::Zeroizing;
 
-use super::point::{Affine, B, COMPRESSED, GENERATOR, Point, encode_all, normalize};
 use super::digits::Digits;
+use super::point::{Affine, B, COMPRESSED, GENERATOR, Point, encode_all, normalize};
 use super::scalar::Scalar;
 use super::{Sm2, field::Fe};
 use crate::Error;
