@@ -64,7 +64,7 @@ def intersect(
     try:
         chosen = suites.get(suite) if isinstance(suite, str) else suite
         candidates = _candidates(protocol, security, reveal_to)
-        mine = collect(items, form=form, duplicates=duplicates)
+        mine = collect(items, form=form, duplicates=duplicates, rng=session.rng)
         operators = [_OPERATORS[name] for name in candidates]
         terms = Terms(operators, chosen, security, form, reveal_to, len(mine.keys))
         agreed = agree(channel, terms, rng=session.rng)

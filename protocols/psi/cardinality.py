@@ -89,7 +89,7 @@ def count(
     channel = session.channel(peer)
     try:
         chosen = suites.get(suite) if isinstance(suite, str) else suite
-        keys = collect(items, form=form, duplicates=duplicates).keys
+        keys = collect(items, form=form, duplicates=duplicates, rng=session.rng).keys
         terms = Terms([OPERATOR], chosen, "semi-honest", form, reveal_to, len(keys))
         agreed = agree(channel, terms, rng=session.rng)
         run = receive if agreed.receiver else send

@@ -54,7 +54,7 @@ class Items:
         return PsiResult(self.rows[rows], offsets, peer_size, operator)
 
 
-def collect(items: Column | tuple[Column, ...], *, form: str, duplicates: Duplicates) -> Items:
+def collect(items: Column | tuple[Column, ...], *, form: str, duplicates: Duplicates, rng: Rng) -> Items:
     """Bring a caller's input into canonical form.
 
     Args:
@@ -62,6 +62,7 @@ def collect(items: Column | tuple[Column, ...], *, form: str, duplicates: Duplic
         form: the form of the keys (``mpc.data.identifiers``). A ``Packed`` counts as canonical already.
         duplicates: what a key in several rows means. "error": a mistake, which `require_distinct` reports; "first": its
             first row counts and the others don't; "many": it stands for all its rows.
+        rng: of this party, for finding duplicates.
 
     Raises:
         InvalidIdentifier: a row that is not of the form.
@@ -77,7 +78,7 @@ def collect(items: Column | tuple[Column, ...], *, form: str, duplicates: Duplic
     if duplicates == "error":
         return Items(len(keys), keys)
     # Under a salt of this run alone: nobody can prepare keys that collide.
-    order, starts = _grouped(hashes.batch("sha256", Rng().bytes(64), keys))
+    order, starts = _grouped(hashes.batch("sha256", rng.bytes(64), keys))
     first = order[starts]  # the order within a group is that of the input
     by_first = np.argsort(first)
     if duplicates == "first":

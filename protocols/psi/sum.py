@@ -120,7 +120,7 @@ def total(
             raise UsageError(f"bound is 1 to 2^63 - 1 and minimum not negative; got {bound} and {minimum}.")
         if reveal_to == ("peer" if values is None else "me"):
             raise UsageError("The party without the column learns the sum: pass reveal_to='me' there, or 'both'.")
-        mine = collect(items, form=form, duplicates=duplicates)
+        mine = collect(items, form=form, duplicates=duplicates, rng=session.rng)
         amounts = None if values is None else _amounts(values, mine, bound)
         size = len(mine.keys)
         terms = Terms([OPERATOR], chosen, "semi-honest", form, reveal_to, size, bound, minimum, amounts is not None)

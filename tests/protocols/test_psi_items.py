@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mpc.data.identifiers import InvalidIdentifier
 from mpc.errors import UsageError
 from mpc.kernels.packing import Packed, pack
+from mpc.rng import Rng
 from mpc.suite import Suite
 from protocols.psi.items import Duplicates, collect, digests, require_distinct, tag_bytes, take
 from tests.protocols.psi import SUITES
@@ -24,8 +25,8 @@ FEW = st.lists(st.sampled_from([b"", b"a", b"b", b"\x00", b"a\n", b"x" * 10_000]
 def test_a_key_in_several_rows(values: list[bytes], data: st.DataObject) -> None:
     distinct = list(dict.fromkeys(values))
     which = data.draw(st.lists(st.sampled_from(range(len(distinct))), unique=True) if distinct else st.just([]))
-    first = collect(values, form="bytes", duplicates="first")
-    many = collect(values, form="bytes", duplicates="many")
+    first = collect(values, form="bytes", duplicates="first", rng=Rng())
+    many = collect(values, form="bytes", duplicates="many", rng=Rng())
     assert list(first.keys) == list(many.keys) == distinct
     matched = np.array(which, dtype=np.int64)
     got = first.result(matched, peer_size=3, operator="psi.ecdh")
@@ -42,7 +43,7 @@ def test_a_key_in_several_rows(values: list[bytes], data: st.DataObject) -> None
 @settings(deadline=None)
 @given(FEW, st.sampled_from(SUITES))
 def test_keys_that_are_not_distinct_are_named_by_row(values: list[bytes], suite: Suite) -> None:
-    kept = collect(values, form="bytes", duplicates="error")
+    kept = collect(values, form="bytes", duplicates="error", rng=Rng())
     assert list(kept.keys) == values
     found = digests(kept.keys, suite=suite, salt=SALT)
     seconds = [row for row, value in enumerate(values) if value in values[:row]]
@@ -76,7 +77,7 @@ def test_digests_depend_on_salt_suite_and_key(suite: Suite) -> None:
 
 def test_what_items_may_be() -> None:
     def keys(items: object, form: str, duplicates: Duplicates = "error") -> list[bytes]:
-        return list(collect(items, form=form, duplicates=duplicates).keys)
+        return list(collect(items, form=form, duplicates=duplicates, rng=Rng()).keys)
 
     assert keys(["é", "ａ"], "text") == ["é".encode(), b"a"]
     assert keys(["é", b"\xff"], "bytes") == ["é".encode(), b"\xff"]
@@ -91,16 +92,16 @@ def test_what_items_may_be() -> None:
 
 def test_misuse() -> None:
     with pytest.raises(UsageError, match="duplicates is 'error', 'first' or 'many', not 'last'"):
-        collect(["a"], form="text", duplicates="last")  # type: ignore[arg-type]
+        collect(["a"], form="text", duplicates="last", rng=Rng())  # type: ignore[arg-type]
     for items in (["a"], pack(["a"])):
         with pytest.raises(UsageError, match="There is no key form 'name'"):
-            collect(items, form="name", duplicates="error")
+            collect(items, form="name", duplicates="error", rng=Rng())
     with pytest.raises(UsageError, match=r"has 2 column\(s\), 1 given"):
-        collect(["a"], form="text+text", duplicates="error")
+        collect(["a"], form="text+text", duplicates="error", rng=Rng())
     with pytest.raises(InvalidIdentifier, match="row 2 is no text: it is empty"):
-        collect(["a", ""], form="text", duplicates="many")
+        collect(["a", ""], form="text", duplicates="many", rng=Rng())
     with pytest.raises(UsageError, match="take the form integer|as str"):
-        collect([1], form="text", duplicates="error")
+        collect([1], form="text", duplicates="error", rng=Rng())
 
 
 def test_tags_are_as_wide_as_the_sets_need() -> None:
