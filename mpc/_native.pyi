@@ -347,10 +347,11 @@ def pprf_expand_punctured(
 def pprf_add_at(points: NDArray[np.uint32], values: NDArray[np.uint8], leaves: int, out: NDArray[np.uint8]) -> None:
     """Adds values[i] to out[i * leaves + points[i]]: (t,), (t, 16), (t * leaves, 16). Touches every row of out."""
 
-def code_compress(
-    salt: bytes, x: NDArray[np.uint8], scratch: NDArray[np.uint8], outputs: int, field: bool
-) -> NDArray[np.uint8]:
-    """The first outputs of the code's word for x, (n, 16): (outputs, 16). Overwrites x and scratch, both (n, 16).
+def code_mix(salt: bytes, x: NDArray[np.uint8], scratch: NDArray[np.uint8], field: bool) -> None:
+    """The code's first two stages, in place, for n rows of 16 bytes, n a multiple of 64. Overwrites scratch, as many.
 
-    n is a multiple of 64, and there are up to n / 2 outputs. Over GF(2^128), or over GF(2) where field is false.
+    Linear over GF(2^128), or over GF(2) where field is false.
     """
+
+def code_fold(salt: bytes, x: NDArray[np.uint8], outputs: int) -> NDArray[np.uint8]:
+    """The first outputs, up to n / 2, of the code's last stage: (n, 16) -> (outputs, 16)."""

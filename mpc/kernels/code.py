@@ -30,33 +30,55 @@ MULTIPLE = 64
 """What the length of a vector is a multiple of."""
 
 
-def compress(
-    x: NDArray[np.uint8], outputs: int, *, salt: bytes, field: bool, scratch: NDArray[np.uint8] | None = None
-) -> NDArray[np.uint8]:
-    """The first `outputs` elements of the code's word for x.
+def compress(x: NDArray[np.uint8], outputs: int, *, salt: bytes, field: bool) -> NDArray[np.uint8]:
+    """The first `outputs` elements of the code's word for x: ``mix``, then ``fold``.
 
     Args:
-        x: (n, 16), writable: it is used as working space, and holds nothing of use afterwards.
+        x: (n, 16), writable: it holds nothing of use afterwards. Meanwhile as much memory again is needed.
         outputs: 0 to n / 2.
         salt: 16 public bytes.
         field: linear over GF(2^128), else over GF(2), bit plane by bit plane.
-        scratch: (n, 16), writable, more working space; made here if not given. Whoever compresses twice saves the
-            system's work on new memory by giving it.
 
     Returns:
         (outputs, 16) uint8.
     """
-    n = _check.rows(x, BLOCK_BYTES, "x")
-    space = np.empty_like(x) if scratch is None else scratch
-    _check.same_count(n, _check.rows(space, BLOCK_BYTES, "scratch"), "scratch")
-    if not x.flags.writeable or not space.flags.writeable:
-        raise UsageError("x or scratch is read-only, and compress works in place; give a copy.")
-    if np.may_share_memory(x, space):
+    mix(x, np.empty_like(x), salt=salt, field=field)
+    return fold(x, outputs, salt=salt)
+
+
+def mix(x: NDArray[np.uint8], scratch: NDArray[np.uint8], *, salt: bytes, field: bool) -> None:
+    """The rounds of running sum and permutation, in place.
+
+    Apart from ``fold`` for whoever compresses several vectors, and has working space for all of them.
+
+    Args:
+        x: (n, 16), writable.
+        scratch: (n, 16), writable, overwritten.
+        salt: 16 public bytes.
+        field: as in ``compress``.
+    """
+    n = _require(x, salt)
+    _check.same_count(n, _check.rows(scratch, BLOCK_BYTES, "scratch"), "scratch")
+    if not x.flags.writeable or not scratch.flags.writeable:
+        raise UsageError("x or scratch is read-only, and mix works in place; give a copy.")
+    if np.may_share_memory(x, scratch):
         raise UsageError("scratch shares memory with x; give another array.")
-    if n == 0 or n % MULTIPLE or n >> 32:
-        raise UsageError(f"x has {n} rows; give a positive multiple of {MULTIPLE} below 2^32.")
+    _native.code_mix(salt, x, scratch, field)
+
+
+def fold(x: NDArray[np.uint8], outputs: int, *, salt: bytes) -> NDArray[np.uint8]:
+    """The block-diagonal map of what ``mix`` has made: (n, 16) -> (outputs, 16), 0 to n / 2 of them."""
+    n = _require(x, salt)
     if not 0 <= outputs <= n // 2:
         raise UsageError(f"{n} elements give up to {n // 2} outputs, not {outputs}.")
+    return _native.code_fold(salt, x, outputs)
+
+
+def _require(x: NDArray[np.uint8], salt: bytes) -> int:
+    """Checks what is asked of both stages; returns n."""
+    n = _check.rows(x, BLOCK_BYTES, "x")
+    if n == 0 or n % MULTIPLE or n >> 32:
+        raise UsageError(f"x has {n} rows; give a positive multiple of {MULTIPLE} below 2^32.")
     if len(salt) != SALT_BYTES:
         raise UsageError(f"salt is {len(salt)} bytes; give {SALT_BYTES}.")
-    return _native.code_compress(salt, x, space, outputs, field)
+    return n

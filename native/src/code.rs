@@ -25,23 +25,15 @@ const GROUP: usize = 32;
 /// Where in the salt's stream the last stage's bits begin.
 const BITS: u128 = 1 << 64;
 
-/// Compresses `x`, n elements, to its first `out.len()` outputs, at most n / 2; `x` and `scratch` are overwritten.
+/// The first two stages, in place: `x`, n elements, and `scratch`, as many, are overwritten; the result is in `x`.
 ///
 /// Linear over GF(2^128) if `field`, and over GF(2) if not: then every one of the 128 bits is coded alike.
-pub fn compress(
-    x: &mut [Block],
-    scratch: &mut [Block],
-    salt: &[u8; 16],
-    field: bool,
-    out: &mut [Block],
-) -> Result<(), Error> {
-    check(x.len(), out.len())?;
+pub fn mix(x: &mut [Block], scratch: &mut [Block], salt: &[u8; 16], field: bool) -> Result<(), Error> {
+    check(x.len())?;
     if scratch.len() != x.len() {
         return Err(Error::Misuse("the scratch space must be as long as the vector"));
     }
-    let permutations = [0, 1].map(|round| Permutation::new(x.len(), salt, round));
-    let [first, second] = permutations;
-    let (first, second) = (first?, second?);
+    let (first, second) = (Permutation::new(x.len(), salt, 0)?, Permutation::new(x.len(), salt, 1)?);
     if field {
         accumulate::<true>(x, &first, scratch);
         accumulate::<true>(scratch, &second, x);
@@ -49,18 +41,39 @@ pub fn compress(
         accumulate::<false>(x, &first, scratch);
         accumulate::<false>(scratch, &second, x);
     }
-    diagonal(x, salt, out)
+    Ok(())
 }
 
-/// Whether a vector of n elements can be compressed to m.
-fn check(n: usize, m: usize) -> Result<(), Error> {
-    if n == 0 || !n.is_multiple_of(MULTIPLE) {
-        return Err(Error::Misuse("the vector's length must be a positive multiple of 64"));
-    }
-    if m > n / 2 {
+/// The last stage: the first `out.len()` outputs, at most n / 2, of what [`mix`] made of n elements. Output i is element
+/// i of the first half, plus those of its block's 32 in the second half whose bits are set in row i of the salt's stream,
+/// 32 bits a row.
+pub fn fold(x: &[Block], salt: &[u8; 16], out: &mut [Block]) -> Result<(), Error> {
+    const BLOCKS: usize = 64;
+    check(x.len())?;
+    let (systematic, parity) = x.split_at(x.len() / 2);
+    if out.len() > systematic.len() {
         return Err(Error::Misuse("the code gives at most one output for two inputs"));
     }
+    let mut stream = [0; 4 * SIGMA * BLOCKS];
+    let mut counter = BITS;
+    let rows = out.chunks_mut(SIGMA * BLOCKS);
+    for ((out, systematic), parity) in rows.zip(systematic.chunks(SIGMA * BLOCKS)).zip(parity.chunks(SIGMA * BLOCKS)) {
+        prg::fill(salt, counter, &mut stream)?;
+        counter += (stream.len() / 16) as u128;
+        let blocks = stream.as_chunks::<{ 4 * SIGMA }>().0.iter().zip(parity.as_chunks::<SIGMA>().0);
+        for ((out, systematic), (bits, parity)) in out.chunks_mut(SIGMA).zip(systematic.chunks(SIGMA)).zip(blocks) {
+            fold_block(systematic, parity, bits, out);
+        }
+    }
     Ok(())
+}
+
+/// Whether a vector of n elements can be coded.
+fn check(n: usize) -> Result<(), Error> {
+    match n > 0 && n.is_multiple_of(MULTIPLE) {
+        true => Ok(()),
+        false => Err(Error::Misuse("the vector's length must be a positive multiple of 64")),
+    }
 }
 
 /// A permutation of 0 … n - 1, on pairs (left, right) with n = `height` · 2^`bits`: the number is left · 2^bits + right.
@@ -145,26 +158,7 @@ fn accumulate<const FIELD: bool>(input: &[Block], permutation: &Permutation, out
     }
 }
 
-/// The last stage: output i is element i of the first half, plus those of its block's 32 in the second half whose bits
-/// are set in row i of the salt's stream, 32 bits a row.
-fn diagonal(x: &[Block], salt: &[u8; 16], out: &mut [Block]) -> Result<(), Error> {
-    const BLOCKS: usize = 64;
-    let (systematic, parity) = x.split_at(x.len() / 2);
-    let mut stream = [0; 4 * SIGMA * BLOCKS];
-    let mut counter = BITS;
-    let rows = out.chunks_mut(SIGMA * BLOCKS);
-    for ((out, systematic), parity) in rows.zip(systematic.chunks(SIGMA * BLOCKS)).zip(parity.chunks(SIGMA * BLOCKS)) {
-        prg::fill(salt, counter, &mut stream)?;
-        counter += (stream.len() / 16) as u128;
-        let blocks = stream.as_chunks::<{ 4 * SIGMA }>().0.iter().zip(parity.as_chunks::<SIGMA>().0);
-        for ((out, systematic), (bits, parity)) in out.chunks_mut(SIGMA).zip(systematic.chunks(SIGMA)).zip(blocks) {
-            diagonal_block(systematic, parity, bits, out);
-        }
-    }
-    Ok(())
-}
-
-fn diagonal_block(systematic: &[Block], parity: &[Block; SIGMA], bits: &[u8; 4 * SIGMA], out: &mut [Block]) {
+fn fold_block(systematic: &[Block], parity: &[Block; SIGMA], bits: &[u8; 4 * SIGMA], out: &mut [Block]) {
     // All sums of four neighbours, eight times: a row then takes one of each for its bits, four at a time.
     let mut sums = [[lane::ZERO; 16]; SIGMA / 4];
     for (sums, four) in sums.iter_mut().zip(parity.as_chunks::<4>().0) {
@@ -277,8 +271,10 @@ mod tests {
     }
 
     fn code(x: &[Block], field: bool) -> Vec<Block> {
-        let mut out = vec![[0; 16]; x.len() / 2];
-        compress(&mut x.to_vec(), &mut x.to_vec(), &SALT, field, &mut out).unwrap();
+        let (mut x, mut out) = (x.to_vec(), vec![[0; 16]; x.len() / 2]);
+        let mut scratch = x.clone();
+        mix(&mut x, &mut scratch, &SALT, field).unwrap();
+        fold(&x, &SALT, &mut out).unwrap();
         out
     }
 
@@ -319,18 +315,22 @@ mod tests {
     #[test]
     fn fewer_outputs_are_the_first_ones() {
         let x = vector(6400);
+        let mut all = vec![[0; 16]; 3200];
+        fold(&x, &SALT, &mut all).unwrap();
         for m in [0, 1, 31, 32, 33, 2047, 2049, 3200] {
             let mut out = vec![[0; 16]; m];
-            compress(&mut x.clone(), &mut x.clone(), &SALT, true, &mut out).unwrap();
-            assert_eq!(out, code(&x, true)[..m]);
+            fold(&x, &SALT, &mut out).unwrap();
+            assert_eq!(out, all[..m]);
         }
     }
 
     #[test]
     fn wrong_lengths_are_refused() {
-        for (n, scratch, m) in [(0, 0, 0), (63, 63, 1), (96, 96, 1), (128, 128, 65), (128, 64, 1)] {
-            let (mut x, mut space) = (vec![[0; 16]; n], vec![[0; 16]; scratch]);
-            assert!(compress(&mut x, &mut space, &SALT, true, &mut vec![[0; 16]; m]).is_err());
+        for (n, scratch) in [(0, 0), (63, 63), (96, 96), (128, 64)] {
+            assert!(mix(&mut vec![[0; 16]; n], &mut vec![[0; 16]; scratch], &SALT, true).is_err());
+        }
+        for (n, m) in [(0, 0), (63, 1), (96, 1), (128, 65)] {
+            assert!(fold(&vec![[0; 16]; n], &SALT, &mut vec![[0; 16]; m]).is_err());
         }
         // 2^16 · 64 would need a table of 2^16 entries for an odd number of rows.
         assert!(Permutation::new(((1 << 16) + 1) << 6, &SALT, 0).is_err());
@@ -344,7 +344,7 @@ mod tests {
         let (mut work, mut scratch, mut out) = (x.clone(), x.clone(), vec![[0; 16]; n / 2]);
         for field in [true, false, true] {
             let start = std::time::Instant::now();
-            compress(&mut work, &mut scratch, &SALT, field, &mut out).unwrap();
+            mix(&mut work, &mut scratch, &SALT, field).unwrap();
             println!("{field} {:?}", start.elapsed());
             let permutation = Permutation::new(n, &SALT, 1).unwrap();
             let start = std::time::Instant::now();
@@ -355,8 +355,8 @@ mod tests {
             accumulate::<true>(&work, &permutation, &mut scratch);
             println!("  accumulate {:?}", start.elapsed());
             let start = std::time::Instant::now();
-            diagonal(&work, &SALT, &mut out).unwrap();
-            println!("  diagonal {:?}", start.elapsed());
+            fold(&work, &SALT, &mut out).unwrap();
+            println!("  fold {:?}", start.elapsed());
         }
     }
 }

@@ -85,10 +85,13 @@ class ReceiverSetup:
         if self._salt is None:
             return VoleReceiver(self._values, w)
         scratch = np.empty_like(w)
-        c = code.compress(w, self.m, salt=self._salt, field=True, scratch=scratch)
+        code.mix(w, scratch, salt=self._salt, field=True)
+        c = code.fold(w, self.m, salt=self._salt)
         w.fill(0)  # the same memory serves the sparse vector
         pprf.add_at(self._points, self._values, w)
-        return VoleReceiver(code.compress(w, self.m, salt=self._salt, field=True, scratch=scratch), c)
+        code.mix(w, scratch, salt=self._salt, field=True)
+        del scratch  # before there is memory for a
+        return VoleReceiver(code.fold(w, self.m, salt=self._salt), c)
 
 
 def send(

@@ -170,8 +170,8 @@ def test_misuse_says_what_to_do() -> None:
         (lambda: pprf.add_at(points.astype(np.int64), x[:2], x), "uint32"),
         (lambda: pprf.add_at(points + np.uint32(32), x[:2], x), "below that"),
         (lambda: code.compress(frozen, 1, salt=SALT, field=True), "give a copy"),
-        (lambda: code.compress(x, 1, salt=SALT, field=True, scratch=x), "shares memory"),
-        (lambda: code.compress(x, 1, salt=SALT, field=True, scratch=x[:32].copy()), "one row for each"),
+        (lambda: code.mix(x, x, salt=SALT, field=True), "shares memory"),
+        (lambda: code.mix(x, x[:32].copy(), salt=SALT, field=True), "one row for each"),
         (lambda: code.compress(x, 1, salt=b"", field=True), "give 16"),
         (lambda: code.compress(x, -1, salt=SALT, field=True), "up to 32"),
     ):

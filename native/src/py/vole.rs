@@ -94,18 +94,23 @@ fn pprf_add_at<'py>(
 }
 
 #[pyfunction]
-fn code_compress<'py>(
+fn code_mix<'py>(
     py: Python<'py>,
     salt: &[u8],
     mut x: PyReadwriteArray2<'py, u8>,
     mut scratch: PyReadwriteArray2<'py, u8>,
-    outputs: usize,
     field: bool,
-) -> Out2<'py> {
+) -> PyResult<()> {
     let salt = salt_of(salt)?;
-    let scratch = block_rows_mut(&mut scratch, "scratch")?;
-    let x = block_rows_mut(&mut x, "x")?;
-    fill(py, outputs, 16, |out| code::compress(x, scratch, salt, field, rows_of(out)))
+    let (x, scratch) = (block_rows_mut(&mut x, "x")?, block_rows_mut(&mut scratch, "scratch")?);
+    py.detach(|| code::mix(x, scratch, salt, field)).map_err(|error| raise(py, error))
+}
+
+#[pyfunction]
+fn code_fold<'py>(py: Python<'py>, salt: &[u8], x: Bytes2<'py>, outputs: usize) -> Out2<'py> {
+    let salt = salt_of(salt)?;
+    let x = block_rows(&x, "x")?;
+    fill(py, outputs, 16, |out| code::fold(x, salt, rows_of(out)))
 }
 
 /// Adds this family's functions to the module.
@@ -113,6 +118,6 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     macro_rules! add {
         ($($function:ident),+ $(,)?) => { $(module.add_function(wrap_pyfunction!($function, module)?)?;)+ };
     }
-    add!(pprf_depth, pprf_expand, pprf_expand_punctured, pprf_add_at, code_compress);
+    add!(pprf_depth, pprf_expand, pprf_expand_punctured, pprf_add_at, code_mix, code_fold);
     Ok(())
 }
