@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from mpc.errors import UsageError
 from mpc.kernels import InvalidTag, sm4
 from tests import vectors
-from tests.reference import generate_symmetric
+from tests.reference import generate_symmetric, sm3
+from tests.reference import sm4 as reference
 
 STANDARD = vectors.load("sm4")
 REFERENCE = vectors.load("reference_symmetric")
@@ -34,6 +35,20 @@ def another_seal(key: bytes, nonce: bytes, plain: bytes, aad: bytes) -> bytes:
     assert isinstance(cipher, AEADEncryptionContext)
     cipher.authenticate_additional_data(aad)
     return cipher.update(plain) + cipher.finalize() + cipher.tag
+
+
+def test_the_reference_against_the_standards() -> None:
+    for vector in vectors.load("sm3")["vectors"]:
+        assert sm3.digest(vector["message"].encode()).hex() == vector["digest"]
+    for vector in STANDARD["blocks"]:
+        key, plain = bytes.fromhex(vector["key"]), bytes.fromhex(vector["plain"])
+        assert reference.encrypt_block(key, plain).hex() == vector["cipher"]
+    for vector in STANDARD["ctr"]:
+        key, counter, plain = (bytes.fromhex(vector[name]) for name in ("key", "counter", "plain"))
+        assert reference.ctr(key, counter, plain).hex() == vector["cipher"]
+    for vector in STANDARD["gcm"]:
+        key, nonce, plain, aad = (bytes.fromhex(vector[name]) for name in ("key", "nonce", "plain", "aad"))
+        assert reference.gcm_seal(key, nonce, plain, aad).hex() == vector["sealed"]
 
 
 def test_blocks_of_the_standard() -> None:

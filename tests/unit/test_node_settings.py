@@ -49,6 +49,15 @@ def test_a_whole_file(tmp_path: Path) -> None:
     assert values.find("other") is None
 
 
+def test_a_product_is_of_the_suite_of_its_node(tmp_path: Path) -> None:
+    [product] = load(tmp_path, GOOD.replace("requires_consent", 'suite = "gm"\nrequires_consent')).product
+    settings.check_suite(product, "gm")
+    with pytest.raises(UsageError, match="of suite 'gm', the node's identity of 'intl'"):
+        settings.check_suite(product, "intl")
+    with pytest.raises(UsageError, match="suite"):
+        load(tmp_path, GOOD.replace("requires_consent", 'suite = "rot13"\nrequires_consent'))
+
+
 def test_two_key_columns_make_a_pair(tmp_path: Path) -> None:
     values = load(tmp_path, GOOD.replace('keys = ["id"]', 'keys = ["one", "other"]'))
     assert values.product[0].form == "pair:resident-id"
