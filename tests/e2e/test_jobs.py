@@ -7,7 +7,6 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -82,16 +81,18 @@ class Place:
     town: Town
     ports: Mapping[str, str]
     running: dict[str, Process] = field(default_factory=dict)
+    clients: dict[str, registrar.Client] = field(default_factory=dict)
 
     def start(self, name: str) -> None:
         kind = "coordinator" if name == COORDINATOR else "node"
         self.running[name] = self.town.start(kind, "serve", "--home", str(self.town.root / name))
 
-    @contextmanager
-    def coordinator(self, who: str = BANK) -> Iterator[registrar.Client]:
-        identity = self.town.world.identity(who)
-        with registrar.connect(identity, peer=COORDINATOR, address=self.ports[COORDINATOR]) as client:
-            yield client
+    def coordinator(self, who: str = BANK) -> registrar.Client:
+        """A party's client of the coordinator, the same for all calls."""
+        if who not in self.clients:
+            identity = self.town.world.identity(who)
+            self.clients[who] = registrar.connect(identity, peer=COORDINATOR, address=self.ports[COORDINATOR])
+        return self.clients[who]
 
     def grant(
         self,
@@ -118,8 +119,8 @@ class Place:
 
     def submit(self, data: str = "small", *, signed: Signed | None = None, who: str = BANK, **changes: Any) -> str:  # noqa: ANN401  # as psi_job
         papers = self.papers(data, signed=signed, who=who, **changes)
-        with self.coordinator(who) as client:
-            return client.call(services.SUBMIT_JOB, wire.JobSubmission(papers=wire.JobPapers(**papers))).id
+        submission = wire.JobSubmission(papers=wire.JobPapers(**papers))
+        return self.coordinator(who).call(services.SUBMIT_JOB, submission).id
 
     def papers(self, data: str, *, signed: Signed | None = None, who: str = BANK, **changes: Any) -> dict[str, str]:  # noqa: ANN401
         """A job, its grant and its request, as texts."""
@@ -131,8 +132,7 @@ class Place:
         return {"job": job.decode(), **texts}
 
     def state(self, job: str) -> wire.JobState:
-        with self.coordinator() as client:
-            return client.call(services.GET_JOB, wire.JobRequest(id=job))
+        return self.coordinator().call(services.GET_JOB, wire.JobRequest(id=job))
 
     def ended(self, job: str) -> wire.JobState:
         """The job, once all its parties have ended."""
@@ -231,12 +231,13 @@ def _place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         until(lambda: announced(place) >= {BANK, INSURER})
         yield place
     finally:
+        for client in place.clients.values():
+            client.close()
         town.stop_all()
 
 
 def announced(place: Place) -> set[str]:
-    with place.coordinator() as client:
-        return {party.name for party in client.call(services.LIST, wire.ListRequest()).parties}
+    return {party.name for party in place.coordinator().call(services.LIST, wire.ListRequest()).parties}
 
 
 def shared_keys(data: str) -> list[str]:
@@ -421,14 +422,13 @@ def test_strangers_get_nowhere_and_a_cancelled_job_ends_at_both(place: Place) ->
         with pytest.raises(PolicyError) as caught:
             transport.connect(place.ports[INSURER], me=who, peer=INSURER, hello=hello, credentials=mine)
         assert caught.value.code == "job-unknown"
-    with place.coordinator(BUREAU) as client:
-        for method in (services.GET_JOB, services.CANCEL_JOB):
-            with pytest.raises(PolicyError) as caught:
-                client.call(method, wire.JobRequest(id=job))
-            assert caught.value.code == "job-unknown"
+    for method in (services.GET_JOB, services.CANCEL_JOB):
+        with pytest.raises(PolicyError) as caught:
+            place.coordinator(BUREAU).call(method, wire.JobRequest(id=job))
+        assert caught.value.code == "job-unknown"
 
-    with place.coordinator(INSURER) as client:
-        assert client.call(services.CANCEL_JOB, wire.JobRequest(id=job)).state == "cancelled"
+    cancelled = place.coordinator(INSURER).call(services.CANCEL_JOB, wire.JobRequest(id=job))
+    assert cancelled.state == "cancelled"
     state = place.ended(job)
     assert (state.state, state.reason) == ("cancelled", f"cancelled by {INSURER}")
     until(lambda: not running(worker))

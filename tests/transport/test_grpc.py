@@ -556,6 +556,27 @@ def test_a_gate_refuses_and_cuts(parties: Parties, tmp_path: Path) -> None:
     relay.close()
 
 
+def test_a_relay_forgets_a_worker_that_is_gone(parties: Parties, tmp_path: Path) -> None:
+    """Workers come and go, and a connection kept for each would be kept for good. A new one there is dialled anew."""
+    target = grpc.Target(f"unix:{tmp_path / 'worker.sock'}")
+    relay = grpc.Relay(lambda _caller, _words: target, me="tax")
+    server = grpc.make_server(streams=4)
+    relay.add_to(server)
+    address = grpc.bind(server, "127.0.0.1:0", parties.tax)
+    server.start()
+    for session in ("one", "two"):
+        with listening(target.address, None) as (_, accepting):
+            connection = dial(address, parties.bank, hello=replace(HELLO, session=session))
+            accepting.next()
+            assert len(relay._channels) == 1
+            connection.close()
+        relay.forget(target.address)
+        relay.forget("unix:never-dialled")
+        assert not relay._channels
+    server.stop(0).wait()
+    relay.close()
+
+
 def test_a_cut_reaches_the_streams_of_own_workers(parties: Parties, tmp_path: Path) -> None:
     with listening("127.0.0.1:0", parties.tax) as (listener, accepting):
         target = grpc.Target(listener.address, parties.bank)

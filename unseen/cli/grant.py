@@ -39,14 +39,16 @@ _IN_FORCE = Message(
 _COVERS = Message("It covers the job {job}.", "覆盖任务 {job}。")
 
 
-class _Access(BaseModel):
+class AccessText(BaseModel):
+    """One ``[[access]]`` of what an authority writes down."""
+
     model_config = SETTINGS
     party: PartyName
     data_set: ProductName
     columns: Annotated[tuple[Column, ...], Field(strict=False, min_length=1)]
 
 
-class _File(BaseModel):
+class GrantText(BaseModel):
     """What an authority writes down before it signs."""
 
     model_config = SETTINGS
@@ -59,7 +61,7 @@ class _File(BaseModel):
     not_after: datetime
     minimum_result: Annotated[int, Field(ge=0, le=10**12)]
     report_sizes: bool
-    access: Annotated[tuple[_Access, ...], Field(strict=False, min_length=1)]
+    access: Annotated[tuple[AccessText, ...], Field(strict=False, min_length=1)]
 
 
 @app.command()
@@ -75,7 +77,7 @@ def issue(
 
     Example: [bold]unseen grant issue joint-customers.toml --home data-bureau --out joint-customers.grant[/bold]
     """
-    asked = settings.load(file, _File)
+    asked = settings.load(file, GrantText)
     if asked.not_before.tzinfo is None or asked.not_after.tzinfo is None:
         raise UsageError(f"{file}: not_before and not_after need a time zone. End them with Z for UTC.")
     signed = grant.issue(

@@ -56,6 +56,7 @@ RETRY_S = 1.0
 LISTEN_S = 20.0
 """How long a stream of another party waits for this party's worker to begin, seconds."""
 
+_WHOLE = 1000  # what a stage is parted into for a coordinator that may not hear of sizes
 _NEWS = "news"
 _RECORD = "job.json"
 _log = logging.getLogger(__name__)
@@ -582,12 +583,13 @@ def _unknown(job: str) -> PolicyError:
 
 
 def _news_of(entry: _Entry) -> wire.JobNews.One:
+    """How a job is, for the coordinator: which hears of parts of the whole where it may not hear of sizes."""
     moved = entry.moved
-    return wire.JobNews.One(
-        id=entry.id,
-        state=entry.state,
-        progress=wire.JobProgress(stage=moved.stage, done=moved.done, total=moved.total) if moved.stage else None,
-    )
+    done, total = moved.done, moved.total
+    if total and not entry.allowed.grant.report_sizes:
+        done, total = min(done, total) * _WHOLE // total, _WHOLE
+    progress = wire.JobProgress(stage=moved.stage, done=done, total=total) if moved.stage else None
+    return wire.JobNews.One(id=entry.id, state=entry.state, progress=progress)
 
 
 def _checkpoint_key(storage: bytes, job: str) -> bytes:

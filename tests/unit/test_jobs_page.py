@@ -1,0 +1,76 @@
+"""The files on the page about jobs are good as they stand there, and fit each other."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.governance.world import NOW, World, make_world
+from unseen import settings
+from unseen.cli.grant import GrantText
+from unseen.governance import grant, policy
+from unseen.governance.grant import Access
+from unseen.home import Home
+from unseen.jobs import operators
+from unseen.node import settings as node_settings
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "jobs.md"
+
+
+@pytest.fixture(name="files", scope="module")
+def _files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Each block of TOML, in a file of the name that its first line gives, or that follows for the one of the job."""
+    directory = tmp_path_factory.mktemp("page")
+    found = {}
+    for block in re.findall(r"```toml\n(# (\S+)\n.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
+        text, name = block
+        found[name] = directory / name
+        found[name].write_text(text, encoding="utf-8")
+    assert set(found) == {"joint-customers.toml", "node.toml", "policy.toml", "psi.toml"}
+    return found
+
+
+@pytest.fixture(name="world", scope="module")
+def _world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_world(tmp_path_factory.mktemp("world"), "data-bureau")
+
+
+def test_the_page(files: dict[str, Path], world: World) -> None:
+    asked = settings.load(files["joint-customers.toml"], GrantText)
+    signed = grant.issue(
+        world.identity("data-bureau").signer,
+        scenario=asked.scenario,
+        purpose=asked.purpose,
+        requester=asked.requester,
+        operator=asked.operator,
+        operator_version=operators.version_of(asked.operator),
+        access=[Access(party=one.party, data_set=one.data_set, columns=list(one.columns)) for one in asked.access],
+        uses=asked.uses,
+        not_before=NOW - timedelta(days=1),  # the page's own year passes
+        not_after=NOW + timedelta(days=1),
+        minimum_result=asked.minimum_result,
+        report_sizes=asked.report_sizes,
+    )
+    job, named = operators.load(files["psi.toml"])
+    assert named is not None
+    assert named.name == "joint-customers.grant"
+    trust = world.identity("data-bureau").trust()
+    found = grant.check(signed, job.asked_by("bank"), trust=trust, now=NOW)
+
+    mine = job.part_of("insurer")
+    data = node_settings.load(Home(files["node.toml"].parent)).find_data_set(mine.data_set)
+    assert data is not None
+    assert set(mine.all_columns) <= set(data.columns)
+    policy.decide_job(
+        policy.read_policy(files["policy.toml"]),
+        requester="bank",
+        operator=job.head.operator,
+        data_set=data.name,
+        columns=mine.all_columns,
+        scenario=job.head.scenario,
+        authority=found.issuer,
+        now=asked.not_before + (asked.not_after - asked.not_before) / 2,
+    )
