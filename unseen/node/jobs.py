@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -57,6 +58,7 @@ LISTEN_S = 20.0
 """How long a stream of another party waits for this party's worker to begin, seconds."""
 
 _WHOLE = 1000  # what a stage is parted into for a coordinator that may not hear of sizes
+_IDENTIFIER = re.compile("[0-9a-f]{16}")
 _NEWS = "news"
 _RECORD = "job.json"
 _log = logging.getLogger(__name__)
@@ -74,7 +76,6 @@ class _Entry:
     moved: Moved = field(default_factory=Moved)
     listening: threading.Event = field(default_factory=threading.Event)
     worker: Worker | None = None
-    began: float = field(default_factory=time.monotonic)
     stopped: _End | None = None
     """Set once the worker was told to stop: how the job is to end here."""
 
@@ -267,6 +268,9 @@ class Jobs:
         return min(max(orders.again_ms, 50), 60_000) / 1000
 
     def _obey(self, order: wire.JobOrders.One) -> None:
+        if not _IDENTIFIER.fullmatch(order.id):  # it becomes the name of directories, some of which are removed
+            _log.error("an order for a job %r, which is no identifier, is not followed", order.id[:40])
+            return
         with self._lock:
             entry, ended = self._entries.get(order.id), order.id in self._ended
         if ended:
@@ -294,6 +298,8 @@ class Jobs:
             if found.id != order.id:
                 raise PolicyError(f"the request is that of job {found.id}", code="request-mismatch")
             allowed = self._decide(found, begins=True)
+            if self._home.result(order.id).exists():
+                raise PolicyError(f"job {order.id} has run at {self._me} before", code="job-repeated")
             with self._lock:
                 if len(self._entries) >= self._settings.max_jobs:
                     raise PolicyError(
@@ -351,7 +357,7 @@ class Jobs:
             self._finish(entry, _failed(code, reason))
             return
         with self._lock:
-            entry.worker, entry.peers, entry.state, entry.began = worker, peers, "running", time.monotonic()
+            entry.worker, entry.peers, entry.state = worker, peers, "running"
         _log.info("job %s begins, worker %d", entry.id, worker.pid)
         worker.begin(
             Assignment(
