@@ -134,7 +134,7 @@ def intersect(
     """
     try:
         chosen = suites.get(suite) if isinstance(suite, str) else suite
-        mine = collect(items, form=form, duplicates=duplicates)
+        mine = collect(items, form=form, duplicates=duplicates, rng=session.rng)
         agreed = _agree(session, leader, reveal_to, chosen, form, len(mine.keys))
         learns = session.me == leader or agreed.all_learn
         matched: NDArray[np.int64] | None = np.empty(0, dtype=np.int64) if learns else None

@@ -60,3 +60,17 @@ def test_cardinality(capsys: pytest.CaptureFixture[str]) -> None:
     one = ["13800138000", "13912345678"]
     run_parties({"bank": party(text, customers=one), "insurer": party(there, customers=[*one[:1], "15000001111"])})
     assert capsys.readouterr().out == "1 of 2\n" * 2
+
+
+def test_multi(capsys: pytest.CaptureFixture[str]) -> None:
+    (text,) = code("psi-multi.md")
+    lists = {
+        "bank": ["13800138000", "13912345678", "13700000001"],
+        "court": ["13700000001", "13912345678"],
+        "tax": ["15000001111", "13912345678", "13700000001"],
+    }
+    results = run_parties({name: party(text, customers=customers) for name, customers in lists.items()})
+    assert capsys.readouterr().out == "2 of {'bank': 3, 'court': 2, 'tax': 3}\n" * 3
+    orders = {tuple(result["in_common_order"]) for result in results.values()}
+    assert len(orders) == 1
+    assert set(orders.pop()) == {"13912345678", "13700000001"}
