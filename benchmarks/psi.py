@@ -123,7 +123,10 @@ def read_csv(path: Path) -> pa.Array:
         read_options=pa.csv.ReadOptions(use_threads=False),
         convert_options=pa.csv.ConvertOptions(column_types={COLUMN: pa.binary()}),
     )
-    return table.column(COLUMN).combine_chunks()
+    column = table.column(COLUMN).combine_chunks()
+    del table
+    pa.default_memory_pool().release_unused()  # Arrow would keep the pieces' memory for itself
+    return column
 
 
 def write_result(path: Path, column: pa.Array, rows: NDArray[np.int64]) -> None:

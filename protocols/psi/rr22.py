@@ -18,6 +18,7 @@ Cost:     with X the receiver's set, Y the sender's, m = `oprf.table_rows(|X|)` 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,9 +89,11 @@ def receive(
         return np.empty(0, dtype=np.int64)
     steps = _Steps(progress)
     m = oprf.table_rows(len(keys))
-    correlation = vole.receive(channel, m, suite=suite, rng=rng, security=agreed.security)  # 1
+    with ThreadPoolExecutor(1) as beside:  # fills the waits of the set-up
+        digesting = [beside.submit(_points, keys, agreed, suite)]
+        correlation = vole.receive(channel, m, suite=suite, rng=rng, security=agreed.security)  # 1
     steps.done()
-    at = [_points(keys, agreed, suite)]
+    at = [digesting.pop().result()]  # lists, so that the points are given away below and not kept
     steps.done()
     try:
         outputs = oprf.receive(channel, at.pop(), correlation, suite=suite, rng=rng, security=agreed.security)  # 2
@@ -130,9 +133,11 @@ def send(
         return np.empty(0, dtype=np.int64) if agreed.both else None
     steps = _Steps(progress)
     m = oprf.table_rows(agreed.peer_size)
-    correlation = vole.send(channel, m, suite=suite, rng=rng, security=agreed.security)  # 1
+    with ThreadPoolExecutor(1) as beside:
+        digesting = [beside.submit(_points, keys, agreed, suite)]
+        correlation = vole.send(channel, m, suite=suite, rng=rng, security=agreed.security)  # 1
     steps.done()
-    at = [_points(keys, agreed, suite)]
+    at = [digesting.pop().result()]
     sets.require_distinct(at[0].keys)
     order = rng.permutation(len(keys))  # hides which item a tag stands for
     steps.done()
