@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -162,6 +164,25 @@ def test_parties_that_want_different_things_do_not_begin(theirs: dict[str, Any],
             }
         )
     assert raised.value.step == "SilentRequest"
+
+
+@pytest.mark.usefixtures("ideal_transfers")
+@pytest.mark.parametrize("receiver", [1, 2], ids=["in one", "in halves"])
+def test_the_page_runs_as_it_stands_there(receiver: int) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "protocols" / "vole.md"
+    texts = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(texts) == 3
+
+    def party(text: str, peer: str) -> Callable[[Session], dict[str, Any]]:
+        def run(s: Session) -> dict[str, Any]:
+            found = {"channel": s.channel(peer), "m": SILENT, "suite": SUITE, "rng": s.rng}
+            exec(text, found)
+            return found
+
+        return run
+
+    results = run_parties({"sender": party(texts[0], "receiver"), "receiver": party(texts[receiver], "sender")})
+    check(results["sender"]["sent"], results["receiver"]["got"], SILENT)
 
 
 # Cost -----------------------------------------------------------------------------------------------------------------
