@@ -185,6 +185,8 @@ def _array(column: Column, from_python: Callable[[Sequence[str | bytes | int | N
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     elif isinstance(column, np.ndarray):
+        if column.ndim != 1:
+            raise UsageError(f"A column of keys has one dimension, not {column.ndim}: packing.pack_rows takes rows.")
         column = pa.array(column)
     elif not isinstance(column, pa.Array):
         column = from_python(column)

@@ -177,3 +177,8 @@ def test_misuse_ends_both() -> None:
     results = run_parties({"bank": party("insurer", ["a"]), "insurer": party("bank", ["a"], reveal_to="me")})
     for name in ("bank", "insurer"):
         assert "who learns (here" in str(results[name])
+
+
+def test_what_each_party_learns_is_data() -> None:
+    assert set(cardinality.OPERATOR.learns) == {"receiver", "sender"}
+    assert (cardinality.OPERATOR.name, cardinality.OPERATOR.version) == ("psi.cardinality", 1)

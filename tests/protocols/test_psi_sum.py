@@ -287,3 +287,8 @@ def test_a_flipped_bit_in_each_message(sender: str) -> None:
         except (PeerError, PolicyError):
             continue
         assert abs(mine[1]) <= 3 * mine[0]
+
+
+def test_what_each_party_learns_is_data() -> None:
+    assert set(sums.OPERATOR.learns) == {"receiver", "sender"}
+    assert (sums.OPERATOR.name, sums.OPERATOR.version) == ("psi.sum", 1)

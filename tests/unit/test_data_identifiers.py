@@ -385,6 +385,8 @@ def test_text_counts_as_its_bytes_and_is_not_normalised() -> None:
     for numbers in (pa.array([7]), np.array([7])):
         with pytest.raises(UsageError, match="for numbers take the form integer"):
             canonical_columns("bytes", numbers)
+    with pytest.raises(UsageError, match="A column of keys has one dimension, not 2"):
+        canonical_columns("bytes", np.zeros((2, 3), dtype=np.uint8))
     with pytest.raises(UsageError, match="cast it to binary or string first"):
         canonical_columns("bytes", pa.array([1.5]))
 
