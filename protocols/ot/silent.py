@@ -10,7 +10,7 @@ Leaks:    nothing but n.
 Cost:     for n > DIRECT, with t trees of depth l (noise.shape_for): t·l correlated transfers by SoftSpoken (128 more
           against malicious parties) and t·(32·l + 16) bytes; n / 8 bytes more where the receiver has choices of its
           own. For n up to DIRECT: n transfers by SoftSpoken. Rounds: the transfers', plus 1; plus 1 for the check.
-          Local: about 65 ns a transfer at either side; memory 64 bytes for each, besides the results.
+          Local: about 60 ns a transfer at either side; memory 64 bytes for each, besides the results.
 """
 
 from __future__ import annotations
