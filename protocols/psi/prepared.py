@@ -16,7 +16,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +47,7 @@ _INFO = b"unseen psi.unbalanced v1 private key"
 _SEALED = b"unspkey\x01"
 _SALT, _NONCE = 16, 12
 _CHECK = 32
-_GROUP = 1 << 22  # tags that are sorted at a time in the end
+_GROUP = 1 << 20  # tags that are sorted at a time in the end
 
 
 @dataclass(frozen=True)
@@ -125,10 +125,11 @@ def prepare(
         _same(unfinished / "spec", spec.header(), "options")
         runs, total = [], 0
         for number, rows in enumerate(_rows(keys, suite=suite, name=name, form=form)):
+            total += len(rows)
+            replace(spec, rows=total)  # complains while there is little to lose, not after hours
             runs.append(unfinished / f"{number:06}.run")
             if not _is_run(runs[-1], rows, private):
                 _write_run(runs[-1], rows, private, suite)
-            total += len(rows)
             progress(Progress("prepare", total, expected))
         spec = TagSpec(suite.name, name, form, epoch, most, tag_bytes(total, most), 0, public)
         tags = tagfile.write(directory / "tags", spec, _merged(runs, total, progress))
@@ -205,11 +206,21 @@ def _write_run(path: Path, rows: NDArray[np.uint8], private: NDArray[np.uint8], 
     _create(path, body + hashlib.sha256(body).digest())
 
 
-def _columns(path: Path) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
-    """A run's columns, mapped."""
-    n = (path.stat().st_size - 2 * _CHECK) // 12
-    first = np.memmap(path, dtype="<u8", mode="r", offset=_CHECK, shape=(n,))
-    return first, np.memmap(path, dtype="<u4", mode="r", offset=_CHECK + 8 * n, shape=(n,))
+def _cuts(path: Path, bounds: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Where a run's tags reach each of the bounds, from 0 to how many there are."""
+    data = np.fromfile(path, dtype="<u8", offset=_CHECK, count=(path.stat().st_size - 2 * _CHECK) // 12)
+    return np.concatenate(([0], np.searchsorted(data, bounds), [len(data)])).astype(np.int64)
+
+
+def _read(path: Path, cut: NDArray[np.int64], first: NDArray[np.uint64], rest: NDArray[np.uint32], group: int) -> int:
+    """A run's tags of one group into the columns; returns how many."""
+    start, end = cut[group], cut[group + 1]
+    with path.open("rb", buffering=0) as file:
+        file.seek(_CHECK + 8 * start)
+        file.readinto(first[: end - start].data.cast("B"))  # a local file gives what there is
+        file.seek(_CHECK + 8 * cut[-1] + 4 * start)
+        file.readinto(rest[: end - start].data.cast("B"))
+    return int(end - start)
 
 
 def _merged(
@@ -218,16 +229,14 @@ def _merged(
     """All runs' tags in order, without those that come twice; a group at a time, by the tags' first bits."""
     bits = max(total // _GROUP, 1).bit_length()
     bounds = np.arange(1, 1 << bits, dtype=np.uint64) << np.uint64(64 - bits)
-    cuts = [np.concatenate(([0], np.searchsorted(first := _columns(run)[0], bounds), [len(first)])) for run in runs]
+    cuts = [_cuts(run, bounds) for run in runs]
     done = 0
     for group in range(1 << bits):
-        parts = []
-        for run, cut in zip(runs, cuts, strict=True):  # one run at a time: so many files are not held open
-            first, rest = _columns(run)
-            parts.append((first[cut[group] : cut[group + 1]].copy(), rest[cut[group] : cut[group + 1]].copy()))
-        if not parts:
-            return
-        first, rest = (np.concatenate(column) for column in zip(*parts, strict=True))
+        size = int(sum(cut[group + 1] - cut[group] for cut in cuts))
+        first, rest = np.empty(size, dtype="<u8"), np.empty(size, dtype="<u4")
+        at = 0
+        for run, cut in zip(runs, cuts, strict=True):
+            at += _read(run, cut, first[at:], rest[at:], group)
         order = np.lexsort((rest, first))
         first, rest = first[order], rest[order]
         new = np.ones(len(first), dtype=np.bool_)

@@ -197,17 +197,18 @@ def write(path: Path, spec: TagSpec, groups: Iterable[tuple[NDArray[np.uint64], 
     if path.exists():
         raise UsageError(f"{path} exists; a tag file is never overwritten, so give a new directory.")
     temporary = path.with_name(path.name + ".part")
-    counts = np.zeros(1 << spec.prefix_bits, dtype=np.int64)
+    starts = np.zeros((1 << spec.prefix_bits) + 1, dtype="<u4")
+    counts = starts[1:]  # of tags with each prefix, for now
     with temporary.open("wb+") as file:
         file.seek(len(spec.header()) + spec.starts_bytes)
         for first, rest in groups:
             prefix, tags = _split(first, rest, spec.prefix_bits)
             file.write(tags.astype("<u8", copy=False).data)
-            which, times = np.unique(prefix, return_counts=True)
-            counts[which.astype(np.int64)] += times
-        spec = replace(spec, rows=int(counts.sum()))
-        starts = np.zeros(len(counts) + 1, dtype="<u4")
-        np.cumsum(counts, out=starts[1:])
+            begins = np.flatnonzero(np.concatenate(([True], prefix[1:] != prefix[:-1]))[: len(prefix)])
+            times = np.diff(np.append(begins, len(prefix)))
+            counts[prefix[begins].astype(np.int64)] += times.astype(np.uint32)
+        np.cumsum(counts, out=counts)
+        spec = replace(spec, rows=int(starts[-1]))
         file.seek(0)
         file.write(spec.header())
         file.write(starts.data)

@@ -262,6 +262,9 @@ def test_another_preparation_in_the_same_place_is_refused(monkeypatch: pytest.Mo
     prepare(keys, tmp_path)
     with pytest.raises(UsageError, match="holds a prepared set"):
         prepare(keys, tmp_path)
+    monkeypatch.setattr(tagfile, "TAG_BYTES", 8)
+    with pytest.raises(UsageError, match="4 keys for 4294967296 at a time are too many"):
+        prepare(keys, tmp_path / "many", most=1 << 32)
 
 
 def test_loading_needs_both_files_and_the_storage_key(people: Prepared, tmp_path: Path) -> None:
