@@ -259,7 +259,7 @@ def test_both_parties_get_their_own_rows_in_a_common_order(place: Place) -> None
         assert results[name].column_names == ["id", "number"]
         assert {path.stat().st_mode & 0o077 for path in home.result(job).iterdir()} == {0}
         report = place.report(name, job)
-        assert report["state"] == "finished"
+        assert (report["state"], report["protocol"]) == ("finished", "psi.ecdh")
         assert report["job"] == {"state": "finished", "code": "", "reason": ""}
         assert report["sizes"] == {"rows": 1000, "peer_keys": 1000, "matched_keys": SHARED}
         assert report["result_rows"] == SHARED
@@ -407,6 +407,8 @@ def test_a_killed_worker_ends_the_job_at_both(place: Place) -> None:
     assert (state.state, state.code) == ("failed", "worker-died")
     assert state.reason == f"{INSURER}: its worker process ended (signal 9)"
     assert place.parts(job)[INSURER] == ("failed", "worker-died")
+    shown = command("job", "report", job, "--home", str(place.town.root / BANK))
+    assert f"Job {job} failed: {state.reason} [worker-died]" in shown
     for name in (BANK, INSURER):
         assert place.report(name, job)["job"]["reason"] == state.reason
         until(lambda name=name: place.nothing_left(name, job))

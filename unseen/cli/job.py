@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -174,9 +175,8 @@ def list_jobs(
     table = Table("job", "operator", "scenario", "requester", "parties", "state", "reason")
     for one in found:
         head = operators.parse(one.job.encode()).head
-        table.add_row(
-            one.id, head.operator, head.scenario, one.requester, ", ".join(head.parties), one.state, one.reason
-        )
+        words = (one.id, head.operator, head.scenario, one.requester, ", ".join(head.parties), one.state, one.reason)
+        table.add_row(*map(escape, words))
     output.console().print(table)
 
 
@@ -229,7 +229,7 @@ def _move(bars: Progress, task: TaskID, part: wire.JobParty, stages: dict[str, s
         total = 1
     words = part.state if not now.stage or part.state != "running" else now.stage
     done = 1 if part.state == "finished" else now.done if part.state == "running" else 0
-    bars.update(task, description=f"{part.party}: {words}", total=total, completed=done)
+    bars.update(task, description=escape(f"{part.party}: {words}"), total=total, completed=done)
 
 
 def _patiently(call: Callable[[], wire.JobState], *, quiet: bool) -> wire.JobState:
@@ -272,13 +272,15 @@ def _show_state(found: wire.JobState) -> None:
 
 
 def _show_parties(found: wire.JobState) -> None:
-    table = Table("party", "state", "what it learned", "sent", "received", "rounds", "seconds")
+    table = Table("party", "state", "protocol", "what it learned", "sent", "received", "rounds", "seconds")
     for part in found.parties:
         said = part.report
         learned = [f"· {line}" for line in said.learned] + [f"  {size.name}: {size.value:,}" for size in said.sizes]
         figures = [f"{said.bytes_sent:,}", f"{said.bytes_received:,}", str(said.rounds), f"{said.seconds:.2f}"]
         state = f"{part.state}: {part.reason} [{part.code}]" if part.code else part.state
-        table.add_row(part.party, state, "\n".join(learned), *(figures if part.HasField("report") else [""] * 4))
+        words = (part.party, state, said.protocol, "\n".join(learned))
+        # What another party says must not command the terminal, nor be taken for a style.
+        table.add_row(*map(escape, words), *(figures if part.HasField("report") else [""] * 4))
     output.console().print(table)
 
 
@@ -328,6 +330,7 @@ def _party(part: wire.JobParty) -> dict[str, object]:
         "reason": part.reason,
         "progress": {"stage": part.progress.stage, "done": part.progress.done, "total": part.progress.total},
         "report": {
+            "protocol": said.protocol,
             "learned": list(said.learned),
             "sizes": {size.name: size.value for size in said.sizes},
             "bytes_sent": said.bytes_sent,

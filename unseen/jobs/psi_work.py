@@ -30,7 +30,7 @@ def run(task: Task, parameters: Parameters) -> Yield:
     )
     sizes = {"rows": table.num_rows, "peer_keys": result.peer_size}
     if result.rows is None or result.offsets is None:
-        return Yield(table.num_rows, None, sizes, learned("other", peer))
+        return Yield(result.operator, table.num_rows, None, sizes, learned("other", peer))
     matched = len(result.offsets) - 1
     if matched < task.minimum_result:
         raise too_small(task.minimum_result)
@@ -38,6 +38,7 @@ def run(task: Task, parameters: Parameters) -> Yield:
     if parameters.duplicates == "many":
         found = found.append_column(MATCH, pa.array(np.repeat(np.arange(matched), np.diff(result.offsets))))
     return Yield(
+        protocol=result.operator,
         rows=table.num_rows,
         result_rows=found.num_rows,
         sizes={**sizes, "matched_keys": matched},

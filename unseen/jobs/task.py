@@ -51,6 +51,7 @@ class Yield:
     """What one party got out of a job.
 
     Attributes:
+        protocol: what ran, such as ``psi.rr22``.
         rows: rows read of this party's data set.
         result_rows: rows of the result; None where this party was to get none.
         sizes: what this party learned of sizes, by name.
@@ -59,6 +60,7 @@ class Yield:
         batches: the result itself.
     """
 
+    protocol: str
     rows: int
     result_rows: int | None
     sizes: Mapping[str, int]

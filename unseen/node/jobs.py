@@ -437,6 +437,7 @@ class Jobs:
         if end.ended.seconds:
             news.report.CopyFrom(
                 wire.PartyReport(
+                    protocol=end.ended.protocol,
                     learned=end.ended.learned,
                     sizes=[wire.JobSize(name=n, value=v) for n, v in end.ended.sizes.items()] if sizes else [],
                     bytes_sent=end.ended.bytes_sent,
@@ -529,6 +530,7 @@ class Jobs:
             "code": end.code,
             "reason": end.reason,
             "public": end.public,
+            "protocol": last.protocol or None,
             "learned": list(last.learned),
             "sizes": dict(last.sizes),
             "result": last.result_file or None,

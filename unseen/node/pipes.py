@@ -96,6 +96,8 @@ class Ended(BaseModel):
     """The same in words for this party's people; holds no identifier and no value of the data set."""
     public: str = ""
     """The same for the other parties and the coordinator; says nothing of the data set but that it is at fault."""
+    protocol: str = ""
+    """What ran, such as ``psi.rr22``."""
     rows: int | None = None
     """Rows read of the data set."""
     result_rows: int | None = None

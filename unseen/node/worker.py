@@ -169,6 +169,7 @@ def _run(task: Task, directory: Path, job: Job) -> Ended:
         path, digest = results.write(directory, got.batches, schema=got.schema, output=job.head.output)
         name = path.name
     return Ended(
+        protocol=got.protocol,
         rows=got.rows,
         result_rows=got.result_rows,
         result_file=name,

@@ -185,20 +185,22 @@ class JobSize(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
 
 class PartyReport(_message.Message):
-    __slots__ = ("learned", "sizes", "bytes_sent", "bytes_received", "rounds", "seconds")
+    __slots__ = ("learned", "sizes", "bytes_sent", "bytes_received", "rounds", "seconds", "protocol")
     LEARNED_FIELD_NUMBER: _ClassVar[int]
     SIZES_FIELD_NUMBER: _ClassVar[int]
     BYTES_SENT_FIELD_NUMBER: _ClassVar[int]
     BYTES_RECEIVED_FIELD_NUMBER: _ClassVar[int]
     ROUNDS_FIELD_NUMBER: _ClassVar[int]
     SECONDS_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     learned: _containers.RepeatedScalarFieldContainer[str]
     sizes: _containers.RepeatedCompositeFieldContainer[JobSize]
     bytes_sent: int
     bytes_received: int
     rounds: int
     seconds: float
-    def __init__(self, learned: _Optional[_Iterable[str]] = ..., sizes: _Optional[_Iterable[_Union[JobSize, _Mapping]]] = ..., bytes_sent: _Optional[int] = ..., bytes_received: _Optional[int] = ..., rounds: _Optional[int] = ..., seconds: _Optional[float] = ...) -> None: ...
+    protocol: str
+    def __init__(self, learned: _Optional[_Iterable[str]] = ..., sizes: _Optional[_Iterable[_Union[JobSize, _Mapping]]] = ..., bytes_sent: _Optional[int] = ..., bytes_received: _Optional[int] = ..., rounds: _Optional[int] = ..., seconds: _Optional[float] = ..., protocol: _Optional[str] = ...) -> None: ...
 
 class JobParty(_message.Message):
     __slots__ = ("party", "state", "code", "reason", "progress", "report")
