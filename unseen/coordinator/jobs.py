@@ -50,6 +50,7 @@ MOST_AT_ONCE = 100
 MOST_LISTED = 100
 MOST_NEWS = 1000
 _WORDS = 1000  # of a party's reasons, characters
+_LINES = 100  # of a party's report
 
 _metadata = MetaData()
 _jobs = Table(
@@ -215,7 +216,9 @@ class Board:
                 _set_part(connection, news.id, party, news)
             return
         if news.HasField("progress"):
-            self._progress[news.id, party] = news.progress
+            stage = _words(news.progress.stage, 80)
+            now = wire.JobProgress(stage=stage, done=news.progress.done, total=news.progress.total)
+            self._progress[news.id, party] = now
         if RANK[state] <= RANK[part["state"]]:
             return
         _set_part(connection, news.id, party, news)
@@ -341,9 +344,22 @@ def _set_part(connection: Connection, job: str, party: str, news: wire.JobNews.O
         "state": news.state,
         "code": _words(news.code, 80),
         "reason": _words(news.reason, _WORDS),
-        "report": news.report.SerializeToString() if news.HasField("report") else b"",
+        "report": _report(news.report).SerializeToString() if news.HasField("report") else b"",
     }
     connection.execute(update(_parts).where(_parts.c.job == job, _parts.c.party == party).values(values))
+
+
+def _report(said: wire.PartyReport) -> wire.PartyReport:
+    """A party's report, cut to what a report needs."""
+    return wire.PartyReport(
+        learned=[_words(line, _WORDS) for line in said.learned[:_LINES]],
+        sizes=[wire.JobSize(name=_words(size.name, 80), value=size.value) for size in said.sizes[:_LINES]],
+        bytes_sent=said.bytes_sent,
+        bytes_received=said.bytes_received,
+        rounds=said.rounds,
+        seconds=said.seconds,
+        protocol=_words(said.protocol, 80),
+    )
 
 
 def _words(text: str, limit: int) -> str:
