@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -235,6 +239,41 @@ def test_an_interrupted_preparation_goes_on(monkeypatch: pytest.MonkeyPatch, tmp
     assert resumed.tags.path.read_bytes() == whole.tags.path.read_bytes()
     assert sorted(p.name for p in (tmp_path / "cut").iterdir()) == ["key", "tags"]
     assert (tmp_path / "cut" / "key").stat().st_mode & 0o077 == 0
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from mpc import suite
+from mpc.kernels.packing import pack
+from mpc.rng import Rng
+from protocols.psi import prepared
+prepared.RUN = 50
+prepared.prepare(
+    [pack([b"key %d" % i for i in range(5000)])], Path(sys.argv[1]), suite=suite.get("intl"), name="debtors",
+    storage=bytes(range(32)), rng=Rng(), progress=lambda p: print(p.done, flush=True),
+)
+"""
+
+
+def test_a_killed_preparation_leaves_nothing_half_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(prepared, "RUN", 50)
+    root = Path(prepared.__file__).parents[2]
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "set")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(root)}) as process:
+        for line in process.stdout or ():
+            if int(line) >= 1000:
+                process.kill()
+                break
+    assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / "set" / "tags").exists()
+    ran = len(list((tmp_path / "set" / "unfinished").glob("*.run")))
+    assert 20 <= ran < 100
+    keys = [b"key %d" % i for i in range(5000)]
+    a_set = prepare(keys, tmp_path / "set")
+    assert a_set.tags.spec.rows == 5000
+    matches, _, _ = ask(a_set, [b"key 4999", b"key 5000", b"key 0"], tmp_path / "cache")
+    assert matches.rows.tolist() == [0, 2]
 
 
 def test_another_preparation_in_the_same_place_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
