@@ -96,10 +96,11 @@ def make_ids(n: int, seed: int = 1) -> tuple[NDArray[np.uint8], NDArray[np.uint8
     rng.shuffle(pool)
     first = pool[:n]
     second = np.concatenate([pool[:shared], pool[n:wanted]])
-    return _digits(rng.permutation(first)), _digits(rng.permutation(second)), shared
+    return digits(rng.permutation(first)), digits(rng.permutation(second)), shared
 
 
-def _digits(numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
+def digits(numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Numbers of 18 digits as ASCII: (n,) -> (n, 18)."""
     text = np.empty((len(numbers), DIGITS), dtype=np.uint8)
     for place in range(DIGITS - 1, -1, -1):
         numbers, digit = np.divmod(numbers, 10)

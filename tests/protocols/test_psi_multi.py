@@ -136,12 +136,13 @@ def test_duplicates_and_columns() -> None:
     sets = {"bank": ["a", "b", "a", "c"], "court": ["c", "a"], "tax": ["x", "c", "a", "c"]}
     own = {"bank": {"duplicates": "many"}, "tax": {"duplicates": "first"}}
     results = run(sets, form="text", own=own)
-    per_key = [
-        [[sets[name][row] for row in r.rows[start:end]] for start, end in zip(r.offsets, r.offsets[1:], strict=False)]
-        for name, r in results.items()
-    ]
-    assert sorted(map(len, per_key[0])) == [1, 2]
-    assert [key[0] for key in per_key[0]] == [key[0] for key in per_key[1]] == [key[0] for key in per_key[2]]
+    per_key = {
+        name: [[sets[name][row] for row in rows] for rows in np.split(result.rows, result.offsets[1:-1])]
+        for name, result in results.items()
+    }
+    assert sorted(map(len, per_key["bank"])) == [1, 2]
+    assert [key[0] for key in per_key["bank"]] == [key[0] for key in per_key["court"]]
+    assert per_key["court"] == per_key["tax"]
     with pytest.raises(UsageError, match="Rows 1 and 3 have the same key"):
         run(sets, form="text", own={"tax": {"duplicates": "first"}})
 

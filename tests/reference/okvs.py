@@ -42,7 +42,7 @@ def shape(n: int) -> Shape:
     security = 40 + log_bins
     expansion = 1.223 + (security + 9.2) / 2 ** (0.555 * math.log2(capacity) + 2.336)
     sparse = math.ceil(expansion * capacity)
-    return Shape(bins, capacity, sparse, math.floor(security / math.log2(sparse)))
+    return Shape(bins, capacity, sparse, math.floor((security + 1) / math.log2(sparse)))
 
 
 def row(of: Shape, key: bytes, seed: bytes) -> dict[int, int]:
