@@ -75,7 +75,7 @@ impl Group for Sm2 {
 
     fn mul_base_encode(scalars: &[Scalar], out: &mut [u8]) {
         let digits = Zeroizing::new(scalars.iter().map(Digits::of).collect::<Vec<_>>());
-        if digits.len() >= batch::WORTH
+        if digits.len() >= batch::WORTH_OF_BASE
             && let Ok(products) = batch::multiply_base(&digits)
         {
             return encode(&products, |i| digits[i].negated(), out);

@@ -1,20 +1,25 @@
-//! Products of many points at once, in affine coordinates.
+//! Products of many points at once. With AVX2 four points go through the same instructions.
 //!
-//! All points of a batch walk in step, so that each step needs one inversion for the whole batch (Montgomery's trick): an
-//! addition then takes six multiplications and a doubling seven, less than in any projective coordinates, and the
-//! results need no further inversion to be encoded. With AVX2 four points go through the same instructions.
+//! All points of a large batch walk in step, in affine coordinates, so that each step needs one inversion for the whole
+//! batch (Montgomery's trick): an addition then takes six multiplications and a doubling seven, less than in any projective
+//! coordinates, and the results need no further inversion to be encoded. The points of a smaller batch are multiplied in
+//! Jacobian coordinates, by tables in affine ones.
 //!
 //! Chords and tangents have exceptions. With digits that are never zero (see [`super::digits`]) and points of prime order
 //! one comes up only for scalars within 2^73 of a multiple of the order, or for the identity, so never by chance. Then a
-//! denominator of the batch is zero, hence the product of all of them, and the batch is refused: the caller takes the
-//! complete formulas.
+//! denominator of the batch is zero, hence the product of all of them, or the z of a result; the batch is refused, and the
+//! caller takes the complete formulas.
 
 use super::digits::Digits;
 use super::point::Affine;
 use zeroize::Zeroizing;
 
+/// From how many points on there is something to share.
+pub(super) const WORTH: usize = 4;
+/// From how many multiples of the generator on.
+pub(super) const WORTH_OF_BASE: usize = 24;
 /// From how many points on the walk in step is worth its inversions.
-pub(super) const WORTH: usize = 64;
+const AFFINE: usize = 384;
 
 /// A batch went through a point that affine coordinates do not have.
 pub(super) struct Exception;
@@ -27,9 +32,17 @@ pub(super) fn multiply(points: &[Affine], count: usize, digit: impl Fn(usize, us
     #[cfg(all(target_arch = "x86_64", not(sm2_backend = "soft")))]
     if is_x86_feature_detected!("avx2") {
         // SAFETY: the processor has the instructions.
-        return unsafe { by_four::multiply(points, count, digit) };
+        return unsafe {
+            match points.len() {
+                ..AFFINE => by_four::multiply_few(points, count, digit),
+                _ => by_four::multiply(points, count, digit),
+            }
+        };
     }
-    one_by_one::multiply(points, count, digit)
+    match points.len() {
+        ..AFFINE => one_by_one::multiply_few(points, count, digit),
+        _ => one_by_one::multiply(points, count, digit),
+    }
 }
 
 /// The generator times each scalar.
@@ -175,6 +188,82 @@ macro_rules! walk {
             fn choose(table: &[Pair], digits: [u64; WIDTH]) -> (Element, Element) {
                 let (x, y) = Pair::select(table, digits.map(digits::index)).split();
                 (x, y.negate_if(digits.map(digits::negative)))
+            }
+
+            /// A point in Jacobian coordinates: (x / z^2, y / z^3).
+            #[derive(Clone, Copy, Default)]
+            struct Jacobian {
+                x: Element,
+                y: Element,
+                z: Element,
+            }
+
+            impl DefaultIsZeroes for Jacobian {}
+
+            impl Jacobian {
+                /// By the formulas for a = -3 [Bernstein, 2001]; a zero z stays.
+                $(#[$features])*
+                #[inline]
+                fn double(&self) -> Jacobian {
+                    let delta = self.z.square();
+                    let gamma = self.y.square();
+                    let beta = self.x.mul(&gamma);
+                    let product = self.x.sub(&delta).mul(&self.x.add(&delta));
+                    let alpha = product.add(&product).add(&product).sub(&Element::default());
+                    let beta4 = beta.add(&beta).add(&beta.add(&beta));
+                    let x = alpha.square().sub(&beta4).sub(&beta4);
+                    let z = self.y.add(&self.z).square().sub(&gamma.add(&delta));
+                    let square = gamma.square();
+                    let square4 = square.add(&square).add(&square.add(&square));
+                    let y = alpha.mul(&beta4.sub(&x)).sub(&square4).sub(&square4);
+                    Jacobian { x, y, z }
+                }
+
+                /// The sum with (x, y), whose z is zero where the points are the same or opposite, or z was zero before.
+                $(#[$features])*
+                #[inline]
+                fn add(&self, (x, y): (Element, Element)) -> Jacobian {
+                    let z2 = self.z.square();
+                    let h = x.mul(&z2).sub(&self.x);
+                    let r = y.mul(&z2.mul(&self.z)).sub(&self.y);
+                    let h2 = h.square();
+                    let (h3, v) = (h.mul(&h2), self.x.mul(&h2));
+                    let x = r.square().sub(&h3.add(&v.add(&v)));
+                    let y = r.mul(&v.sub(&x)).sub(&self.y.mul(&h3));
+                    Jacobian { x, y, z: self.z.mul(&h) }
+                }
+            }
+
+            $(#[$features])*
+            pub fn multiply_few(points: &[Affine], count: usize, digit: impl Fn(usize, usize) -> u64) -> Products {
+                let last = points.len() - 1;
+                let tables = odd_multiples(points)?;
+                let mut products = Zeroizing::new(Vec::with_capacity(points.len().next_multiple_of(WIDTH)));
+                let mut inverses = Zeroizing::new(Vec::with_capacity(points.len().next_multiple_of(WIDTH)));
+                for (i, table) in tables.chunks_exact(ENTRIES).enumerate() {
+                    let digits = |position| from_fn(|lane| digit((i * WIDTH + lane).min(last), position));
+                    let (x, y) = choose(table, digits(count - 1));
+                    let mut product =
+                        Zeroizing::new(Jacobian { x, y: y.sub(&Element::default()), z: Element::load([Fe::ONE; WIDTH]) });
+                    for position in (0..count - 1).rev() {
+                        for _ in 0..digits::WIDTH {
+                            *product = product.double();
+                        }
+                        *product = product.add(choose(table, digits(position)));
+                    }
+                    inverses.extend(product.z.store());
+                    products.extend(product.x.store().into_iter().zip(product.y.store()).map(|(x, y)| Affine { x, y }));
+                }
+                if inverses.iter().any(|z| z.is_zero().into()) {
+                    return Err(Exception);
+                }
+                field::invert_all(&mut inverses);
+                for (product, inverse) in products.iter_mut().zip(inverses.iter()) {
+                    let square = inverse.square();
+                    *product = Affine { x: product.x * square, y: product.y * (square * *inverse) };
+                }
+                products.truncate(points.len());
+                Ok(products)
             }
 
             $(#[$features])*

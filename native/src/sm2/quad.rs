@@ -6,7 +6,11 @@
 //! - *tidy*: limbs at most 2^29 + 2^5, value below 2 p. What [`Quad::mul`], [`Quad::square`] and [`Quad::sub`] give.
 //! - Factors of a product: the limbs of one times those of the other at most 2^60.7, and the values at most 32 p^2.
 //!
+//! The loops are loops, and no closures: what a library function calls is not compiled for the processor's features.
+//!
 //! Nine products below 2^60.7 and what the reduction adds, below 2^54, stay below 2^64.
+
+#![expect(clippy::needless_range_loop, reason = "three arrays at once, and see above")]
 
 use std::arch::x86_64::{
     __m256i, _mm256_add_epi64, _mm256_and_si256, _mm256_blendv_epi8, _mm256_cmpeq_epi64, _mm256_loadu_si256,
@@ -81,16 +85,23 @@ impl Quad {
     #[target_feature(enable = "avx2")]
     #[inline]
     fn constant(limbs: [i64; LIMBS]) -> Quad {
-        Quad(limbs.map(|limb| _mm256_set1_epi64x(limb)))
+        let mut constant = Quad::default();
+        for i in 0..LIMBS {
+            constant.0[i] = _mm256_set1_epi64x(limbs[i]);
+        }
+        constant
     }
 
     #[target_feature(enable = "avx2")]
     #[inline]
     pub fn load(elements: [Fe; WIDTH]) -> Quad {
         let elements = elements.map(|element| element.montgomery());
-        let words: [[u64; WIDTH]; LIMBS] = from_fn(|i| elements.map(|element| bits(&element, BITS as usize * i)));
-        // SAFETY: each row has 32 bytes.
-        let raw = Quad(words.map(|row| unsafe { _mm256_loadu_si256(row.as_ptr().cast()) }));
+        let mut raw = Quad::default();
+        for (i, limb) in raw.0.iter_mut().enumerate() {
+            let row = elements.map(|element| bits(&element, BITS as usize * i));
+            // SAFETY: a row has 32 bytes.
+            *limb = unsafe { _mm256_loadu_si256(row.as_ptr().cast()) };
+        }
         raw.mul(&Quad::constant(FROM_FE))
     }
 
@@ -122,7 +133,11 @@ impl Quad {
     #[target_feature(enable = "avx2")]
     #[inline]
     pub fn add(&self, other: &Quad) -> Quad {
-        Quad(from_fn(|i| _mm256_add_epi64(self.0[i], other.0[i])))
+        let mut sum = *self;
+        for i in 0..LIMBS {
+            sum.0[i] = _mm256_add_epi64(self.0[i], other.0[i]);
+        }
+        sum
     }
 
     /// `3 a - 3`, limbs up to 2^31, for a tidy.
@@ -136,16 +151,21 @@ impl Quad {
     #[target_feature(enable = "avx2")]
     #[inline]
     pub fn sub_untidy(&self, other: &Quad) -> Quad {
-        let p = Quad::constant(EIGHT_P);
-        Quad(from_fn(|i| _mm256_sub_epi64(_mm256_add_epi64(self.0[i], p.0[i]), other.0[i])))
+        let mut difference = self.add(&Quad::constant(EIGHT_P));
+        for i in 0..LIMBS {
+            difference.0[i] = _mm256_sub_epi64(difference.0[i], other.0[i]);
+        }
+        difference
     }
 
     /// `a - b`, tidy, for limbs of b up to 2^31 and its value up to 15 p.
     #[target_feature(enable = "avx2")]
     #[inline]
     pub fn sub(&self, other: &Quad) -> Quad {
-        let p = Quad::constant(SIXTEEN_P);
-        let mut limb: [__m256i; LIMBS] = from_fn(|i| _mm256_sub_epi64(_mm256_add_epi64(self.0[i], p.0[i]), other.0[i]));
+        let mut limb = self.add(&Quad::constant(SIXTEEN_P)).0;
+        for i in 0..LIMBS {
+            limb[i] = _mm256_sub_epi64(limb[i], other.0[i]);
+        }
         // What is above 2^256 comes back as 2^224 + 2^96 - 2^64 + 1 times it; limb 2 is large enough for the negative part.
         let above = _mm256_srli_epi64::<24>(limb[8]);
         limb[8] = _mm256_and_si256(limb[8], _mm256_set1_epi64x((1 << 24) - 1));
@@ -153,14 +173,15 @@ impl Quad {
         limb[2] = _mm256_sub_epi64(limb[2], _mm256_slli_epi64::<6>(above));
         limb[3] = _mm256_add_epi64(limb[3], _mm256_slli_epi64::<9>(above));
         limb[7] = _mm256_add_epi64(limb[7], _mm256_slli_epi64::<21>(above));
-        // One round of carries, all at once.
+        // One round of carries, all at once: from the top, so that each limb is read before it changes.
         let mask = _mm256_set1_epi64x((1 << BITS) - 1);
-        let carried = limb.map(|limb| _mm256_srli_epi64::<BITS>(limb));
-        Quad(from_fn(|i| match i {
-            0 => _mm256_and_si256(limb[0], mask),
-            8 => _mm256_add_epi64(limb[8], carried[7]),
-            _ => _mm256_add_epi64(_mm256_and_si256(limb[i], mask), carried[i - 1]),
-        }))
+        for i in (1..LIMBS).rev() {
+            let carried = _mm256_srli_epi64::<BITS>(limb[i - 1]);
+            let kept = if i == LIMBS - 1 { limb[i] } else { _mm256_and_si256(limb[i], mask) };
+            limb[i] = _mm256_add_epi64(kept, carried);
+        }
+        limb[0] = _mm256_and_si256(limb[0], mask);
+        Quad(limb)
     }
 
     /// `a * b`.
@@ -222,12 +243,13 @@ impl Sums {
     fn new() -> Sums {
         const RESERVE: i64 = 1 << 51;
         const TAKEN: i64 = RESERVE >> BITS;
-        Sums(from_fn(|i| match i {
-            0..3 => _mm256_setzero_si256(),
-            3 => _mm256_set1_epi64x(RESERVE),
-            4..17 => _mm256_set1_epi64x(RESERVE - TAKEN),
-            _ => _mm256_set1_epi64x(-TAKEN),
-        }))
+        let mut sums = [_mm256_setzero_si256(); 2 * LIMBS];
+        sums[3] = _mm256_set1_epi64x(RESERVE);
+        for sum in &mut sums[4..17] {
+            *sum = _mm256_set1_epi64x(RESERVE - TAKEN);
+        }
+        sums[17] = _mm256_set1_epi64x(-TAKEN);
+        Sums(sums)
     }
 
     #[target_feature(enable = "avx2")]
@@ -263,7 +285,9 @@ impl Sums {
             self.add(i + 1, _mm256_srli_epi64::<BITS>(self.0[i]));
             self.0[i] = _mm256_and_si256(self.0[i], mask);
         }
-        Quad(from_fn(|i| self.0[LIMBS + i]))
+        let mut upper = Quad::default();
+        upper.0.copy_from_slice(&self.0[LIMBS..]);
+        upper
     }
 }
 
@@ -290,15 +314,23 @@ impl Pair {
     #[target_feature(enable = "avx2")]
     #[inline]
     pub fn new(first: &Quad, second: &Quad) -> Pair {
-        Pair(from_fn(|i| _mm256_or_si256(first.0[i], _mm256_slli_epi64::<32>(second.0[i]))))
+        let mut pair = Pair::default();
+        for i in 0..LIMBS {
+            pair.0[i] = _mm256_or_si256(first.0[i], _mm256_slli_epi64::<32>(second.0[i]));
+        }
+        pair
     }
 
     #[target_feature(enable = "avx2")]
     #[inline]
     pub fn split(&self) -> (Quad, Quad) {
         let low = _mm256_set1_epi64x(u32::MAX.into());
-        let first = self.0.map(|word| _mm256_and_si256(word, low));
-        (Quad(first), Quad(self.0.map(|word| _mm256_srli_epi64::<32>(word))))
+        let (mut first, mut second) = (Quad::default(), Quad::default());
+        for i in 0..LIMBS {
+            first.0[i] = _mm256_and_si256(self.0[i], low);
+            second.0[i] = _mm256_srli_epi64::<32>(self.0[i]);
+        }
+        (first, second)
     }
 
     /// The entry of the table that `index` names, for each lane by itself. All of them are read.
@@ -325,8 +357,12 @@ impl Quad {
     pub fn negate_if(&self, masks: [u64; WIDTH]) -> Quad {
         // SAFETY: the array has 32 bytes.
         let masks = unsafe { _mm256_loadu_si256(masks.as_ptr().cast()) };
-        let p = Quad::constant(EIGHT_P);
-        Quad(from_fn(|i| _mm256_blendv_epi8(self.0[i], _mm256_sub_epi64(p.0[i], self.0[i]), masks)))
+        let opposite = Quad::default().sub_untidy(self);
+        let mut chosen = *self;
+        for i in 0..LIMBS {
+            chosen.0[i] = _mm256_blendv_epi8(self.0[i], opposite.0[i], masks);
+        }
+        chosen
     }
 }
 
