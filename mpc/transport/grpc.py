@@ -717,8 +717,10 @@ class Acceptor:
         for session in sessions:
             session.link.lane.close(reason)
         for session in sessions:
-            if session.link.attached:
-                session.link.finished.wait(max(0.0, deadline - time.monotonic()))
+            # Where the stream goes meanwhile, as with a peer that has heard all and hung up, nobody will finish.
+            while session.link.attached and (left := deadline - time.monotonic()) > 0:
+                if session.link.finished.wait(min(left, 0.05)):
+                    break
             self._forget(session)
 
     def _exchange(self, incoming: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:

@@ -23,6 +23,7 @@ from mpc.errors import ChannelClosed, ChannelError, MpcError, PeerError, PolicyE
 from mpc.rng import Rng
 from mpc.session import Progress, Session
 from mpc.transport.grpc import Accepted, Hello, Listener, connect
+from mpc.wire.job.v1.job_pb2 import Done
 from unseen import process, services
 from unseen.governance.documents import from_base64, to_base64
 from unseen.governance.enrolment import Identity
@@ -38,8 +39,8 @@ MEET_S = 60.0
 """How long the other parties' workers may take to be there, seconds."""
 SILENCE_S = 3600.0
 """A party that says nothing for so long, while it is waited for, has failed, seconds."""
-LINGER_S = 30.0
-"""How long the other parties may take to read the end of what was sent, seconds."""
+LINGER_S = 2.0
+"""How long the end of a conversation may take to reach the others, seconds: a reason, since all else has been read."""
 TELL_EVERY_S = 0.2
 """How often at most the node is told how far the job is, seconds."""
 
@@ -168,6 +169,10 @@ def _run(task: Task, directory: Path, job: Job) -> Ended:
     if got.schema is not None:
         path, digest = results.write(directory, got.batches, schema=got.schema, output=job.head.output)
         name = path.name
+    for peer in job.peers_of(task.session.me):
+        task.session.channel(peer).send(Done())
+    for peer in job.peers_of(task.session.me):
+        task.session.channel(peer).recv(Done)
     return Ended(
         protocol=got.protocol,
         rows=got.rows,

@@ -1,0 +1,1 @@
+"""Generated from proto/unseen/job by proto/generate.py."""
