@@ -257,6 +257,11 @@ def ot_send(
 def permutation_vartime(key: _Secret, out: NDArray[np.int64]) -> None:
     """Fills the (n,) array with a uniform permutation of 0 … n-1, determined by the key of 16 or 32 bytes."""
 
+def packed_take(
+    data: NDArray[np.uint8], offsets: NDArray[np.int64], rows: NDArray[np.int64], out: NDArray[np.uint8]
+) -> None:
+    """Writes the packed strings of (k,) rows one after the other into `out`, which has just the room for them."""
+
 # The curve SM2: sm2.rs
 
 def sm2_hash_to_group(data: NDArray[np.uint8], offsets: NDArray[np.int64], dst: bytes) -> NDArray[np.uint8]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from mpc import _native
 from mpc.errors import UsageError
 from mpc.kernels import _check
 
@@ -55,6 +56,17 @@ class Packed:
             raise UsageError(f"[{start}, {stop}) is not within the {len(self)} strings.")
         return Packed(self.data, self.offsets[start : stop + 1])
 
+    def take(self, rows: NDArray[np.int64]) -> Packed:
+        """The strings of some rows, in their order: (k,) int64 -> k strings, copied."""
+        lengths = np.diff(self.offsets)
+        if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < len(self):
+            raise UsageError(f"A row is not among the {len(self)} strings; rows are counted from 0.")
+        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+        np.cumsum(lengths[rows], out=offsets[1:])
+        data = np.empty(int(offsets[-1]), dtype=np.uint8)
+        _native.packed_take(self.data, self.offsets, np.ascontiguousarray(rows, dtype=np.int64), data)
+        return Packed(data, offsets)
+
 
 def pack(items: Sequence[bytes | str]) -> Packed:
     """Packs byte strings; a `str` counts as its UTF-8 bytes."""
@@ -70,6 +82,14 @@ def pack(items: Sequence[bytes | str]) -> Packed:
     if offsets[-1] != len(data):
         raise UsageError("An item is an array of something wider than bytes; give its tobytes().")
     return Packed(data, offsets)
+
+
+def to_arrow(packed: Packed) -> pa.Array:
+    """The strings as an Arrow array of large binary, without copying them."""
+    import pyarrow as pa
+
+    buffers = [None, pa.py_buffer(packed.offsets), pa.py_buffer(packed.data)]
+    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(packed), buffers)
 
 
 def pack_rows(rows: NDArray[np.uint8]) -> Packed:

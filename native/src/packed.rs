@@ -41,6 +41,46 @@ impl<'a> Packed<'a> {
     }
 }
 
+/// How many strings ahead the next ones are fetched into the cache.
+const AHEAD: usize = 16;
+
+/// Writes the strings of `rows` one after the other: `out` has room for all of them and for no more.
+pub fn take(items: Packed<'_>, rows: &[i64], out: &mut [u8]) -> Result<(), Error> {
+    let mut left = out;
+    for (i, &row) in rows.iter().enumerate() {
+        // First where a string begins, then the string itself.
+        if let Some(&row) = rows.get(i + 2 * AHEAD) {
+            fetch(items.offsets, row);
+        }
+        if let Some(&start) = rows.get(i + AHEAD).and_then(|&row| items.offsets.get(usize::try_from(row).ok()?)) {
+            fetch(items.data, start);
+        }
+        let row = usize::try_from(row).ok().filter(|&row| row < items.len());
+        let string = items.get(row.ok_or(Error::Misuse("a row is not among the strings"))?);
+        let room = left.split_at_mut_checked(string.len());
+        let (own, rest) = room.ok_or(Error::Misuse("out must have room for the strings of all rows"))?;
+        own.copy_from_slice(string);
+        left = rest;
+    }
+    if left.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Misuse("out must have no more room than for the strings of all rows"))
+    }
+}
+
+#[inline(always)]
+fn fetch<T>(data: &[T], index: i64) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: prefetching has no effect on memory, whatever the address.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(data.as_ptr().wrapping_offset(index as isize).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (data, index);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,6 +91,17 @@ mod tests {
         assert_eq!((packed.len(), packed.is_empty()), (3, false));
         assert_eq!([packed.get(0), packed.get(1), packed.get(2)], [&b""[..], b"bcd", b"ef"]);
         assert!(Packed::new(b"", &[0]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn rows_are_taken_and_checked() {
+        let packed = Packed::new(b"abcdef", &[1, 1, 4, 6]).unwrap();
+        let mut out = [0; 8];
+        take(packed, &[2, 1, 0, 1], &mut out).unwrap();
+        assert_eq!(&out, b"efbcdbcd");
+        for (rows, room) in [(&[3][..], 0), (&[-1], 0), (&[1], 2), (&[1], 4), (&[], 1)] {
+            assert!(take(packed, rows, &mut out[..room]).is_err(), "{rows:?}");
+        }
     }
 
     #[test]

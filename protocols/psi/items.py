@@ -126,8 +126,7 @@ def tag_bytes(size: int, peer_size: int) -> int:
 
 def take(keys: Packed, rows: NDArray[np.int64]) -> Packed:
     """The keys of some rows, in their order: (k,) int64 -> k strings, copied."""
-    at, offsets = _gathered(keys.offsets, rows)
-    return Packed(keys.data[at], offsets)
+    return keys.take(rows)
 
 
 def _gathered(offsets: NDArray[np.int64], which: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

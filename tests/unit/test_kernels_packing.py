@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mpc import _native
 from mpc.errors import UsageError
-from mpc.kernels.packing import Packed, pack, pack_arrow, pack_rows
+from mpc.kernels.packing import Packed, pack, pack_arrow, pack_rows, to_arrow
 
 TYPES = [pa.string(), pa.large_string(), pa.binary(), pa.large_binary()]
 
@@ -93,3 +93,23 @@ def test_bad_offsets_are_refused_by_both_doors(offsets: list[int]) -> None:
         Packed(data, array)
     with pytest.raises(ValueError, match="offsets"):
         _native.hash_batch("sha256", b"", data, array)
+
+
+@settings(max_examples=60, deadline=None)
+@given(items=st.lists(st.binary(max_size=20), min_size=1, max_size=30), data=st.data())
+def test_rows_are_taken(items: list[bytes], data: st.DataObject) -> None:
+    rows = data.draw(st.lists(st.integers(0, len(items) - 1), max_size=50))
+    first = data.draw(st.integers(0, len(items) - 1))
+    packed = pack(items)
+    assert list(packed.take(np.array(rows, dtype=np.int64))) == [items[row] for row in rows]
+    part = packed.slice(first, len(items))  # offsets that do not begin at 0
+    assert list(part.take(np.arange(len(part))[::-1])) == items[first:][::-1]
+    assert to_arrow(part).to_pylist() == items[first:]
+
+
+def test_rows_beyond_the_strings_are_refused() -> None:
+    for rows in ([2], [-1], [0, 5]):
+        with pytest.raises(UsageError, match="not among the 2 strings"):
+            pack([b"a", b"b"]).take(np.array(rows))
+    with pytest.raises(ValueError, match="not among the strings"):
+        _native.packed_take(np.zeros(2, np.uint8), np.array([0, 1, 2]), np.array([2]), np.zeros(1, np.uint8))
