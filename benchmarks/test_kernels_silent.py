@@ -21,7 +21,7 @@ from protocols.ot import noise, vole
 RNG = Rng.from_seed(b"benchmarks")
 M = 1_420_000
 SALT = bytes(16)
-SHAPE = noise.shape_for(M)
+SHAPE = noise.shape_for(M, "semi-honest")
 
 
 def measure(benchmark: BenchmarkFixture, call: Callable[[], object]) -> None:

@@ -51,7 +51,7 @@ class Shape:
 
     Attributes:
         trees: how many, at least ``TREES``.
-        leaves: of each: 4, 5, 6 or 7 times a power of two, at least ``MIN_LEAVES``.
+        leaves: of each, at least ``MIN_LEAVES``: a power of two against malicious parties, 4, 5, 6 or 7 times one else.
     """
 
     trees: int
@@ -68,12 +68,17 @@ class Shape:
         return self.trees * self.levels
 
 
-def shape_for(outputs: int) -> Shape:
-    """The smallest vector that gives so many correlations, 1 to ``MAX_OUTPUTS``."""
+def shape_for(outputs: int, security: Security) -> Shape:
+    """The smallest vector that gives so many correlations, 1 to ``MAX_OUTPUTS``.
+
+    A receiver's choices may name any path. In a tree whose last places are empty a path can lead to none of the leaves:
+    such a receiver would know all of them, and so from the tree's sum the sender's share, hence the offset. Against
+    malicious parties every path therefore has a leaf at its end.
+    """
     if not 0 < outputs <= MAX_OUTPUTS:
         raise UsageError(f"One vector gives 1 to {MAX_OUTPUTS} correlations, not {outputs}; make them in several runs.")
     leaves = max(MIN_LEAVES, 2 * outputs // TREES)
-    unit = 1 << leaves.bit_length() - 3
+    unit = 1 << leaves.bit_length() - (1 if security == "malicious" else 3)
     leaves = leaves // unit * unit
     return Shape(max(TREES, -(-2 * outputs // leaves)), leaves)
 

@@ -62,7 +62,7 @@ def send(
         PeerError: the receiver wants something else, or breaks the protocol.
     """
     delta = _offset(delta, rng)
-    shape = _shape(n)
+    shape = _shape(n, security)
     salt, kind = noise.admit(channel, (_RANDOM, _CHOSEN), n, security)  # 1
     extender = extension.start_send(channel, suite=suite, rng=rng, security=security, k=_FIELD_BITS, delta=delta)
     cots = extension.extend_send(channel, extender, _transfers(shape, n, security), rng=rng)  # 2
@@ -100,7 +100,7 @@ def receive(
     """
     wanted = None if isinstance(choices, int) else bits.checked(choices)
     n = choices if isinstance(choices, int) else len(choices)
-    shape = _shape(n)
+    shape = _shape(n, security)
     salt = noise.request(channel, _RANDOM if wanted is None else _CHOSEN, n, security, rng)  # 1
     drawn, points = bits.random(rng, _transfers(shape, n, security)), np.empty(0, np.uint32)
     if shape is not None:
@@ -138,9 +138,9 @@ def _offset(delta: NDArray[np.uint8] | None, rng: Rng) -> NDArray[np.uint8]:
     return delta
 
 
-def _shape(n: int) -> noise.Shape | None:
+def _shape(n: int, security: Security) -> noise.Shape | None:
     """The trees, or none where the transfers are extended one by one."""
-    return None if 0 <= n <= DIRECT else noise.shape_for(n)
+    return None if 0 <= n <= DIRECT else noise.shape_for(n, security)
 
 
 def _transfers(shape: noise.Shape | None, n: int, security: Security) -> int:

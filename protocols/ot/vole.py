@@ -9,9 +9,9 @@ Security: semi-honest, or malicious either side (a sender that deviates is caugh
           receiver's a, the code being a block-accumulate code of rate 1/2; transfers as protocols.ot.cot; AES as ideal
           cipher.
 Leaks:    nothing but m.
-Cost:     for m > DIRECT, with t trees of depth l (noise.shape_for: t is 400 to 500): t·(l + 128) correlated
-          transfers (128 more against malicious parties), and t·(32·l + 16) bytes. For m up to DIRECT: 128·m correlated
-          transfers and nothing else. Rounds: the transfers', plus 1; plus 1 for the check. Local: about 60 ns for each
+Cost:     for m > DIRECT, with t trees of depth l (noise.shape_for: t is 400 to 500, malicious to 800): t·(l + 128)
+          correlated transfers (128 more against malicious parties), and t·(32·l + 16) bytes. For m up to DIRECT: 128·m
+          correlated transfers and nothing else. Rounds: the transfers', plus 1; plus 1 for the check. Local: about 60 ns for each
           evaluation at the sender and 110 at the receiver; memory 64 bytes for each, besides the results.
 
     receiver: receive_setup(...)  ⇄  sender: send_setup(...)     interactive, small
@@ -152,7 +152,7 @@ def send_setup(
     delta: NDArray[np.uint8] | None = None,
 ) -> SenderSetup:
     """The interactive part of ``send``; afterwards the channel is free for something else."""
-    shape = _shape(m)
+    shape = _shape(m, security)
     delta = rng.uint8(BLOCK_BYTES) if delta is None else delta
     salt, _ = noise.admit(channel, (_KIND,), m, security)  # 1
     n = _transfers(shape, m, security)
@@ -171,7 +171,7 @@ def receive_setup(
     channel: Channel, m: int, *, suite: Suite, rng: Rng, security: Security = "semi-honest"
 ) -> ReceiverSetup:
     """The interactive part of ``receive``; afterwards the channel is free for something else."""
-    shape = _shape(m)
+    shape = _shape(m, security)
     salt = noise.request(channel, _KIND, m, security, rng)  # 1
     n = _transfers(shape, m, security)
     points = np.empty(0, np.uint32)
@@ -191,9 +191,9 @@ def receive_setup(
     return ReceiverSetup(m, points, y[: shape.trees], w, salt)
 
 
-def _shape(m: int) -> noise.Shape | None:
+def _shape(m: int, security: Security) -> noise.Shape | None:
     """The trees, or none where the transfers alone do."""
-    return None if 0 <= m <= DIRECT else noise.shape_for(m)
+    return None if 0 <= m <= DIRECT else noise.shape_for(m, security)
 
 
 def _transfers(shape: noise.Shape | None, m: int, security: Security) -> int:

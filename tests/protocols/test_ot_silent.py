@@ -63,7 +63,7 @@ def test_a_million_bits_cost_little_more_than_their_points() -> None:
     results = run(n, n)
     check(results["sender"][0], results["receiver"][0])
     traffic = results["sender"][1].channel("receiver").traffic
-    shape = noise.shape_for(n)
+    shape = noise.shape_for(n, "semi-honest")
     assert traffic.bytes_sent + traffic.bytes_received < shape.trees * (36 * shape.levels + 16) + 24_000
 
 

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from mpc import suite as suites
 from mpc.errors import CheatingDetected, PeerError, UsageError
-from mpc.kernels import gf128, pprf
+from mpc.kernels import blocks, gf128, pprf
 from mpc.rng import Rng
 from mpc.session import Session
 from mpc.testing import Tamper, run_parties
-from protocols.ot import VoleReceiver, VoleSender, noise, vole
+from mpc.wire.ot.v1 import vole_pb2 as wire
+from protocols.ot import CotSender, VoleReceiver, VoleSender, noise, vole
 from protocols.ot.ideal import cot as ideal_cot
 from protocols.ot.method import Security
 
@@ -119,11 +120,12 @@ def test_the_parts_can_be_run_apart_and_once() -> None:
     check(results["sender"], results["receiver"], SILENT)
 
 
+@pytest.mark.parametrize("security", ["semi-honest", "malicious"])
 @pytest.mark.parametrize("m", [1, 400, 401, 51_200, 51_201, 100_000, 1_420_000, 6_000_000, noise.MAX_OUTPUTS])
-def test_shapes_have_room_and_points_enough(m: int) -> None:
-    shape = noise.shape_for(m)
+def test_shapes_have_room_and_points_enough(m: int, security: Security) -> None:
+    shape = noise.shape_for(m, security)
     size = shape.trees * shape.leaves
-    assert noise.TREES <= shape.trees <= noise.TREES * 5 // 4 + 1
+    assert noise.TREES <= shape.trees <= noise.TREES * (5 if security == "semi-honest" else 8) // 4 + 1
     assert size >= 2 * m
     assert size % 64 == 0
     assert size <= max(2 * m + shape.leaves, noise.TREES * noise.MIN_LEAVES)
@@ -191,7 +193,7 @@ def test_the_page_runs_as_it_stands_there(receiver: int) -> None:
 @pytest.mark.usefixtures("ideal_transfers")
 @pytest.mark.parametrize(("security", "rounds"), [("semi-honest", 1), ("malicious", 2)])
 def test_the_docstring_knows_the_cost(security: Security, rounds: int) -> None:
-    shape = noise.shape_for(SILENT)
+    shape = noise.shape_for(SILENT, security)
     results = run(SILENT, security=security)
     traffic = results["sender"][1].channel("receiver").traffic
     assert 0 <= traffic.bytes_sent - shape.trees * (32 * shape.levels + 16) <= 128 * (rounds + 1)
@@ -203,10 +205,10 @@ def test_the_docstring_knows_the_cost(security: Security, rounds: int) -> None:
 
 @pytest.mark.parametrize("m", [100, 1 << 20])
 def test_the_number_of_transfers(m: int) -> None:
-    shape = None if m <= vole.DIRECT else noise.shape_for(m)
-    expected = 128 * m if shape is None else shape.trees * (shape.levels + 128)
-    assert vole._transfers(shape, m, "semi-honest") == expected
-    assert vole._transfers(shape, m, "malicious") == expected + (0 if shape is None else 128)
+    for security, more in (("semi-honest", 0), ("malicious", 128)):
+        shape = None if m <= vole.DIRECT else noise.shape_for(m, security)
+        expected = 128 * m if shape is None else shape.trees * (shape.levels + 128) + more
+        assert vole._transfers(shape, m, security) == expected
 
 
 # Deviations -----------------------------------------------------------------------------------------------------------
@@ -214,6 +216,29 @@ def test_the_number_of_transfers(m: int) -> None:
 
 def flip(array: np.ndarray, row: int) -> None:
     array[row, row % 16] ^= 1 << row % 8
+
+
+@pytest.mark.parametrize("security", ["semi-honest", "malicious"])
+def test_a_path_past_the_last_leaf_gives_the_offset_away_where_there_is_one(security: Security) -> None:
+    """Choices that take the right side on every level: in a tree with empty places they lead to none of its leaves."""
+    shape, salt, rng = noise.shape_for(77_000, security), bytes(16), Rng.from_seed(b"past the last leaf")
+    delta, k = rng.uint8(16), rng.uint8(shape.transfers, 16)
+    shares = rng.uint8(shape.trees, 16)  # a receiver knows this, or it plus the offset times its value
+
+    def sends(s: Session) -> None:
+        noise.send_trees(s.channel("receiver"), shape, CotSender(delta, k), shares, salt=salt, rng=s.rng)
+
+    def receives(s: Session) -> Bytes:
+        _, sums, finals = s.channel("sender").recv(wire.SilentTrees)
+        left = sums[0, :, 0] ^ blocks.hash(k, tweak=0)[: shape.levels]  # a transfer of choice 0 gives k
+        children, _ = pprf.expand(left[:1], leaves=2, salt=salt)
+        half = 1 << shape.levels - 1
+        first, _ = pprf.expand(left[:1], leaves=half, salt=salt)
+        rest, _ = pprf.expand(left[1:2] ^ children[:1], leaves=shape.leaves - half, salt=salt)
+        return finals[0] ^ np.bitwise_xor.reduce(np.concatenate([first, rest]), axis=0)
+
+    found = run_parties({"sender": sends, "receiver": receives})["receiver"]
+    assert np.array_equal(found, shares[0]) == (security == "semi-honest")
 
 
 @pytest.mark.usefixtures("ideal_transfers")
