@@ -142,6 +142,7 @@ def receive(
 
     Raises:
         UsageError: two equal points, or another number of VOLEs.
+        EncodingFailed: with odds below 2^-40. Not retried here: parts of the table have gone out by then.
         PeerError, CheatingDetected: the sender broke the protocol.
     """
     malicious = security == "malicious"

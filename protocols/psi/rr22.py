@@ -82,6 +82,7 @@ def receive(
 
     Raises:
         UsageError: two equal keys, or more than ``MAX_ITEMS``.
+        EncodingFailed: with odds below 2^-40.
         PeerError: a malformed message. CheatingDetected: a check of the malicious variant failed.
     """
     width = _tag_bytes(channel, keys, agreed)
