@@ -11,8 +11,8 @@ Security: semi-honest, or malicious either side (a sender that deviates is caugh
 Leaks:    nothing but m.
 Cost:     for m > DIRECT, with t trees of depth l (noise.shape_for: t is 400 to 500, malicious to 800): t·(l + 128)
           correlated transfers (128 more against malicious parties), and t·(32·l + 16) bytes. For m up to DIRECT: 128·m
-          correlated transfers and nothing else. Rounds: the transfers', plus 1; plus 1 for the check. Local: about 60 ns for each
-          evaluation at the sender and 110 at the receiver; memory 64 bytes for each, besides the results.
+          correlated transfers and nothing else. Rounds: the transfers', plus 1; plus 1 for the check. Local: about 60
+          ns for each evaluation at the sender and 110 at the receiver; memory 64 bytes for each, besides the results.
 
     receiver: receive_setup(...)  ⇄  sender: send_setup(...)     interactive, small
     .expand()                        .expand()                   local, heavy, once

@@ -42,12 +42,18 @@ class PsiResult:
 
 
 def matches(
-    channel: Channel, mine: NDArray[np.uint8], theirs: NDArray[np.uint8]
+    channel: Channel, mine: NDArray[np.uint8], theirs: NDArray[np.uint8], *, malicious: bool = False
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Where own tags, (n, w), are among the sender's, (m, w), w 8 to 16: (k,) rows of both, the sender's increasing.
 
-    PeerError where one own tag is there twice: an honest sender's items are distinct.
+    PeerError where one own tag is there twice: an honest sender's items are distinct. Not where the sender may be
+    malicious, and would learn from the error that it had repeated the tag of an item that both have: there the first
+    one counts.
     """
+    if malicious:
+        rows, positions = join(mine, theirs, most=len(theirs))  # no more, since own tags are distinct
+        first = np.sort(np.unique(rows, return_index=True)[1])
+        return rows[first], positions[first]
     what = "a tag of its own for every item"
     try:
         rows, positions = join(mine, theirs, most=len(mine))

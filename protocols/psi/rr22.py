@@ -112,7 +112,7 @@ def receive(
         channel.require(tags.shape == piece.shape, f"{len(piece)} tags of {width} bytes")
         piece[:] = tags
     steps.done()
-    rows, positions = matches(channel, mine, theirs)  # 4
+    rows, positions = matches(channel, mine, theirs, malicious=agreed.security == "malicious")  # 4
     if agreed.both:
         send_matches(channel, positions, len(theirs))  # 5
     steps.done()

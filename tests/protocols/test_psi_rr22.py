@@ -323,6 +323,16 @@ def test_one_tag_twice(monkeypatch: pytest.MonkeyPatch) -> None:
         run(numbered(range(50)), numbered(range(50)))
 
 
+@pytest.mark.usefixtures("dealt")
+def test_no_error_tells_a_malicious_sender_that_a_repeated_tag_matches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the receiver has the item or not, the run ends alike, and the item counts once."""
+    monkeypatch.setattr("mpc.rng.Rng.permutation", lambda _, n: np.arange(n) % 2)
+    items = numbered(range(50))
+    for mine in (numbered(range(100, 110)), items):
+        rows, *_ = run(mine, items, security="malicious")
+        assert len(rows) == (2 if mine is items else 0)
+
+
 def against_sender(*pieces: tuple[Message, Any]) -> None:
     """Run the sender of 4 items against a receiver of 5 that takes VOLEs and then says what the test wants."""
 
