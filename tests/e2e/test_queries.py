@@ -133,7 +133,7 @@ def refused(verdict: Verdict) -> str:
 def test_the_code_in_the_readme_runs_as_it_stands_there(
     page: str, busy: Busy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    [code] = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+    code, _ = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
     (tmp_path / "bank").symlink_to(busy.town.root / BANK)
     write_handover(tmp_path / "consents.jsonl", busy.town.consents([0, 1, 2]))
     monkeypatch.chdir(tmp_path)

@@ -46,6 +46,15 @@ def test_the_way_in(capsys: pytest.CaptureFixture[str]) -> None:
     assert results["insurer"]["of_this_key"].tolist() == [1]
 
 
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_the_readme(page: str) -> None:
+    _, bank = re.findall(r"```python\n(.*?)```", (DOCS.parents[1] / page).read_text(encoding="utf-8"), re.DOTALL)
+    results = run_parties({"bank": party(bank), "insurer": party(bank.replace('peer="insurer"', 'peer="bank"'))})
+    rows = [results[name]["common"].rows.tolist() for name in ("bank", "insurer")]
+    assert rows[0] == rows[1]
+    assert sorted(rows[0]) == [0, 1]
+
+
 def test_sum(capsys: pytest.CaptureFixture[str]) -> None:
     bank, shop = code("psi-sum.md")
     numbers = [f"{13800138000 + i}" for i in range(40)]
