@@ -63,8 +63,8 @@ OPERATOR = Operator(
 Bytes = NDArray[np.uint8]
 Reveal = Literal["all", "leader"]
 
-MAX_ITEMS = 1 << 26
-"""Most items of one party in one run."""
+MAX_ITEMS = 1 << 25
+"""Most items of one party in one run: one VOLE has to do for its table."""
 MAX_PARTIES = 64
 """Most parties in one run: the leader keeps a conversation and its memory for each."""
 

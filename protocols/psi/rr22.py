@@ -50,8 +50,8 @@ OPERATOR = Operator(
     },
 )
 
-MAX_ITEMS = 1 << 26
-"""Most items of one party in one run. Larger sets go through in buckets."""
+MAX_ITEMS = 1 << 25
+"""Most items of one party in one run: one VOLE has to do for its table. Larger sets go through in buckets."""
 
 _MALICIOUS_TAG_BYTES = 16
 _PIECE = 1 << 17  # tags in a message

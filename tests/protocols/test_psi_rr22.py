@@ -24,9 +24,10 @@ from mpc.testing import Tamper, run_parties
 from mpc.transport import local
 from mpc.wire.psi.v1 import oprf_pb2, rr22_pb2
 from protocols import psi
+from protocols.ot import noise
 from protocols.ot.ideal import vole as ideal
 from protocols.psi import items as sets
-from protocols.psi import oprf, rr22
+from protocols.psi import multi, oprf, rr22
 from protocols.psi.agreement import Agreed, Security
 from tests.protocols.psi import SUITES, Run, between, intersected
 
@@ -221,6 +222,11 @@ def test_equal_items_are_named_by_their_rows(side: str) -> None:
 def test_a_malicious_run_cannot_tell_both() -> None:
     with pytest.raises(UsageError, match="the receiver's result alone"):
         run(numbered(range(9)), numbered(range(9)), both=True, security="malicious")
+
+
+def test_the_most_items_have_a_vole() -> None:
+    assert oprf.table_rows(rr22.MAX_ITEMS) <= noise.MAX_OUTPUTS
+    assert oprf.table_rows(multi.MAX_ITEMS) <= noise.MAX_OUTPUTS
 
 
 def test_more_items_than_a_run_takes(monkeypatch: pytest.MonkeyPatch) -> None:
