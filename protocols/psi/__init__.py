@@ -3,25 +3,24 @@
     mine = psi.intersect(session, ["13800138000", "13912345678"], peer="insurer", form="phone")
     mine.rows        # of one's own input, in an order that is the insurer's too
 
-``intersect`` is the way in. The protocols behind it, a file each: ``rr22`` (fast), ``ecdh`` (little traffic for small
-sets). Beside it, with entries of their own: ``cardinality`` (only how many), ``sum`` (how many, and a column's sum).
+``intersect`` is the way in; ``intersect_tables`` the one for sets in files, larger than memory if need be: by buckets,
+and gone on with after an interruption. The protocols behind them, a file each: ``rr22`` (fast), ``ecdh`` (little
+traffic for small sets). Beside them, with entries of their own: ``cardinality`` (only how many), ``sum`` (how many,
+and a column's sum).
 """
 
 from __future__ import annotations
 
-from typing import Literal
-
 from mpc import suite as suites
-from mpc.errors import UsageError
 from mpc.session import Session
-from protocols.psi import ecdh, rr22
+from protocols.psi import choice
 from protocols.psi.agreement import Reveal, Security, Terms, agree
+from protocols.psi.choice import Protocol
 from protocols.psi.items import Column, Duplicates, collect
+from protocols.psi.large import TablesResult, intersect_tables
 from protocols.psi.result import PsiResult
 
-__all__ = ["PsiResult", "intersect"]
-
-_RR22_FROM = 1 << 10  # items of the larger set, from which on its set-up pays
+__all__ = ["PsiResult", "TablesResult", "intersect", "intersect_tables"]
 
 
 def intersect(
@@ -29,7 +28,7 @@ def intersect(
     items: Column | tuple[Column, ...],
     *,
     peer: str,
-    protocol: Literal["auto", "rr22", "ecdh"] = "auto",
+    protocol: Protocol = "auto",
     reveal_to: Reveal = "both",
     security: Security = "semi-honest",
     suite: str | suites.Suite = "intl",
@@ -63,37 +62,15 @@ def intersect(
     channel = session.channel(peer)
     try:
         chosen = suites.get(suite) if isinstance(suite, str) else suite
-        candidates = _candidates(protocol, security, reveal_to)
+        candidates = choice.candidates(protocol, security, reveal_to)
         mine = collect(items, form=form, duplicates=duplicates, rng=session.rng)
-        operators = [_OPERATORS[name] for name in candidates]
+        operators = [choice.OPERATORS[name] for name in candidates]
         terms = Terms(operators, chosen, security, form, reveal_to, len(mine.keys))
         agreed = agree(channel, terms, rng=session.rng)
-        small = max(len(mine.keys), agreed.peer_size) < _RR22_FROM
-        name = candidates[0 if small else -1]
-        run = _RUNS[name][0 if agreed.receiver else 1]
+        name = choice.pick(candidates, len(mine.keys), agreed.peer_size)
+        run = choice.RUNS[name][0 if agreed.receiver else 1]
         matched = run(channel, mine.keys, agreed, suite=chosen, rng=session.rng, progress=session.progress)
-        return mine.result(matched, peer_size=agreed.peer_size, operator=_OPERATORS[name].name)
+        return mine.result(matched, peer_size=agreed.peer_size, operator=choice.OPERATORS[name].name)
     except BaseException as error:
         channel.close(f"an intersection broke off ({type(error).__name__})")
         raise
-
-
-_OPERATORS = {"ecdh": ecdh.OPERATOR, "rr22": rr22.OPERATOR}
-_RUNS = {"ecdh": (ecdh.receive, ecdh.send), "rr22": (rr22.receive, rr22.send)}
-
-
-def _candidates(protocol: str, security: str, reveal_to: str) -> tuple[str, ...]:
-    """Which protocols may run, that for small sets first."""
-    if security == "malicious":
-        if protocol == "ecdh":
-            raise UsageError("ecdh is for semi-honest peers alone: for security='malicious' take protocol='rr22'.")
-        if reveal_to == "both":
-            raise UsageError(
-                "security='malicious' protects a result that only its receiver learns: pass reveal_to='me' or 'peer'."
-            )
-        return ("rr22",)
-    if protocol == "auto":
-        return tuple(_RUNS)
-    if protocol not in _RUNS:
-        raise UsageError(f"There is no protocol {protocol!r}; choose one of auto, {', '.join(_RUNS)}.")
-    return (protocol,)

@@ -68,6 +68,7 @@ class Agreed:
             where both learn the one with fewer items, of equally many the one whose name sorts first.
         both: whether the sender learns too.
         security: what was asked of the protocol.
+        runs: of how many like runs, which share the odds of a wrong match, this is one.
     """
 
     peer_size: int
@@ -75,6 +76,7 @@ class Agreed:
     receiver: bool
     both: bool
     security: Security
+    runs: int = 1
 
 
 def agree(channel: Channel, terms: Terms, *, rng: Rng) -> Agreed:

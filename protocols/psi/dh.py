@@ -75,7 +75,7 @@ def passes(
     if not len(keys) or not agreed.peer_size:
         return  # nothing can match, which both parties know
     own, theirs = batches(len(keys)), batches(agreed.peer_size)
-    width = sets.tag_bytes(len(keys), agreed.peer_size)
+    width = sets.tag_bytes(len(keys), agreed.peer_size * agreed.runs)
     for step in range(max(len(own), len(theirs)) + 1):
         if step < len(own):
             start, stop = own[step]

@@ -74,7 +74,7 @@ def receive(
         PeerError: a malformed message.
     """
     n, m = len(keys), agreed.peer_size
-    width = sets.tag_bytes(n, m)
+    width = sets.tag_bytes(n, m * agreed.runs)
     mine = np.empty((n, width), dtype=np.uint8)
     theirs = np.empty((m, width), dtype=np.uint8)
     a = dh.secret(suite, rng)

@@ -99,8 +99,11 @@ def digests(keys: Packed, *, suite: Suite, salt: bytes) -> NDArray[np.uint8]:
     return hashes.batch(suite.digest, _DIGEST + salt, keys)
 
 
-def require_distinct(digests: NDArray[np.uint8]) -> None:
-    """UsageError that names two rows, counted from 1, with the same digest where not all (n, w ≥ 16) are distinct."""
+def require_distinct(digests: NDArray[np.uint8], *, numbers: NDArray[np.int64] | None = None) -> None:
+    """UsageError that names two rows with the same digest where not all (n, w ≥ 16) are distinct.
+
+    Rows are called by their `numbers`, (n,) increasing, or counted from 1.
+    """
     heads = np.sort(_words(digests, 0))
     if not (heads[1:] == heads[:-1]).any():
         return
@@ -110,6 +113,8 @@ def require_distinct(digests: NDArray[np.uint8]) -> None:
     if len(again):
         group = again[np.argmin(order[starts[again] + 1])]  # whose second row comes first
         first, second = order[starts[group]] + 1, order[starts[group] + 1] + 1
+        if numbers is not None:
+            first, second = numbers[first - 1], numbers[second - 1]
         raise UsageError(
             f"Rows {first} and {second} have the same key: drop one, or pass duplicates='first' to let the first stand "
             "for both, or duplicates='many' to keep all rows of a key."

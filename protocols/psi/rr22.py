@@ -187,6 +187,10 @@ def _tag_bytes(channel: Channel, keys: Packed, agreed: Agreed) -> int:
             'security="malicious" protects the receiver\'s result alone: let one party learn, or take "semi-honest".'
         )
     if len(keys) > MAX_ITEMS:
-        raise UsageError(f"{len(keys)} items are more than the {MAX_ITEMS} of one run: let them through in buckets.")
+        raise UsageError(f"{len(keys)} items are more than the {MAX_ITEMS} of one run: use psi.intersect_tables.")
     channel.require(agreed.peer_size <= MAX_ITEMS, f"at most {MAX_ITEMS} items in one run")
-    return _MALICIOUS_TAG_BYTES if agreed.security == "malicious" else sets.tag_bytes(len(keys), agreed.peer_size)
+    return (
+        _MALICIOUS_TAG_BYTES
+        if agreed.security == "malicious"
+        else sets.tag_bytes(len(keys), agreed.peer_size * agreed.runs)
+    )

@@ -18,9 +18,10 @@ from mpc.session import Progress, Session
 from mpc.suite import Suite
 from mpc.testing import run_parties
 from protocols import psi
+from protocols.psi import choice
 from tests.protocols.psi import OTHER, SUITES, intersected
 
-PROTOCOLS = sorted(psi._RUNS)
+PROTOCOLS = sorted(choice.RUNS)
 TEXT = st.text("abcé字 ", min_size=1, max_size=3).filter(str.strip)
 ITEM = st.binary(max_size=2) | st.sampled_from([b"\x00", b"\n", b"x" * 10_000])
 

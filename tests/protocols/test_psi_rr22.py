@@ -234,7 +234,7 @@ def test_more_items_than_a_run_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises((UsageError, PeerError), match=r"11 items are more than the 10|at most 10 items in one run"):
         run(numbered(range(11)), numbered(range(3)))
     for mine, theirs, error, text in (
-        (11, 3, UsageError, "11 items are more than the 10 of one run: let them through in buckets"),
+        (11, 3, UsageError, "11 items are more than the 10 of one run: use psi.intersect_tables"),
         (3, 11, PeerError, "at most 10 items in one run"),
     ):
         agreed = Agreed(theirs, bytes(32), receiver=True, both=False, security="semi-honest")
