@@ -25,6 +25,7 @@ from google.protobuf import descriptor_pool
 from google.protobuf.message import Message
 
 from mpc.errors import ChannelClosed, ChannelError, ChannelTimeout, MpcError, PeerError, PolicyError, UsageError
+from mpc.words import code_or, plain
 from unseen.governance.trust import Trust
 from unseen.names import party_host
 
@@ -239,11 +240,12 @@ _OPTIONS: list[tuple[str, Any]] = [
 
 def _translated(error: grpc.RpcError, peer: str, address: str) -> MpcError:
     call = cast("grpc.Call", error)  # what a failed call raises is both; the stubs know one half only
-    code, details = call.code(), call.details() or ""
+    code, details = call.code(), plain(call.details() or "", 4000)
     trailer: dict[str, str | bytes] = {str(key): value for key, value in call.trailing_metadata() or ()}
     if code is grpc.StatusCode.PERMISSION_DENIED and CODE_KEY in trailer:
         message, remedy = (_text(trailer.get(key, b"")) for key in (MESSAGE_KEY, REMEDY_KEY))
-        return PolicyError(message or f"{peer} refused", code=_text(trailer[CODE_KEY]), remedy=remedy)
+        said = code_or("refused", _text(trailer[CODE_KEY]))
+        return PolicyError(message or f"{peer} refused", code=said, remedy=remedy)
     if code is grpc.StatusCode.INVALID_ARGUMENT:
         return UsageError(details)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -254,6 +256,4 @@ def _translated(error: grpc.RpcError, peer: str, address: str) -> MpcError:
 
 
 def _text(value: str | bytes) -> str:
-    """A peer's words, which may end in a terminal or a log."""
-    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-    return "".join(letter for letter in text[:1000] if letter.isprintable())
+    return plain(value.decode("utf-8", "replace") if isinstance(value, bytes) else value)

@@ -40,6 +40,7 @@ from mpc.channel import CHUNK_BYTES
 from mpc.errors import ChannelClosed, MpcError, PeerError, PolicyError, UsageError
 from mpc.transport.link import HELLO, Frame, Link, LinkLane, MalformedFrame, decode, encode
 from mpc.wire.wire.v1 import frame_pb2
+from mpc.words import code_or, plain
 
 WIRE_VERSION = 1
 SERVICE = frame_pb2.DESCRIPTOR.services_by_name["Peer"].full_name
@@ -372,11 +373,12 @@ def _refusal(call: grpc.Call, peer: str) -> MpcError | None:
 
     def text(key: str) -> str:
         value = given.get(key, b"")
-        return value.decode(errors="replace") if isinstance(value, bytes) else value
+        return plain(value.decode(errors="replace") if isinstance(value, bytes) else value)
 
-    message = text("unseen-message-bin") or call.details() or status.name
+    message = text("unseen-message-bin") or plain(call.details() or "", 4000) or status.name
     if status is grpc.StatusCode.PERMISSION_DENIED:
-        return PolicyError(message, code=text("unseen-code") or "refused", remedy=text("unseen-remedy-bin"))
+        code = code_or("refused", text("unseen-code"))
+        return PolicyError(message, code=code, remedy=text("unseen-remedy-bin"))
     if status is grpc.StatusCode.FAILED_PRECONDITION:
         return UsageError(message)
     if status is grpc.StatusCode.NOT_FOUND:

@@ -618,6 +618,19 @@ def test_a_refusal_passes_through_both_nodes(parties: Parties, tmp_path: Path) -
         first.close()
 
 
+def test_a_refusals_words_are_taken_for_words(parties: Parties) -> None:
+    def refuse(_: grpc.Caller, __: grpc.Hello) -> grpc.Hello:
+        raise PolicyError("no\nERROR a line of its own\x1b[31m", code="a code?", remedy="x" * 5000)
+
+    with (
+        grpc.Listener("127.0.0.1:0", lambda _: None, me="tax", credentials=parties.tax, answer=refuse) as listener,
+        pytest.raises(PolicyError) as caught,
+    ):
+        dial(listener.address, parties.bank)
+    assert caught.value.reason == "no ERROR a line of its own [31m"
+    assert (caught.value.code, len(caught.value.remedy)) == ("refused", 1000)
+
+
 def test_a_worker_that_is_not_there_is_unreachable(parties: Parties, tmp_path: Path) -> None:
     with (
         relaying(grpc.Target(f"unix:{tmp_path / 'nobody.sock'}"), "127.0.0.1:0", "tax", parties.tax) as address,

@@ -174,7 +174,7 @@ def test_submitting_twice_is_submitting_once(table: Table) -> None:
 def test_a_party_cannot_command_a_terminal(table: Table) -> None:
     progress = wire.JobProgress(stage="\x1b[2Jmixing", done=3, total=7)
     table.orders(A, [wire.JobNews.One(id=JOB, state="running", progress=progress)])
-    assert table.board.get(JOB, who=A).parties[0].progress == wire.JobProgress(stage="[2Jmixing", done=3, total=7)
+    assert table.board.get(JOB, who=A).parties[0].progress == wire.JobProgress(stage=" [2Jmixing", done=3, total=7)
     said = wire.PartyReport(learned=["all\x1b[31m"] * 1000, sizes=[wire.JobSize(name="a\rb", value=3)], protocol="p\n")
     table.orders(A, [wire.JobNews.One(id=JOB, state="finished", report=said)])
     report = table.board.get(JOB, who=A).parties[0].report

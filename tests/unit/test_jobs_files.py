@@ -99,7 +99,9 @@ def test_a_column_that_the_result_needs_for_itself(tmp_path: Path) -> None:
         load(tmp_path, many)
 
 
-@pytest.mark.parametrize("raw", [b"", b"[]", b"{", b"\xff", b"{}" + b" " * (1 << 17)])
+@pytest.mark.parametrize(
+    "raw", [b"", b"[]", b"{", b"\xff", b"{}" + b" " * (1 << 17), b"[" * 60_000, b'{"\\ud800":1}', b'{"a":NaN}']
+)
 def test_what_is_no_job_is_refused(raw: bytes) -> None:
     with pytest.raises(UsageError):
         operators.parse(raw)

@@ -54,8 +54,10 @@ class Node:
     ledger: Ledger
     gone: list[str]
 
-    def obey(self, job: str, wanted: str, given: Papers | None = None) -> None:
-        order = wire.JobOrders.One(id=job, wanted=wanted, reason="bank: it says so", state="failed", code="why")
+    def obey(
+        self, job: str, wanted: str, given: Papers | None = None, *, code: str = "why", reason: str = "bank: it says so"
+    ) -> None:
+        order = wire.JobOrders.One(id=job, wanted=wanted, reason=reason, state="failed", code=code)
         if given is not None:
             order.papers.CopyFrom(papers.to_wire(given))
         self.jobs._obey(order)
@@ -112,8 +114,10 @@ def _node(world: World, home: Home, ledger: Ledger) -> Node:
     return start(world, home, ledger)
 
 
-def job_of(world: World, *, asker: str = PEER, column: str = "id", scenario: str = "joint") -> Papers:
-    """A job with its papers, asked for by `asker`."""
+def job_of(
+    world: World, *, asker: str = PEER, column: str = "id", scenario: str = "joint", age: timedelta = timedelta()
+) -> Papers:
+    """A job with its papers, asked for by `asker` so long ago."""
     raw = {
         "operator": "psi",
         "operator_version": operators.version_of("psi"),
@@ -149,7 +153,7 @@ def job_of(world: World, *, asker: str = PEER, column: str = "id", scenario: str
         minimum_result=0,
         report_sizes=False,
     )
-    asked = request.ask(world.identity(asker).signer, job=job.digest, grant=grant.digest(signed))
+    asked = request.ask(world.identity(asker).signer, job=job.digest, grant=grant.digest(signed), now=utc_now() - age)
     return Papers(job, signed, asked)
 
 
@@ -252,3 +256,54 @@ def test_a_stream_goes_nowhere_without_a_running_job(world: World, node: Node) -
     assert code(given.id) == "policy-denied"  # a rule that is gone stops what was accepted
     node.obey(given.id, "stop")
     assert code(given.id) == "job-ended"
+
+
+def test_an_accepted_job_does_not_wait_for_longer_than_its_request_is_good(
+    world: World, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = job_of(world, age=timedelta(hours=1))
+    node.obey(given.id, "consider", given)
+    assert node.open() == {given.id: "accepted"}
+    monkeypatch.setattr(request, "BEGIN_WITHIN", timedelta(minutes=30))  # as if it were the next day
+    node.obey(given.id, "run")
+    assert node.news() == {given.id: ("failed", "request-expired")}
+    assert "started" not in [e.get("result") for e in ledgers.entries(node.home.ledger)]
+
+
+def test_a_rule_that_is_gone_costs_no_use(world: World, node: Node) -> None:
+    given = job_of(world)
+    node.obey(given.id, "consider", given)
+    node.home.policy_toml.write_text("")
+    node.jobs._gate = Gate(node.home)
+    node.obey(given.id, "run")
+    assert node.news() == {given.id: ("failed", "policy-denied")}
+    assert "rule" not in node.jobs._ended[given.id].reason  # which rule there is not is the owner's matter
+    assert "started" not in [e.get("result") for e in ledgers.entries(node.home.ledger)]
+
+
+@pytest.mark.parametrize(
+    ("code", "kept"), [("ok", "failed"), ("started", "failed"), ("", "cancelled"), ("a\nb", "cancelled")]
+)
+def test_a_coordinators_words_forge_nothing(
+    world: World, node: Node, caplog: pytest.LogCaptureFixture, code: str, kept: str
+) -> None:
+    given = job_of(world)
+    node.obey(given.id, "consider", given)
+    node.obey(given.id, "stop", code=code, reason="so\nERROR a line of its own \x1b[31m" + "x" * 5000)
+    (end,) = [e["result"] for e in ledgers.entries(node.home.ledger) if e["kind"] == "job"]
+    assert end == kept
+    assert not any("\n" in record.getMessage() or "\x1b" in record.getMessage() for record in caplog.records)
+    report = json.loads((node.home.result(given.id) / "report.json").read_text())
+    assert report["reason"].isprintable()
+    assert len(report["reason"]) <= 1000
+
+
+@pytest.mark.parametrize("address", ["", "unix:/tmp/a.sock", "dns:///elsewhere", "host"])
+def test_a_peer_is_dialled_at_a_hosts_port_and_nowhere_else(world: World, node: Node, address: str) -> None:
+    given = job_of(world)
+    node.obey(given.id, "consider", given)
+    node.jobs._entries[given.id].peers = {PEER: address}
+    words = Words(Hello(given.id, "psi", 1, "intl", given.job.digest, scenario="joint"), sender=ME, receiver=PEER)
+    with pytest.raises(PolicyError) as caught:
+        node.jobs.dispatch(Caller(ME, None), words)
+    assert caught.value.code == "node-unknown"

@@ -33,6 +33,7 @@ from sqlalchemy import (
 
 from mpc.errors import PolicyError
 from mpc.wire.coordinator.v1 import coordinator_pb2 as wire
+from mpc.words import plain
 from unseen.coordinator.registry import now_ms, open_database
 from unseen.jobs.papers import PapersText
 from unseen.jobs.states import CONSEQUENCES, ENDED, RANK, Wanted, party_state
@@ -216,7 +217,7 @@ class Board:
                 _set_part(connection, news.id, party, news)
             return
         if news.HasField("progress"):
-            stage = _words(news.progress.stage, 80)
+            stage = plain(news.progress.stage, 80)
             now = wire.JobProgress(stage=stage, done=news.progress.done, total=news.progress.total)
             self._progress[news.id, party] = now
         if RANK[state] <= RANK[part["state"]]:
@@ -231,9 +232,9 @@ class Board:
         if news.state in ("failed", "refused", "cancelled"):
             cause = row["state"] == "failed" and row["code"] in CONSEQUENCES and news.code not in CONSEQUENCES
             if (row["state"] not in ENDED or cause) and news.state != "cancelled":
-                self._end(connection, job, "failed", _words(news.code, 80), f"{party}: {_words(news.reason, _WORDS)}")
+                self._end(connection, job, "failed", plain(news.code, 80), f"{party}: {plain(news.reason, _WORDS)}")
             elif row["state"] not in ENDED:
-                self._end(connection, job, "cancelled", "cancelled", f"{party}: {_words(news.reason, _WORDS)}")
+                self._end(connection, job, "cancelled", "cancelled", f"{party}: {plain(news.reason, _WORDS)}")
         elif row["state"] == "submitted" and all(state in ("accepted", "running") for state in states):
             connection.execute(update(_jobs).where(_jobs.c.id == job).values(state="running", started_ms=self._clock()))
         elif row["state"] == "running" and set(states) == {"finished"}:
@@ -342,8 +343,8 @@ def _parts_of(connection: Connection, job: str) -> Sequence[RowMapping]:
 def _set_part(connection: Connection, job: str, party: str, news: wire.JobNews.One) -> None:
     values = {
         "state": news.state,
-        "code": _words(news.code, 80),
-        "reason": _words(news.reason, _WORDS),
+        "code": plain(news.code, 80),
+        "reason": plain(news.reason, _WORDS),
         "report": _report(news.report).SerializeToString() if news.HasField("report") else b"",
     }
     connection.execute(update(_parts).where(_parts.c.job == job, _parts.c.party == party).values(values))
@@ -352,16 +353,11 @@ def _set_part(connection: Connection, job: str, party: str, news: wire.JobNews.O
 def _report(said: wire.PartyReport) -> wire.PartyReport:
     """A party's report, cut to what a report needs."""
     return wire.PartyReport(
-        learned=[_words(line, _WORDS) for line in said.learned[:_LINES]],
-        sizes=[wire.JobSize(name=_words(size.name, 80), value=size.value) for size in said.sizes[:_LINES]],
+        learned=[plain(line, _WORDS) for line in said.learned[:_LINES]],
+        sizes=[wire.JobSize(name=plain(size.name, 80), value=size.value) for size in said.sizes[:_LINES]],
         bytes_sent=said.bytes_sent,
         bytes_received=said.bytes_received,
         rounds=said.rounds,
         seconds=said.seconds,
-        protocol=_words(said.protocol, 80),
+        protocol=plain(said.protocol, 80),
     )
-
-
-def _words(text: str, limit: int) -> str:
-    """A party's words, which may end in a terminal or a log."""
-    return "".join(letter for letter in text[:limit] if letter.isprintable())

@@ -11,6 +11,7 @@ from typing import Any
 
 from mpc.errors import UsageError
 from unseen import settings
+from unseen.governance.documents import canonical
 from unseen.jobs import psi
 from unseen.jobs.spec import JOB_BYTES, Head, Job
 from unseen.jobs.task import Runnable, Task, Yield
@@ -47,7 +48,8 @@ def parse(document: bytes) -> Job:
     """Inverse of ``Job.document``. Raises UsageError for anything else."""
     try:
         raw = json.loads(document) if len(document) <= JOB_BYTES else None
-    except ValueError:
+        canonical({"job": raw})  # a lone surrogate, which JSON can spell, has no bytes
+    except (ValueError, RecursionError):
         raw = None
     if not isinstance(raw, dict):
         raise UsageError(f"this is no job: a job is one JSON object of at most {JOB_BYTES} bytes.")

@@ -29,6 +29,7 @@ from mpc.transport import grpc as transport
 from mpc.transport.grpc import Target, Words
 from mpc.wire.coordinator.v1 import coordinator_pb2 as wire
 from mpc.wire.node.v1 import node_pb2
+from mpc.words import code_or, plain
 from unseen import services
 from unseen.governance import documents, files
 from unseen.governance import grant as grants
@@ -50,12 +51,14 @@ from unseen.node.settings import NodeSettings
 from unseen.node.workers import Pool, Worker
 from unseen.rpc import Client
 from unseen.server import as_credentials
-from unseen.settings import split_party_address
+from unseen.settings import check_address, split_party_address
 
 RETRY_S = 1.0
 """How soon to call a coordinator again that could not be reached, seconds."""
-LISTEN_S = 20.0
-"""How long a stream of another party waits for this party's worker to begin, seconds."""
+LISTEN_S = 60.0
+"""How long a stream of another party waits for this party's worker to begin, seconds: as long as that party waits."""
+STOP_S = 20.0
+"""How long the end of each job may take when the node stops, seconds."""
 
 _WHOLE = 1000  # what a stage is parted into for a coordinator that may not hear of sizes
 _IDENTIFIER = re.compile("[0-9a-f]{16}")
@@ -202,6 +205,14 @@ class Jobs:
         if words.sender != self._me or address is None:
             raise _unknown(words.hello.session)
         self._decide(entry.papers)
+        try:
+            check_address(address)
+        except ValueError:
+            raise PolicyError(
+                f"the coordinator does not say where {words.receiver}'s node is",
+                code="node-unknown",
+                remedy="That party's node has to announce itself to the same coordinator.",
+            ) from None
         return Target(address, as_credentials(self._identity()))
 
     def _worker_address(self, job: str) -> str:
@@ -283,8 +294,8 @@ class Jobs:
             if entry is not None and waits and order.wanted == "run" and not self._stopping.is_set():
                 self._begin(entry, {peer.party: peer.address for peer in order.peers})
         elif order.wanted in ("stop", "settled"):
-            reason = order.reason or "the job was ended"
-            end = _End("cancelled", order.code or "cancelled", reason, reason)
+            reason = plain(order.reason) or "the job was ended"
+            end = _End("cancelled", code_or("cancelled", order.code), reason, reason)
             if entry is not None:
                 self._stop_job(entry, end)
             elif order.wanted == "stop":
@@ -335,10 +346,11 @@ class Jobs:
 
     def _begin(self, entry: _Entry, peers: Mapping[str, str]) -> None:
         """Start the worker. The start is in the audit log before, and counts as a use of the grant."""
-        grant = entry.allowed.grant
-        uses = Quota(f"grant/{grant.issuer}/{grant.grant}", grant.uses, ever=True)
-        once = Quota(f"job/{entry.id}", 1, ever=True)
         try:
+            # Once more, since the coordinator says when: a request does not wait with it for more than its day.
+            grant = self._decide(entry.papers, begins=True).grant
+            uses = Quota(f"grant/{grant.issuer}/{grant.grant}", grant.uses, ever=True)
+            once = Quota(f"job/{entry.id}", 1, ever=True)
             (outcome,) = self._ledger.commit([self._job_note(entry, "started", quotas=(once, uses))])
             if outcome.status == "over-quota":
                 raise PolicyError(
@@ -351,10 +363,12 @@ class Jobs:
             text = entry.papers.to_text()
             files.replace(directory / _RECORD, text.model_dump_json().encode(), mode=files.PRIVATE)
             worker = self._pool.take()
-        except (PolicyError, OSError) as error:
-            code = error.code if isinstance(error, PolicyError) else "system"
-            reason = error.reason if isinstance(error, PolicyError) else str(error.strerror)
-            self._finish(entry, _failed(code, reason))
+        except PolicyError as error:
+            self._finish(entry, _End("failed", error.code, error.reason, for_peer(error).reason))
+            return
+        except (UsageError, OSError) as error:
+            reason = str(error.strerror) if isinstance(error, OSError) else str(error)
+            self._finish(entry, _End("failed", "system", reason, "its machine failed"))
             return
         with self._lock:
             entry.worker, entry.peers, entry.state = worker, peers, "running"
@@ -405,14 +419,16 @@ class Jobs:
         stopper.start()
         if wait:
             stopper.join()
-            deadline = time.monotonic() + LISTEN_S
+            deadline = time.monotonic() + STOP_S
             while entry.id in self._entries and time.monotonic() < deadline:
                 time.sleep(0.01)
 
     def _finish(self, entry: _Entry, end: _End) -> None:
         """The end of a job here: in the audit log first; then the result is there, or is not."""
         try:
-            note = self._job_note(entry, end.code or "ok", ended=end.ended)
+            # Codes may be another party's, or the coordinator's; that it went well is for this node to say.
+            bad = end.code if end.code not in ("", "ok", "started") else "failed"
+            note = self._job_note(entry, "ok" if end.state == "finished" else bad, ended=end.ended)
             self._ledger.commit([note])
         except PolicyError as error:
             _log.error("job %s: %s", entry.id, error)
@@ -466,7 +482,8 @@ class Jobs:
         try:
             if order.state and (path / REPORT).exists():
                 report = json.loads(files.read(path / REPORT, what="a report"))
-                report["job"] = {"state": order.state, "code": order.code, "reason": order.reason}
+                code = code_or("", order.code)
+                report["job"] = {"state": plain(order.state, 80), "code": code, "reason": plain(order.reason)}
                 results.write_report(path, report)
             results.discard(self._home.job(order.id))
         except (OSError, UsageError, ValueError) as error:
