@@ -32,17 +32,23 @@ class ProcessUse:
 def own_use() -> ProcessUse:
     """What the calling process has used."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    return ProcessUse(round(used.ru_maxrss * 1024 / 1e6, 1), round(used.ru_utime + used.ru_stime, 3))
+    # Its ru_maxrss would count what the process was before it became this program: a copy of its parent.
+    return ProcessUse(_largest_mb(os.getpid()), round(used.ru_utime + used.ru_stime, 3))
+
+
+def _largest_mb(pid: int) -> float:
+    """Largest resident memory of a process, 10^6 bytes."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    high_kib = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
+    return round(high_kib * 1024 / 1e6, 1)
 
 
 def process_use(pid: int) -> ProcessUse:
     """What another process on this machine has used, as /proc says."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
-    high_kib = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
     # The command's name, in brackets, may hold blanks; what follows it does not.
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
     ticks_per_s = 100  # USER_HZ, the same on every Linux that runs Python
-    return ProcessUse(round(high_kib * 1024 / 1e6, 1), (int(fields[11]) + int(fields[12])) / ticks_per_s)
+    return ProcessUse(_largest_mb(pid), (int(fields[11]) + int(fields[12])) / ticks_per_s)
 
 
 def own_pid() -> int:
