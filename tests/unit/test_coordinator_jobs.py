@@ -178,7 +178,7 @@ def test_a_party_cannot_command_a_terminal(table: Table) -> None:
     said = wire.PartyReport(learned=["all\x1b[31m"] * 1000, sizes=[wire.JobSize(name="a\rb", value=3)], protocol="p\n")
     table.orders(A, [wire.JobNews.One(id=JOB, state="finished", report=said)])
     report = table.board.get(JOB, who=A).parties[0].report
-    assert (set(report.learned), len(report.learned), report.protocol) == ({"all[31m"}, 100, "p")
-    assert [(size.name, size.value) for size in report.sizes] == [("ab", 3)]
+    assert (set(report.learned), len(report.learned), report.protocol) == ({"all [31m"}, 100, "p ")
+    assert [(size.name, size.value) for size in report.sizes] == [("a b", 3)]
     table.says(B, "failed", "x\x1b[31m", "line\nand \x1b]0;title")
-    assert table.state() == ("failed", "x[31m", "insurer: lineand ]0;title")
+    assert table.state() == ("failed", "x [31m", "insurer: line and  ]0;title")
