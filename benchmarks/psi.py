@@ -2,6 +2,7 @@
 
     python -m benchmarks psi --protocol rr22 --n 1048576 --cores 1      mutual TLS over the loopback, a core a side
     python -m benchmarks psi --protocol ecdh --suite gm --n 131072      the other operator, the national suite
+    python -m benchmarks psi --n 10000000 --cores 1 --tables            from file to file by buckets, in bounded memory
     python -m benchmarks psi --via-nodes                                worker, node, node, worker
 
 Each party holds n identifiers, strings of 18 digits, half of them also the other's. The clock of a party runs from
@@ -35,6 +36,7 @@ from numpy.typing import NDArray
 
 from benchmarks.report import ProcessUse, line, own_use, progress
 from mpc.channel import Channel, Traffic
+from mpc.data.tables import DataSet
 from mpc.kernels.packing import pack_arrow, to_arrow
 from mpc.rng import Rng
 from mpc.session import Progress, Session
@@ -49,6 +51,7 @@ DIGITS = 18
 COLUMN = "id"
 RECEIVER, SENDER = "alice", "bob"
 LIMIT_S = 3600
+_TABLES_FROM = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Work:
         result: where the matched identifiers go; nothing is written where it is not to learn them.
         protocol: as for ``psi.intersect``, like suite, security and reveal_to.
         stages: whether to say on standard error when each stage began.
+        tables: whether ``psi.intersect_tables`` runs, by buckets, rather than ``psi.intersect``.
     """
 
     source: Path
@@ -69,6 +73,7 @@ class Work:
     security: Security
     reveal_to: Reveal
     stages: bool
+    tables: bool
 
 
 @dataclass(frozen=True)
@@ -141,6 +146,23 @@ def write_result(path: Path, column: pa.Array, rows: NDArray[np.int64]) -> None:
 def _party(session: Session, peer: str, work: Work) -> tuple[float, int | None]:
     """One run. Returns how long it took, seconds, and how many matched."""
     started = time.perf_counter()
+    if work.tables:
+        found = psi.intersect_tables(
+            session,
+            DataSet(str(work.source), columns=(COLUMN,)),
+            work.result,
+            keys=(COLUMN,),
+            peer=peer,
+            run="benchmark",
+            workdir=work.source.with_suffix(".work"),
+            checkpoint_key=os.urandom(32),
+            protocol=work.protocol,
+            reveal_to=work.reveal_to,
+            security=work.security,
+            suite=work.suite,
+            form="bytes",
+        )
+        return time.perf_counter() - started, found.matched
     column = read_csv(work.source)
     session.progress(Progress("read", 1, 1))
     result = psi.intersect(
@@ -306,7 +328,7 @@ def _once(works: tuple[Work, Work], folder: Path, *, cores: tuple[int | None, in
 def _check(ids: tuple[NDArray[np.uint8], NDArray[np.uint8]], works: tuple[Work, Work], shared: int) -> None:
     """Whether the result files hold the intersection, in one order. SystemExit where not."""
     first, second = (set(map(bytes, side)) for side in ids) if shared <= 1 << 20 else (None, None)
-    files = [work.result.read_bytes().split(b"\n")[1:-1] for work in works if work.result.exists()]
+    files = [work.result.read_bytes().replace(b'"', b"").split(b"\n")[1:-1] for work in works if work.result.exists()]
     if any(file != files[0] for file in files):
         raise SystemExit("the two results are not in one order")
     if len(set(files[0])) != shared or (first is not None and second is not None and set(files[0]) != first & second):
@@ -326,6 +348,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--reveal-to", choices=("receiver", "both"), default="receiver", help="who learns (receiver)")
     parser.add_argument("--security", choices=("semi-honest", "malicious"), default="semi-honest")
     parser.add_argument("--repeat", type=int, default=1, help="how many runs, each with a line (1)")
+    parser.add_argument("--tables", action="store_true", help="from file to file by buckets (always above 2^22)")
     parser.add_argument("--stages", action="store_true", help="when each stage was reached, on standard error")
     options = parser.parse_args(arguments)
     cores: tuple[int | None, int | None] = (None, None)
@@ -337,6 +360,7 @@ def main(arguments: Sequence[str]) -> int:
         folder = Path(name)
         progress(f"{options.n:,} identifiers for each party")
         first, second, shared = make_ids(options.n)
+        tables = options.tables or options.n > _TABLES_FROM
         both = options.reveal_to == "both"
         reveals: tuple[Reveal, Reveal] = ("both", "both") if both else ("me", "peer")
         works = tuple(
@@ -348,6 +372,7 @@ def main(arguments: Sequence[str]) -> int:
                 security=options.security,
                 reveal_to=reveal,
                 stages=options.stages,
+                tables=tables,
             )
             for party, reveal in zip((RECEIVER, SENDER), reveals, strict=True)
         )
@@ -368,6 +393,11 @@ def main(arguments: Sequence[str]) -> int:
                 bytes_received=receiver.traffic.bytes_received,
                 rounds=receiver.traffic.rounds,
                 processes=[*(done.use for done in run.parties), *run.nodes],
-                more={"protocol": options.protocol, "matched": receiver.matched, "security": options.security},
+                more={
+                    "protocol": options.protocol,
+                    "matched": receiver.matched,
+                    "security": options.security,
+                    "tables": tables,
+                },
             )
     return 0
