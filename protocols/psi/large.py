@@ -381,17 +381,20 @@ def _run(session: Session, channel: Channel, plan: _Plan, state: _State) -> Tabl
     (theirs,) = channel.exchange(mine)  # 1
     channel.require(theirs.run == plan.run, "the same run at both parties")
     channel.require(theirs.bucket_rows == plan.bucket_rows, "the same bucket_rows at both parties")
+    attempts = 0 if record is None else record.attempts  # they count, whatever the peer says that it has lost
     if record is not None and theirs.state != record.state:
         record = None  # the peer has lost its own, or never had it
     if theirs.complete:
         channel.require(record is not None, "the state of the run at both parties: delete both work directories")
         assert record is not None  # noqa: S101  # for the type checker: required above
-        # It has said so after it had seen all of this party's results.
+        # It says so after it has seen all of this party's results.
+        whole = record.peer_size >= 0 and state.tokens(1 << record.bits).any(axis=1).all()
+        channel.require(bool(whole), "results of all buckets before the run is complete")
         return _result(plan, state, state.save(replace(record, complete=True)))
     salt = agree(channel, plan.terms(0), rng=session.rng).salt
     if record is None:
         state.clear()
-        record = _Record(words, fingerprint, salt)
+        record = _Record(words, fingerprint, salt, attempts)
     if record.attempts >= MAX_ATTEMPTS:
         raise UsageError(f"The run was gone on with {MAX_ATTEMPTS} times: delete {state.directory} to begin anew.")
     record = state.save(replace(record, attempts=record.attempts + 1))
