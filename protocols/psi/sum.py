@@ -8,7 +8,8 @@ Ion et al. 2017 ("private join and compute") with transfers in place of Paillier
 Security: semi-honest; DDH in the suite's group, random oracle, and what the transfers rest on (protocols/ot).
 Leaks:    the receiver learns |X ∩ Y|, the sum over it, and |Y|; the sender learns |X|, whether the agreed minimum was
           reached, and where both are to learn, count and sum. Of a single match the sum is the row's value, and of two
-          runs that differ in one item the difference: agree on a minimum, and see what else may be asked.
+          runs that differ in one item the difference: agree on a minimum, and see what else may be asked. It is the
+          receiver that counts: against one that does not follow the protocol the minimum protects nothing.
 Exact:    values are whole numbers, at most `bound` in absolute value, and min(|X|, |Y|) · bound must be below 2^63, so
           that no sum can pass what 64 bits hold: where it could, both parties refuse before anything is sent.
 Cost:     that of psi.cardinality, |Y| correlated oblivious transfers of 8 bytes (docs/protocols/ot.md), and at most

@@ -19,6 +19,7 @@ Cost:     once per receiver and epoch the file, 1 round: 8 bytes per key of the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +59,7 @@ OPERATOR = Operator(
 BATCH = 512
 """Keys in one query: small enough that both sides work at once on a thousand keys, large enough for one proof."""
 
+_CODE = re.compile(r"[a-z0-9](-?[a-z0-9]){0,63}")
 _AHEAD = 2  # queries that are under way while the first of them is answered
 M = TypeVar("M", bound=Message)
 
@@ -131,7 +133,8 @@ def send(
             admit(len(blinded))
             _answer(channel, prepared_set, blinded, suite, rng)  # 6
     except PolicyError as refused:
-        channel.send(wire.Refusal(code=refused.code, message=refused.reason, remedy=refused.remedy))
+        words = {"message": _plain(refused.reason), "remedy": _plain(refused.remedy)}
+        channel.send(wire.Refusal(code=refused.code, **words))
         raise
 
 
@@ -223,9 +226,17 @@ def _reply(channel: Channel, kind: type[M]) -> tuple[M, NDArray[np.uint8], NDArr
     """The next message, of this type with two arrays; PolicyError where it is a refusal."""
     message, *arrays = channel.recv(kind, wire.Refusal)
     if isinstance(message, wire.Refusal):
+        words = (message.message, message.remedy)
+        printable = _CODE.fullmatch(message.code) is not None and all(w == _plain(w) for w in words)
+        channel.require(printable, "a refusal with a code in kebab case and printable text")
         raise PolicyError(message.message, code=message.code, remedy=message.remedy)
     first, second = arrays
     return message, first, second
+
+
+def _plain(text: str) -> str:
+    """The text as it may go into a terminal or a log: without control characters, and not endless."""
+    return "".join(c if c.isprintable() else " " for c in text[:1000])
 
 
 def _fetch(channel: Channel, spec: TagSpec, digest: bytes, path: Path, progress: Callable[[Progress], None]) -> None:

@@ -440,6 +440,24 @@ def test_a_sender_that_takes_another_key_is_caught(people: Prepared, tmp_path: P
         ask(people, [b"person 1"], tmp_path, send=lying)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"code": "no", "message": "\x1b[2Jdone"},
+        {"code": "no", "message": "x" * 1001},
+        {"code": "no", "message": "no", "remedy": "a\nb"},
+        {"code": "NO!", "message": "no"},
+    ],
+)
+def test_a_refusal_brings_nothing_into_a_terminal(words: dict[str, str], people: Prepared, tmp_path: Path) -> None:
+    def refuses(s: Session) -> None:
+        s.channel("asker").recv(wire.Enquiry)
+        s.channel("asker").send(wire.Refusal(**words))
+
+    with pytest.raises(PeerError, match="a refusal with a code in kebab case and printable text"):
+        ask(people, [b"person 1"], tmp_path, send=refuses)
+
+
 def test_another_set_or_suite_is_named(people: Prepared, tmp_path: Path) -> None:
     with pytest.raises(PeerError, match="the name of this set, 'debtors', not 'creditors'"):
         ask(people, [b"a"], tmp_path, name="creditors")
