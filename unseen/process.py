@@ -7,6 +7,8 @@ import signal
 import sys
 import threading
 
+from mpc.words import plain
+
 
 def until_told_to_stop() -> threading.Event:
     """An event that SIGTERM or SIGINT sets. Call from the main thread."""
@@ -16,11 +18,15 @@ def until_told_to_stop() -> threading.Event:
     return stop
 
 
+class _OneLine(logging.Formatter):
+    """Whatever another party has a message say, it begins no line of its own and commands no terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # the name that logging gives it
+        return plain(super().formatMessage(record), 10_000)
+
+
 def log_to_stderr(name: str) -> None:
     """Log lines of this process, with its name, on standard error."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format=f"%(asctime)s %(levelname)-7s {name}: %(message)s",
-        force=True,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine(f"%(asctime)s %(levelname)-7s {name}: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

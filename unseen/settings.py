@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from mpc.errors import UsageError
 from unseen.governance import files
@@ -109,8 +111,15 @@ def validate(raw: object, model: type[Model], *, place: str, within: str = "") -
         return model.model_validate(raw)
     except ValidationError as error:
         items = error.errors(include_url=False, include_input=False)
-        faults = [_explain(model, dict(item), within=(within,) if within else ()) for item in items]
+        # A list whose items are at fault is reported as too short, too.
+        told = [one for one in items if one["type"] != "too_short" or not _within(one["loc"], items)]
+        faults = [_explain(model, dict(item), within=(within,) if within else ()) for item in told]
         raise UsageError(f"{place}: " + "; ".join(faults) + ".") from None
+
+
+def _within(place: tuple[int | str, ...], items: Sequence[ErrorDetails]) -> bool:
+    """Whether there is another fault within a place."""
+    return any(len(one["loc"]) > len(place) and one["loc"][: len(place)] == place for one in items)
 
 
 def _explain(model: type[BaseModel], item: dict[str, object], *, within: tuple[str, ...]) -> str:
@@ -122,7 +131,9 @@ def _explain(model: type[BaseModel], item: dict[str, object], *, within: tuple[s
         return f"unknown key {place}" + (f"; did you mean {close[0]!r}?" if close else "; remove it")
     if item["type"] == "missing":
         return f"{place} is missing; add it"
-    return f"{place or 'file'}: {str(item['msg']).removeprefix('Value error, ')}"
+    if item["type"] == "tuple_type":
+        return f'{place}: write a list, such as {parts[-1]} = ["…"]'
+    return f"{place or 'file'}: {str(item['msg']).removeprefix('Value error, ').removesuffix('.')}"
 
 
 def _field_names(model: type[BaseModel]) -> list[str]:

@@ -28,6 +28,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from mpc.data.forms import FORMS, PAIR, parts_of
 from mpc.errors import UsageError
 from mpc.kernels.packing import Packed, pack, pack_arrow, pack_rows
 
@@ -43,8 +44,6 @@ MAX_RAW_BYTES = (1 << 16) - 1
 
 _MOST_CHARACTERS = 1000
 _CHECK_CHARACTER = "its check character does not fit those before it"
-_PAIR = "pair:"
-_AND = "+"
 _ID_CHARACTERS = 18
 _WEIGHTS = np.array([7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2], dtype=np.int32)
 _CHECK = np.frombuffer(b"10X98765432", dtype=np.uint8)
@@ -79,23 +78,12 @@ class InvalidIdentifier(UsageError):
 
 def forms() -> tuple[str, ...]:
     """The names of all forms of one column and of pairs. Those of one column, joined by +, are forms of several."""
-    return (*_FORMS, *(_PAIR + name for name in _FORMS))
+    return FORMS
 
 
 def key_columns(form: str) -> int:
     """How many columns a key of the form has: 1, or 2 for a pair, or one per part. UsageError for an unknown form."""
-    return len(_parts(form))
-
-
-def _parts(form: str) -> list[str]:
-    """The form of each column."""
-    parts = [form.removeprefix(_PAIR)] * 2 if form.startswith(_PAIR) else form.split(_AND)
-    if not all(part in _FORMS for part in parts):
-        raise UsageError(
-            f"There is no key form {form!r}; choose one of {', '.join(forms())}, or join those of several columns "
-            "as in resident-id+phone."
-        )
-    return parts
+    return len(parts_of(form))
 
 
 def canonical(form: str, *values: str | bytes | int) -> bytes:
@@ -133,7 +121,7 @@ def canonical_columns(form: str, *columns: Column, first_row: int = 1) -> Packed
         InvalidIdentifier: the first row whose value is not of the form.
         UsageError: an unknown form, another number of columns than it has, or columns of unequal length or other types.
     """
-    names = _parts(form)
+    names = parts_of(form)
     if len(columns) != len(names):
         raise UsageError(f"A key of the form {form} has {len(names)} column(s), {len(columns)} given.")
     parts = [
@@ -144,10 +132,10 @@ def canonical_columns(form: str, *columns: Column, first_row: int = 1) -> Packed
         return parts[0]
     lengths = [len(part) for part in parts]
     if min(lengths) != max(lengths):
-        if form.startswith(_PAIR):
+        if form.startswith(PAIR):
             raise UsageError(f"The two columns of a pair have {lengths[0]} and {lengths[1]} rows; give equally many.")
         raise UsageError(f"The columns of a key have {lengths} rows; give equally many.")
-    return _pairs(parts[0], parts[1], form, first_row) if form.startswith(_PAIR) else _joined(parts)
+    return _pairs(parts[0], parts[1], form, first_row) if form.startswith(PAIR) else _joined(parts)
 
 
 def pair(a: bytes, b: bytes) -> bytes:

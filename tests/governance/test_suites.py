@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from dataclasses import replace
 from datetime import timedelta
@@ -12,6 +13,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from mpc.errors import PeerError, PolicyError, UsageError
 from tests.governance.test_trust import mutations
@@ -104,6 +106,19 @@ def test_a_damaged_certificate_says_the_same_or_is_refused(gm: World) -> None:
             assert vouch(bad, root=root) == says
         except PolicyError:
             continue
+
+
+def test_a_damaged_bundle_is_none(own_gm: World, tmp_path: Path) -> None:
+    request = enrolment.init_party(tmp_path / BANK, BANK, suite="gm")
+    bundle = json.loads(ca.sign_request(own_gm.ca, request.path.read_bytes(), now=NOW).bundle)
+    der = x509.load_pem_x509_certificate(bundle["signing_certificate"].encode()).public_bytes(Encoding.DER)
+    point = der.index(sm2._SPKI) + len(sm2._SPKI)
+    for bad in (flipped(der, bit=8 * (point + 5)), flipped(der, bit=8 * (point - 6))):  # off the curve; another curve
+        pem = x509.load_der_x509_certificate(bad).public_bytes(Encoding.PEM).decode()
+        with pytest.raises(UsageError, match="not a bundle"):
+            enrolment.install_bundle(
+                tmp_path / BANK, json.dumps({**bundle, "signing_certificate": pem}).encode(), now=NOW
+            )
 
 
 def test_a_damaged_request_does_not_prove_itself(tmp_path: Path) -> None:

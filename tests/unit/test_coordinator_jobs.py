@@ -161,7 +161,7 @@ def test_strangers_see_nothing(table: Table) -> None:
         assert caught.value.code == "job-unknown"
     assert table.board.list(who="tax", limit=0) == []
     assert [job.id for job in table.board.list(who=ASKER, limit=0)] == [JOB]
-    assert table.says("tax", "running") == ("wait",)
+    assert table.says("tax", "running") == ("settled",)  # as if there were no such job
     assert table.parts() == {A: "invited", B: "invited"}
 
 
@@ -182,3 +182,10 @@ def test_a_party_cannot_command_a_terminal(table: Table) -> None:
     assert [(size.name, size.value) for size in report.sizes] == [("a b", 3)]
     table.says(B, "failed", "x\x1b[31m", "line\nand \x1b]0;title")
     assert table.state() == ("failed", "x [31m", "insurer: line and  ]0;title")
+
+
+def test_how_anothers_job_is_is_not_for_everybody(table: Table) -> None:
+    table.says(A, "refused", "policy-denied", "its own reasons")
+    (order,) = table.orders("stranger", [wire.JobNews.One(id=JOB, state="accepted")])
+    assert (order.wanted, order.state, order.code) == ("settled", "", "")
+    assert order.reason == "the coordinator does not know this job"

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
+from typer.testing import CliRunner
 
 from mpc.errors import UsageError
+from mpc.wire.coordinator.v1 import coordinator_pb2 as wire
+from unseen.cli import job as job_commands
+from unseen.cli import tree
 from unseen.governance import documents
 from unseen.home import REPORT
 from unseen.jobs import operators, psi, results
@@ -80,6 +85,11 @@ def test_what_two_parties_compare_depends_on_every_word(tmp_path: Path) -> None:
         ('reveal_to = ["bank"]', 'reveal_to = ["tax"]', "parameters.reveal_to names tax, which takes no part"),
         ('keys = ["id"]', 'keys = ["id", "name"]', "the parties' keys are of different forms"),
         ('keys = ["id"]', 'keys = ["id"]\nform = "phone"', "the parties' keys are of different forms"),
+        (
+            'keys = ["id"]\ncolumns = ["number"]',
+            'keys = "id"',
+            'psi.toml: party[1].keys: write a list, such as keys = ["…"].',
+        ),
         ('columns = ["number"]', 'columns = ["id"]', "a column is named twice"),
         ('columns = ["number"]', 'colums = ["number"]', "unknown key party[1].colums; did you mean 'columns'?"),
         ('name = "insurer"', 'name = "bank"', "a party is named twice"),
@@ -91,6 +101,39 @@ def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, text: str) -
     with pytest.raises(UsageError) as caught:
         load(tmp_path, GOOD.replace(old, new, 1))
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [
+        ('["id"]\nform = "resident_id"', "There is no key form 'resident_id'; choose one of resident-id, "),
+        ('["id", "phone"]', "the form text is of 1 column, keys names 2. Join the forms"),
+        ('["id"]\nform = "pair:text"', "the form pair:text is of 2 columns, keys names 1."),
+    ],
+)
+def test_a_form_that_fits_no_key_costs_no_use_of_a_grant(tmp_path: Path, keys: str, text: str) -> None:
+    given = GOOD.replace('keys = ["id"]', f"keys = {keys}").replace('keys = ["id_card"]', f"keys = {keys}")
+    with pytest.raises(UsageError) as caught:
+        load(tmp_path, given)
+    assert text in str(caught.value)
+    load(tmp_path, given.replace(keys, '["id", "phone"]\nform = "resident-id+phone"'))
+
+
+def test_jobs_of_another_release_are_listed_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    old = {"operator": "psi.old", "operator_version": 0, "scenario": "joint", "word": "of long ago"}
+    said = wire.JobState(id="0" * 16, requester="bank", job=json.dumps(old), state="failed", reason="so\x1b[2J it is")
+    said.parties.add(party="insurer")
+
+    class Client:
+        def call(self, _: object, __: object) -> wire.Jobs:
+            return wire.Jobs(jobs=[said])
+
+    monkeypatch.setattr(job_commands, "_coordinator", lambda *_: nullcontext(Client()))
+    done = CliRunner().invoke(tree(), ["job", "list", "--home", str(tmp_path)], env={"COLUMNS": "200"})
+    assert done.exit_code == 0
+    assert "psi.old" in done.output
+    assert "insurer" in done.output
+    assert "\x1b[2J" not in done.output
 
 
 def test_a_column_that_the_result_needs_for_itself(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 from pydantic import BaseModel, Field
-from rich.markup import escape
 from rich.table import Table
 
 from mpc.errors import UsageError
@@ -117,9 +116,9 @@ def show(file: GrantFile, as_json: Json = False) -> None:
         return
     table = Table(show_header=False)
     for name, value in found.model_dump(mode="json", exclude={"access", "type"}).items():
-        table.add_row(name, escape(str(value)))
+        table.add_row(name, output.plain(str(value)))
     for one in found.access:
-        table.add_row("access", escape(f"{one.party} / {one.data_set}: {', '.join(one.columns)}"))
+        table.add_row("access", output.plain(f"{one.party} / {one.data_set}: {', '.join(one.columns)}"))
     output.console().print(table)
 
 

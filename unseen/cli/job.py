@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -174,9 +173,11 @@ def list_jobs(
         return
     table = Table("job", "operator", "scenario", "requester", "parties", "state", "reason")
     for one in found:
-        head = operators.parse(one.job.encode()).head
-        words = (one.id, head.operator, head.scenario, one.requester, ", ".join(head.parties), one.state, one.reason)
-        table.add_row(*map(escape, words))
+        # Not read as a job: those of an earlier release, or of a later one, are in the list, too.
+        said = json.loads(one.job)
+        parties = ", ".join(part.party for part in one.parties)
+        words = (one.id, said["operator"], said["scenario"], one.requester, parties, one.state, one.reason)
+        table.add_row(*map(output.plain, words))
     output.console().print(table)
 
 
@@ -229,7 +230,7 @@ def _move(bars: Progress, task: TaskID, part: wire.JobParty, stages: dict[str, s
         total = 1
     words = part.state if not now.stage or part.state != "running" else now.stage
     done = 1 if part.state == "finished" else now.done if part.state == "running" else 0
-    bars.update(task, description=escape(f"{part.party}: {words}"), total=total, completed=done)
+    bars.update(task, description=output.plain(f"{part.party}: {words}"), total=total, completed=done)
 
 
 def _patiently(call: Callable[[], wire.JobState], *, quiet: bool) -> wire.JobState:
@@ -280,7 +281,7 @@ def _show_parties(found: wire.JobState) -> None:
         state = f"{part.state}: {part.reason} [{part.code}]" if part.code else part.state
         words = (part.party, state, said.protocol, "\n".join(learned))
         # What another party says must not command the terminal, nor be taken for a style.
-        table.add_row(*map(escape, words), *(figures if part.HasField("report") else [""] * 4))
+        table.add_row(*map(output.plain, words), *(figures if part.HasField("report") else [""] * 4))
     output.console().print(table)
 
 

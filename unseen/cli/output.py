@@ -77,14 +77,22 @@ def error_console() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
+def plain(text: object) -> str:
+    """A text for a line or a cell as it is: whoever wrote it, it neither commands the terminal nor is taken for a
+    style. Lines stay lines.
+    """
+    letters = (one if one.isprintable() or one == "\n" else "\N{REPLACEMENT CHARACTER}" for one in str(text))
+    return escape("".join(letters))
+
+
 def show(line: str) -> None:
     """Prints one line on standard output, as it is."""
-    console().print(escape(line))
+    console().print(plain(line))
 
 
 def note(line: str) -> None:
     """Prints one line on standard error, as it is: something to know beside the result."""
-    error_console().print(escape(line))
+    error_console().print(plain(line))
 
 
 def show_json(result: Mapping[str, object]) -> None:
@@ -107,9 +115,9 @@ def print_error(error: MpcError) -> None:
         # The details stay in English, so that they can be searched for; what kind of error it is, is said in Chinese.
         label = f"{label}（{text(_LABELS[kind])}）"
     out = error_console()
-    out.print(f"[bold red]{label}:[/bold red] {escape(message + code)}")
+    out.print(f"[bold red]{label}:[/bold red] {plain(message + code)}")
     if remedy:
-        out.print(f"  {escape(remedy)}")
+        out.print(f"  {plain(remedy)}")
 
 
 _DISK: Mapping[int, str] = {

@@ -179,7 +179,7 @@ class Board:
             orders = {order.id: order for order in self._orders(connection, party, address, {one.id for one in news})}
             for one in news[:MOST_NEWS]:
                 if one.id not in orders:
-                    orders[one.id] = self._farewell(connection, one.id)
+                    orders[one.id] = self._farewell(connection, one.id, party)
                 if orders[one.id].wanted == "settled":
                     self._progress.pop((one.id, party), None)
         again = BUSY_MS if any(order.wanted != "settled" for order in orders.values()) else IDLE_MS
@@ -285,10 +285,10 @@ class Board:
                 order.peers.extend(wire.JobOrders.Peer(party=other, address=address(other)) for other in others)
             yield order
 
-    def _farewell(self, connection: Connection, job: str) -> wire.JobOrders.One:
+    def _farewell(self, connection: Connection, job: str, party: str) -> wire.JobOrders.One:
         """What a node hears of a job in which its own part has ended."""
         row = connection.execute(select(_jobs).where(_jobs.c.id == job)).mappings().one_or_none()
-        if row is None:
+        if row is None or _part(connection, job, party) is None:  # how it is with others' jobs is not for everybody
             return wire.JobOrders.One(id=job, wanted="settled", reason="the coordinator does not know this job")
         ended = row["state"] in ENDED
         open_parts = [part for part in _parts_of(connection, job) if part["state"] not in ENDED]

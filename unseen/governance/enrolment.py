@@ -309,6 +309,7 @@ def install_bundle(
         root = load_root(content.root.encode())
         tls = x509.load_pem_x509_certificate(content.tls_certificate.encode())
         signing = x509.load_pem_x509_certificate(content.signing_certificate.encode())
+        certified = tls.public_key(), keys.certified_key(signing)
     except UNREADABLE:  # a ValidationError is a ValueError
         raise UsageError("not a bundle. Use the file that `unseen ca sign` wrote.") from None
     fingerprint = certificate_fingerprint(root)
@@ -320,7 +321,7 @@ def install_bundle(
         raise UsageError(
             f"the bundle's root {fingerprint} is not the pinned one. Get it from the CA you enrolled with."
         )
-    generation = _generation_of(home, tls, signing)
+    generation = _generation_of(home, certified)
     crl = parse_crl(content.crl.encode(), root=root)
     for certificate, kind in ((tls, "tls"), (signing, "signing")):
         vouched = vouch(certificate.public_bytes(serialization.Encoding.DER), root=root)
@@ -381,11 +382,11 @@ def _switch(home: Path, generation: Path) -> None:
     files.sync_directory(home / IDENTITY)
 
 
-def _generation_of(home: Path, tls: x509.Certificate, signing: x509.Certificate) -> Path:
-    """The generation whose keys these certificates certify."""
+def _generation_of(home: Path, certified: tuple[object, object]) -> Path:
+    """The generation whose TLS and signing key these are."""
     for generation in reversed(_generations(home)):
         tls_key, signing_key = _load_tls_key(generation / "tls.key"), _load_signing_key(generation / "signing.key")
-        if (tls_key.public_key(), signing_key.public_key()) == (tls.public_key(), keys.certified_key(signing)):
+        if (tls_key.public_key(), signing_key.public_key()) == certified:
             return generation
     raise UsageError("the bundle certifies other keys than this party's. Install the bundle made of its own request.")
 

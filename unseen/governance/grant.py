@@ -136,8 +136,13 @@ def issue(
 
 
 def read(path: Path) -> Signed:
-    """The signed grant in a file. Nothing of it is checked yet. Raises UsageError, PolicyError."""
-    return documents.from_json(files.read(path, what="a grant", limit=GRANT_BYTES))
+    """The signed grant in a file. Nothing of it is checked yet. Raises UsageError if it is none."""
+    try:
+        return documents.from_json(files.read(path, what="a grant", limit=GRANT_BYTES))
+    except PolicyError:
+        raise UsageError(
+            f"{path} is not a signed grant. `unseen grant issue` makes one of what is to be permitted."
+        ) from None
 
 
 def digest(signed: Signed) -> bytes:

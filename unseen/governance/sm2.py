@@ -120,7 +120,10 @@ def certify(certificate: x509.Certificate, key: Sm2PublicKey, issuer: ec.Ellipti
 def key_of(certificate: x509.Certificate) -> Sm2PublicKey | None:
     """The SM2 key of a certificate; None if its key is another one. Raises ValueError if the point is none."""
     # TBSCertificate: version, serialNumber, signature, issuer, validity, subject, subjectPublicKeyInfo, …
-    spki = _elements(certificate.tbs_certificate_bytes)[6]
+    elements = _elements(certificate.tbs_certificate_bytes)
+    if len(elements) < 7:
+        raise ValueError("a certificate of version 1")
+    spki = elements[6]
     return Sm2PublicKey.from_spki(spki) if spki.startswith(_SPKI) else None
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from mpc.data.forms import parts_of
 from mpc.errors import UsageError
 from protocols.operator import Operator
 from unseen.jobs.spec import Job
@@ -53,6 +54,12 @@ def _check(job: Job, parameters: Parameters) -> None:
         raise UsageError(f"parameters.reveal_to names {foreign[0]}, which takes no part; name {' or '.join(parties)}.")
     if len({one.form for one in job.head.party}) > 1 or len({len(one.keys) for one in job.head.party}) > 1:
         raise UsageError("the parties' keys are of different forms, so none would match. Give both the same form.")
+    form, keys = job.head.party[0].form, job.head.party[0].keys
+    if (wanted := len(parts_of(form))) != len(keys):
+        raise UsageError(
+            f"the form {form} is of {wanted} column{'s' * (wanted > 1)}, keys names {len(keys)}. Join the forms of "
+            "several columns by +, as in resident-id+phone."
+        )
     if parameters.duplicates == "many" and any(MATCH in one.all_columns for one in job.head.party):
         raise UsageError(f"a column is called {MATCH!r}, which the result uses. Rename it in the data set.")
 
