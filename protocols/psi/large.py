@@ -20,7 +20,7 @@ Leaks:    what the protocol of a bucket leaks of one run with the whole sets, an
           Filled up, the sizes of buckets tell nothing.
 Cost:     the protocol's for about 1.01 times as many items (at 2^20 items a bucket); 3 rounds, and 16 bytes for every
           bucket, besides. Disk: about 40 bytes for every row and the columns that the result is to have. Memory: two
-          buckets, or where there are few of them a part of 64 MiB of the input.
+          buckets, or where there are few of them a part of the input of 32 MiB.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 from numpy.typing import NDArray
@@ -510,7 +511,8 @@ class _Work:
             runs=1 << self.bits,
         )
         run = choice.RUNS[self.name][0 if agreed.receiver else 1]
-        matched = run(channel, pack_rows(filled), agreed, suite=plan.suite, rng=session.rng)
+        progress = (lambda _: None) if self.bits else session.progress  # of many buckets the number done is enough
+        matched = run(channel, pack_rows(filled), agreed, suite=plan.suite, rng=session.rng, progress=progress)
         token = self._derived(b"attempt", number)[:_TOKEN]
         if matched is None:
             self.state.keep(number, token, -1, None)
@@ -534,7 +536,7 @@ def _found(
     table = spill.take(bucket.columns, rows)
     if plan.match is not None:
         numbers = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-        table = table.append_column(plan.match, pa.array(numbers))
+        table = table.append_column(plan.match, spill.int64s(numbers))
     return len(offsets) - 1, table
 
 
@@ -557,7 +559,7 @@ def _result(plan: _Plan, state: _State, record: _Record) -> TablesResult:
                 batch = pa.ipc.read_record_batch(pa.py_buffer(data), schema)
                 if plan.match is not None:
                     at = batch.num_columns - 1
-                    batch = batch.set_column(at, plan.match, pa.array(batch.column(at).to_numpy() + earlier))
+                    batch = batch.set_column(at, plan.match, pc.add(batch.column(at), pa.scalar(int(earlier))))
                 yield batch
 
     matched, rows = heads.sum(axis=0).tolist()

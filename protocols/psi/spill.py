@@ -33,7 +33,7 @@ from protocols.psi.items import Duplicates
 MAX_BITS = 16
 """The most buckets are 2^16."""
 
-_BUFFER_BYTES = 64 << 20
+_BUFFER_BYTES = 32 << 20
 _FILE_BITS = 8
 _DIGEST = 32
 _ODDS_LOG2 = -41  # that any of one party's buckets overflows
@@ -182,7 +182,7 @@ class Reader:
                 table = self._kept[1]
         if deeper > 0:
             heads = np.ascontiguousarray(_digests(table)[:, :4]).view(">u4").reshape(-1)
-            table = table.take(_indices(np.flatnonzero(heads >> np.uint32(32 - bits) == number)))
+            table = table.take(int64s(np.flatnonzero(heads >> np.uint32(32 - bits) == number)))
         elif deeper < 0:
             # Every file is in the order of the input. Across files rows of one key are in one file, so that is enough.
             table = table.combine_chunks()
@@ -197,7 +197,7 @@ class Reader:
 
 def take(table: pa.Table, rows: NDArray[np.int64]) -> pa.Table:
     """Some rows of a table, in their order."""
-    return table.take(_indices(rows))
+    return table.take(int64s(rows))
 
 
 def frames(table: pa.Table) -> Iterator[memoryview]:
@@ -216,7 +216,7 @@ def _frame(digests: NDArray[np.uint8], first_row: int, batch: pa.RecordBatch, co
     values = [batch.column(column) for column in columns]
     values = [v.dictionary_decode() if pa.types.is_dictionary(v.type) else v for v in values]
     digest = pa.FixedSizeBinaryArray.from_buffers(pa.binary(_DIGEST), n, [None, pa.py_buffer(digests)])
-    arrays = [digest, _indices(numbers), *values]
+    arrays = [digest, int64s(numbers), *values]
     schema = _schema([(column, value.type) for column, value in zip(columns, values, strict=True)])
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
@@ -279,10 +279,11 @@ def _digests(table: pa.Table) -> NDArray[np.uint8]:
 
 
 def _column(column: pa.ChunkedArray) -> NDArray[np.int64]:
-    numbers: NDArray[np.int64] = column.to_numpy()
-    return numbers
+    # As below not by to_numpy(), which imports pandas where there is one: half a second.
+    parts = [np.frombuffer(c.buffers()[1], np.int64)[c.offset : c.offset + len(c)] for c in column.chunks if len(c)]
+    return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
 
 
-def _indices(numbers: NDArray[np.int64]) -> pa.Array:
-    # Not pa.array(), which would first look for pandas, and import it.
+def int64s(numbers: NDArray[np.int64]) -> pa.Array:
+    """Numbers as an Arrow array, (n,), without copying them."""
     return pa.Int64Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(np.ascontiguousarray(numbers))])

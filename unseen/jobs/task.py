@@ -28,6 +28,7 @@ class Task:
     """One party's part of a job, at the moment when everything is allowed and all parties are connected.
 
     Attributes:
+        id: the job's identifier, the same at all parties.
         job: what is to be done.
         mine: this party's own part of it.
         session: one channel per other party, randomness, progress.
@@ -37,6 +38,7 @@ class Task:
         checkpoint_key: 32 bytes of this node for this job: what is written to `workdir` is encrypted under it.
     """
 
+    id: str
     job: Job
     mine: PartyInput
     session: Session

@@ -147,6 +147,7 @@ def _work(home: Home, assignment: Assignment, tell: Tell, channels: dict[str, Ch
         for peer, lane in meeting.lanes().items():
             channels[peer] = Channel(lane, protocol=job.head.operator, timeout_s=SILENCE_S, send_timeout_s=SILENCE_S)
         task = Task(
+            id=found.id,
             job=job,
             mine=mine,
             session=Session(identity.name, channels, Rng(), _throttled(tell)),
