@@ -47,7 +47,7 @@ def passes(
     keys: Packed,
     agreed: Agreed,
     *,
-    order: NDArray[np.int64] | None,
+    order: NDArray[np.int64],
     scalar: NDArray[np.uint8],
     suite: Suite,
 ) -> Iterator[NDArray[np.uint8] | None]:
@@ -59,7 +59,8 @@ def passes(
         channel: to the peer, which runs this too.
         keys: n distinct keys.
         agreed: with the peer.
-        order: (n,) int64, in which they are sent; None as they are.
+        order: (n,) int64, in which they are sent: a secret permutation, so that a peer which treats some of them
+            otherwise than the rest learns nothing of the input's order.
         scalar: this party's secret.
         suite: whose group it is.
 
@@ -79,7 +80,7 @@ def passes(
     for step in range(max(len(own), len(theirs)) + 1):
         if step < len(own):
             start, stop = own[step]
-            batch = keys.slice(start, stop) if order is None else sets.take(keys, order[start:stop])
+            batch = sets.take(keys, order[start:stop])
             channel.send(wire.Points(), suite.group.hash_mul(scalar, batch, _DST))
         if step == 0:
             continue
@@ -126,10 +127,11 @@ def count_receive(
     width = sets.tag_bytes(n, m)
     mine = np.empty((n if m else 0, width), dtype=np.uint8)
     theirs = np.empty((m if n else 0, width), dtype=np.uint8)
+    order = rng.permutation(n)
     scalar = secret(suite, rng)
     try:
         done = 0
-        for step, tags in enumerate(passes(channel, keys, agreed, order=None, scalar=scalar, suite=suite), 1):
+        for step, tags in enumerate(passes(channel, keys, agreed, order=order, scalar=scalar, suite=suite), 1):
             if tags is not None:
                 theirs[done : done + len(tags)] = tags
                 done += len(tags)

@@ -77,11 +77,12 @@ def receive(
     width = sets.tag_bytes(n, m * agreed.runs)
     mine = np.empty((n, width), dtype=np.uint8)
     theirs = np.empty((m, width), dtype=np.uint8)
+    order = rng.permutation(n)  # hides which row an item stands in
     a = dh.secret(suite, rng)
     back = iter(dh.batches(n) if m else ())
     try:
         done = 0
-        for step, tags in enumerate(dh.passes(channel, keys, agreed, order=None, scalar=a, suite=suite)):  # 1, 3
+        for step, tags in enumerate(dh.passes(channel, keys, agreed, order=order, scalar=a, suite=suite)):  # 1, 3
             if tags is not None:
                 theirs[done : done + len(tags)] = tags
                 done += len(tags)
@@ -96,7 +97,7 @@ def receive(
     if agreed.both:
         send_matches(channel, positions, m)  # 5
     progress(Progress(OPERATOR.name, n + m, n + m))
-    return rows
+    return order[rows]
 
 
 def send(

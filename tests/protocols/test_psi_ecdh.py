@@ -69,6 +69,21 @@ def test_it_is_the_intersection(suite: Suite, sets: tuple[list[bytes], list[byte
     assert (theirs is not None) == both
 
 
+def test_the_points_do_not_come_in_the_inputs_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sender that gives back false tags for some points would learn in which rows the others' items stand."""
+    items = [b"%d" % i for i in range(40)]
+    send_tags = dh.send_tags
+
+    def false_in_the_first_half(channel: Channel, tags: NDArray[np.uint8]) -> None:
+        tags[:20] ^= 1
+        send_tags(channel, tags)
+
+    monkeypatch.setattr(dh, "send_tags", false_in_the_first_half)
+    rows, *_ = run(pack(items), pack(items), SUITES[0])
+    assert len(rows) == 20
+    assert set(rows.tolist()) != set(range(20, 40))
+
+
 @suites
 @pytest.mark.parametrize("sizes", [(0, 0), (0, 3), (3, 0), (1, 1), (1, 40), (40, 1), (8, 8), (9, 33), (33, 9)])
 def test_batches_of_every_number(suite: Suite, sizes: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
