@@ -17,7 +17,8 @@ Those run again with fresh salts, masks and transfers. A result counts if both h
 Security: of the protocol of a bucket. A peer that deviates can break off and put other keys into the buckets that have
           no result yet, each time: a run is gone on with at most ``MAX_ATTEMPTS`` times.
 Leaks:    what the protocol of a bucket leaks of one run with the whole sets, and how often the run was gone on with.
-          Filled up, the sizes of buckets tell nothing.
+          Filled up, the sizes of buckets tell nothing. A bucket begins when an earlier one's result is on disk: a peer
+          that is not told the result and measures that learns about how many rows it has.
 Cost:     the protocol's for about 1.01 times as many items (at 2^20 items a bucket); 3 rounds, and 16 bytes for every
           bucket, besides. Disk: about 40 bytes for every row and the columns that the result is to have. Memory: two
           buckets, or where there are few of them a part of the input of 32 MiB.
