@@ -77,6 +77,7 @@ scenario = "joint-customers"
 purpose = "One offer for customers of both houses instead of two that contradict each other"
 requester = "bank"
 operator = "psi"
+recipients = ["bank", "insurer"]
 uses = 3
 not_before = 2020-01-01T00:00:00Z
 not_after = 2100-01-01T00:00:00Z

@@ -109,6 +109,7 @@ class Place:
             "operator": "psi",
             "operator_version": operators.version_of("psi"),
             "access": [Access(party=p, data_set=name, columns=list(columns)) for p in (BANK, INSURER)],
+            "recipients": [BANK, INSURER],
             "uses": 100,
             "not_before": utc_now() - timedelta(hours=1),
             "not_after": utc_now() + timedelta(hours=1),

@@ -20,7 +20,7 @@ ACCESS = (
     Access(party=BANK, data_set="customers", columns=["id", "number"]),
     Access(party=NODE, data_set="registry", columns=["id"]),
 )
-ASKED = Asked("joint", BANK, "psi", 1, ACCESS)
+ASKED = Asked("joint", BANK, "psi", 1, ACCESS, (BANK,))
 WORDS: dict[str, Any] = {
     "scenario": "joint",
     "purpose": "for the sake of it",
@@ -28,6 +28,7 @@ WORDS: dict[str, Any] = {
     "operator": "psi",
     "operator_version": 1,
     "access": ACCESS,
+    "recipients": [BANK],
     "uses": 3,
     "not_before": NOW - timedelta(days=1),
     "not_after": NOW + timedelta(days=1),
@@ -67,6 +68,8 @@ def test_a_grant_that_covers_the_job_is_good(world: World, trust: Trust) -> None
         (asked_for(access=(access_of(BANK, "loans", "id"), ACCESS[1])), "grant-wrong-data-set"),
         (asked_for(access=(ACCESS[0], access_of(NODE, "customers", "id"))), "grant-wrong-data-set"),
         (asked_for(access=(ACCESS[0], access_of(NODE, "registry", "id", "status"))), "grant-wrong-columns"),
+        (asked_for(recipients=(NODE,)), "grant-wrong-recipients"),
+        (asked_for(recipients=(BANK, NODE)), "grant-wrong-recipients"),
     ],
 )
 def test_what_a_grant_does_not_name_is_refused(world: World, trust: Trust, asked: Asked, code: str) -> None:
@@ -113,6 +116,8 @@ def test_a_grant_that_makes_no_sense_is_not_signed(world: World) -> None:
         granted(world, not_after=NOW - timedelta(days=3))
     with pytest.raises(UsageError, match="twice"):
         granted(world, access=(ACCESS[0], ACCESS[0]))
+    with pytest.raises(UsageError, match="recipients names tax"):
+        granted(world, recipients=[BANK, "tax"])
 
 
 def test_the_canonical_form_of_a_grant_is_that_of_rfc_8785(world: World) -> None:

@@ -48,6 +48,7 @@ def test_the_page(files: dict[str, Path], world: World) -> None:
         operator=asked.operator,
         operator_version=operators.version_of(asked.operator),
         access=[Access(party=one.party, data_set=one.data_set, columns=list(one.columns)) for one in asked.access],
+        recipients=asked.recipients,
         uses=asked.uses,
         not_before=NOW - timedelta(days=1),  # the page's own year passes
         not_after=NOW + timedelta(days=1),

@@ -115,7 +115,13 @@ def _node(world: World, home: Home, ledger: Ledger) -> Node:
 
 
 def job_of(
-    world: World, *, asker: str = PEER, column: str = "id", scenario: str = "joint", age: timedelta = timedelta()
+    world: World,
+    *,
+    asker: str = PEER,
+    column: str = "id",
+    scenario: str = "joint",
+    reveal_to: str = PEER,
+    age: timedelta = timedelta(),
 ) -> Papers:
     """A job with its papers, asked for by `asker` so long ago."""
     raw = {
@@ -129,7 +135,7 @@ def job_of(
             {"name": ME, "data_set": "holders", "keys": [column], "form": "text", "columns": []},
         ],
         "parameters": {
-            "reveal_to": [PEER],
+            "reveal_to": [reveal_to],
             "protocol": "auto",
             "security": "semi-honest",
             "duplicates": "error",
@@ -147,6 +153,7 @@ def job_of(
             Access(party=PEER, data_set="customers", columns=["id"]),
             Access(party=ME, data_set="holders", columns=[column]),
         ],
+        recipients=[PEER],
         uses=1,
         not_before=utc_now() - timedelta(hours=1),
         not_after=utc_now() + timedelta(hours=1),
@@ -172,6 +179,7 @@ def test_a_job_that_everything_names_is_accepted(world: World, node: Node) -> No
         ({"column": "number"}, "policy-denied"),
         ({"column": "secret"}, "column-unknown"),
         ({"scenario": "other"}, "policy-denied"),
+        ({"reveal_to": ME}, "grant-wrong-recipients"),
     ],
 )
 def test_what_anything_does_not_name_is_refused(world: World, node: Node, changes: dict[str, str], code: str) -> None:

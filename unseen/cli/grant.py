@@ -61,6 +61,7 @@ class GrantText(BaseModel):
     not_after: datetime
     minimum_result: Annotated[int, Field(ge=0, le=10**12)]
     report_sizes: bool
+    recipients: Annotated[tuple[PartyName, ...], Field(strict=False, min_length=1)]
     access: Annotated[tuple[AccessText, ...], Field(strict=False, min_length=1)]
 
 
@@ -88,6 +89,7 @@ def issue(
         operator=asked.operator,
         operator_version=operators.version_of(asked.operator),
         access=[Access(party=one.party, data_set=one.data_set, columns=list(one.columns)) for one in asked.access],
+        recipients=asked.recipients,
         uses=asked.uses,
         not_before=asked.not_before,
         not_after=asked.not_after,

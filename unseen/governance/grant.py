@@ -55,7 +55,8 @@ class Access(BaseModel):
 class Grant(BaseModel):
     """What an authority permits.
 
-    `grant`: 16 random bytes, its name. `uses`: how many jobs may be started under it. `minimum_result`: a job whose
+    `grant`: 16 random bytes, its name. `recipients`: the parties that may be given a result; a job may name fewer.
+    `uses`: how many jobs may be started under it. `minimum_result`: a job whose
     result has fewer rows gives none to anybody. `report_sizes`: whether the sizes of sets and results may be in the
     report that the coordinator sees; each party's own report has what that party learned in any case.
     """
@@ -71,6 +72,7 @@ class Grant(BaseModel):
     operator: Words
     operator_version: Count
     access: Annotated[list[Access], Field(min_length=1, max_length=100)]
+    recipients: Annotated[list[Name], Field(min_length=1, max_length=100)]
     uses: Annotated[int, Field(ge=1, le=10**9)]
     not_before: Time
     not_after: Time
@@ -87,6 +89,7 @@ class Asked:
     operator: str
     operator_version: int
     access: tuple[Access, ...]
+    recipients: tuple[str, ...]
 
 
 def issue(
@@ -98,6 +101,7 @@ def issue(
     operator: str,
     operator_version: int,
     access: Sequence[Access],
+    recipients: Sequence[str],
     uses: int,
     not_before: datetime,
     not_after: datetime,
@@ -107,13 +111,15 @@ def issue(
     """Sign a grant as the authority `signer`.
 
     Raises:
-        UsageError: it would end before it begins, or name a data set twice.
+        UsageError: it would end before it begins, name a data set twice, or have a recipient that brings none.
     """
     if not_after <= not_before:
         raise UsageError("the grant would end before it begins. Exchange or correct not_before and not_after.")
     named = [(one.party, one.data_set) for one in access]
     if len(set(named)) != len(named):
         raise UsageError("the grant names a data set twice. Give each data set one entry with all its columns.")
+    if stranger := sorted(set(recipients) - {one.party for one in access}):
+        raise UsageError(f"recipients names {stranger[0]}, which brings nothing. Name parties of the grant's access.")
     return documents.sign(
         Grant(
             suite=signer.suite,
@@ -125,6 +131,7 @@ def issue(
             operator=operator,
             operator_version=operator_version,
             access=list(access),
+            recipients=list(recipients),
             uses=uses,
             not_before=format_time(not_before),
             not_after=format_time(not_after),
@@ -191,7 +198,7 @@ def check(signed: Signed, asked: Asked, *, trust: Trust, now: datetime | None = 
 
     Raises:
         PolicyError: as `verify`; ``grant-wrong-requester``, ``-wrong-scenario``, ``-wrong-operator``,
-            ``-wrong-parties``, ``-wrong-data-set``, ``-wrong-columns``.
+            ``-wrong-parties``, ``-wrong-data-set``, ``-wrong-columns``, ``-wrong-recipients``.
     """
     grant = verify(signed, trust=trust, now=now)
     ask = f"Ask {grant.issuer} for a grant that names it, or leave it out of the job."
@@ -211,6 +218,8 @@ def check(signed: Signed, asked: Asked, *, trust: Trust, now: datetime | None = 
             ask,
         )
     _check_access(grant, asked.access, ask)
+    if extra := sorted(set(asked.recipients) - set(grant.recipients)):
+        raise _refuse("wrong-recipients", f"the grant gives {extra[0]} no result, the job would", ask)
     return grant
 
 

@@ -82,4 +82,4 @@ def _run(task: Task, parameters: Parameters) -> Yield:
     return psi_work.run(task, parameters)
 
 
-RUNNABLE = Runnable(OPERATOR, Parameters, _check, _run)
+RUNNABLE = Runnable(OPERATOR, Parameters, lambda parameters: parameters.reveal_to, _check, _run)

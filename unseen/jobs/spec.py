@@ -101,10 +101,12 @@ class Job:
     Attributes:
         head: operator, scenario, suite, parties.
         parameters: the operator's own, of the model that the operator states.
+        recipients: the parties that it gives a result, as the operator reads its parameters.
     """
 
     head: Head
     parameters: BaseModel
+    recipients: tuple[str, ...]
 
     @property
     def document(self) -> bytes:
@@ -137,6 +139,7 @@ class Job:
             access=tuple(
                 Access(party=one.name, data_set=one.data_set, columns=list(one.all_columns)) for one in self.head.party
             ),
+            recipients=self.recipients,
         )
 
     def hello(self, job: str) -> Hello:

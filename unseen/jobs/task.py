@@ -87,11 +87,13 @@ class Runnable(Generic[P]):
     Attributes:
         operator: name, version and leakage statement.
         parameters: model of the table ``[parameters]`` of a job's file.
+        recipients: the parties that parameters give a result; the grant has to name each of them.
         check: raises UsageError where parameters and parties do not fit together.
         run: does the work; called in the worker process of each party.
     """
 
     operator: Operator
     parameters: type[P]
+    recipients: Callable[[P], tuple[str, ...]]
     check: Callable[[Job, P], None]
     run: Callable[[Task, P], Yield]
