@@ -147,6 +147,7 @@ def _party(session: Session, peer: str, work: Work) -> tuple[float, int | None]:
     """One run. Returns how long it took, seconds, and how many matched."""
     started = time.perf_counter()
     if work.tables:
+        work.result.unlink(missing_ok=True)  # of the run before
         found = psi.intersect_tables(
             session,
             DataSet(str(work.source), columns=(COLUMN,)),

@@ -5,7 +5,7 @@
 
 A file's key is derived from the caller's by HKDF-SHA-256 under the file's salt and name, so that no nonce comes twice
 and no file stands for another. A frame's nonce is its number, and whether it is the last: a file that is cut, even
-between frames, does not open. A file gets its name when it is complete and on disk.
+between frames, does not open. A file gets its name when it is complete.
 """
 
 from __future__ import annotations
@@ -49,8 +49,17 @@ class DamagedCheckpoint(UsageError):
 class Writer:
     """A sealed file under way. Use as a context manager: it gets its name at the end, if nothing was raised."""
 
-    def __init__(self, path: Path, key: bytes, *, rng: Rng) -> None:
+    def __init__(self, path: Path, key: bytes, *, rng: Rng, durable: bool = True) -> None:
+        """
+        Args:
+            path: of the file.
+            key: the caller's.
+            rng: draws the salt.
+            durable: whether to wait until it is on disk. Without that it survives the process, and a cut of power may
+                leave a shorter file, which is found damaged.
+        """
         self._path = path
+        self._durable = durable
         self._part = path.with_name(path.name + _PART)
         salt = rng.bytes(_SALT)
         self._cipher = _cipher(key, salt, path.name)
@@ -64,9 +73,10 @@ class Writer:
         self._seal(data, last=0)
 
     def close(self) -> None:
-        """The end of the file: on disk, and under its name."""
+        """The end of the file: under its name."""
         self._seal(b"", last=1)
-        os.fsync(self._file.fileno())
+        if self._durable:
+            os.fsync(self._file.fileno())
         self._file.close()
         self._part.rename(self._path)
 

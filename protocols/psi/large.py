@@ -83,6 +83,7 @@ MAX_ATTEMPTS = 64
 _LANES = 2  # buckets under way: while one waits for the peer the other computes
 _MIN_BUCKET_ROWS = 16
 _RECORD = "record"
+_FORMAT = 1  # of the record
 _SEPARATOR = b"unseen psi.large v1 "
 _TOKEN = 8
 
@@ -308,6 +309,11 @@ class _State:
         if not path.exists():
             return None
         raw = json.loads(b"".join(checkpoint.read(path, self.key)))
+        if raw.pop("format", None) != _FORMAT:
+            raise UsageError(
+                f"The run in {self.directory} was begun by another release: end it with that one, or delete the "
+                "directory at both parties to begin anew."
+            )
         raw["salt"] = bytes.fromhex(raw["salt"])
         if raw["spill"] is not None:
             rows, keys, bits, schema = raw["spill"]
@@ -317,6 +323,7 @@ class _State:
     def save(self, record: _Record) -> _Record:
         raw = {name: getattr(record, name) for name in record.__dataclass_fields__}
         raw["salt"] = record.salt.hex()
+        raw["format"] = _FORMAT
         if record.spill is not None:
             schema = record.spill.schema.serialize().to_pybytes().hex()
             raw["spill"] = [record.spill.rows, record.spill.keys, record.spill.bits, schema]
@@ -345,15 +352,14 @@ class _State:
         return self.directory / f"result-{bucket:06}-{token.hex()}"
 
     def keep(self, bucket: int, token: bytes, matched: int, table: pa.Table | None) -> None:
-        """A bucket's result, instead of earlier ones."""
+        """A bucket's result. Those of earlier attempts go first: the peer has none of the same, or it would count."""
+        for path in self.directory.glob(f"result-{bucket:06}-*"):
+            path.unlink()
         rows = -1 if table is None else table.num_rows
         with checkpoint.Writer(self.result(bucket, token), self.key, rng=self._rng) as writer:
             writer.write(np.array([matched, rows], dtype="<i8").tobytes())
             for frame in () if table is None else spill.frames(table):
                 writer.write(frame)
-        for path in self.directory.glob(f"result-{bucket:06}-*"):
-            if path.name != self.result(bucket, token).name:
-                path.unlink()
         checkpoint.sync(self.directory)
 
 

@@ -125,7 +125,8 @@ def write(
         def flush(bits: int) -> None:
             while len(files) < 1 << bits:
                 path = _file(directory, name, bits, len(files))
-                files.append(stack.enter_context(checkpoint.Writer(path, key, rng=rng)))
+                # Not durable: waiting for 256 files costs seconds, and they can be made again from the data set.
+                files.append(stack.enter_context(checkpoint.Writer(path, key, rng=rng, durable=False)))
             _put(held, files)
             held.clear()
 
@@ -144,7 +145,6 @@ def write(
             progress(Progress("read", rows, 0))
         bits = _FILE_BITS if files else 0
         flush(bits)
-    checkpoint.sync(directory)
     if schema is None:  # nothing says of which type a column without rows is
         schema = _schema([(column, pa.large_string()) for column in columns])
     spill = Spill(rows, 0, bits, schema)

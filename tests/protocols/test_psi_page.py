@@ -71,6 +71,19 @@ def test_cardinality(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "1 of 2\n" * 2
 
 
+def test_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    (text,) = code("psi-large.md")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "customers.csv").write_text("mobile,customer_no\n138 0013 8000,7\n13912345678,8\n", encoding="utf-8")
+    (tmp_path / "policies.csv").write_text("mobile,policy_no\n13912345678,90\n", encoding="utf-8")
+    there = text.replace('peer="insurer"', 'peer="bank"').replace("customer_no", "policy_no")
+    there = there.replace("customers.csv", "policies.csv").replace("common.parquet", "theirs.parquet")
+    there = there.replace('"work"', '"work there"')
+    run_parties({"bank": party(text, storage=bytes(32)), "insurer": party(there, storage=bytes(32))})
+    assert sorted(capsys.readouterr().out.splitlines()) == ["1 of 1 rows", "1 of 2 rows"]
+    assert not (tmp_path / "work").exists()
+
+
 def test_multi(capsys: pytest.CaptureFixture[str]) -> None:
     (text,) = code("psi-multi.md")
     lists = {
