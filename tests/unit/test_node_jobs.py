@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +23,8 @@ from unseen.governance.ledger import Ledger
 from unseen.home import Home, prepare
 from unseen.jobs import operators, papers
 from unseen.jobs.papers import Papers
+from unseen.node import jobs as node_jobs
+from unseen.node import worker
 from unseen.node.gate import Gate
 from unseen.node.jobs import Jobs
 from unseen.node.settings import JobData, NodeSettings
@@ -315,3 +318,35 @@ def test_a_peer_is_dialled_at_a_hosts_port_and_nowhere_else(world: World, node: 
     with pytest.raises(PolicyError) as caught:
         node.jobs.dispatch(Caller(ME, None), words)
     assert caught.value.code == "node-unknown"
+
+
+def test_a_party_holds_no_more_threads_than_a_job_needs(
+    world: World, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = job_of(world)
+    node.obey(given.id, "consider", given)
+    words = Words(Hello(given.id, "psi", 1, "intl", given.job.digest, scenario="joint"), sender=PEER, receiver=ME)
+    monkeypatch.setattr(node_jobs, "LISTEN_S", 3.0)
+
+    def code() -> str:
+        with pytest.raises(PolicyError) as caught:
+            node.jobs.admit(PEER, words)
+        return caught.value.code
+
+    with ThreadPoolExecutor(node_jobs.WAITING + 1) as pool:
+        codes = [done.result() for done in [pool.submit(code) for _ in range(node_jobs.WAITING + 1)]]
+    assert sorted(codes) == ["job-not-begun"] * node_jobs.WAITING + ["too-many-sessions"]
+    monkeypatch.setattr(node_jobs, "LISTEN_S", 0.01)
+    assert code() == "job-not-begun"  # those that waited wait no longer
+
+
+def test_the_log_does_not_quote_another_librarys_error(caplog: pytest.LogCaptureFixture) -> None:
+    identifier = str(110101199003070000 + 11)
+    try:
+        int(f"{identifier} of a data set")
+    except ValueError as error:
+        failure = worker._explain(error)
+    assert failure.code == "internal"
+    assert identifier not in f"{caplog.text}{failure}"
+    assert "test_node_jobs.py" in caplog.text
+    assert "ValueError" in caplog.text

@@ -17,6 +17,7 @@ import logging
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +58,8 @@ RETRY_S = 1.0
 """How soon to call a coordinator again that could not be reached, seconds."""
 LISTEN_S = 60.0
 """How long a stream of another party waits for this party's worker to begin, seconds: as long as that party waits."""
+WAITING = 4
+"""How many streams of one party may wait so: each holds a thread, and a job needs one."""
 STOP_S = 20.0
 """How long the end of each job may take when the node stops, seconds."""
 
@@ -78,6 +81,8 @@ class _Entry:
     peers: Mapping[str, str] = field(default_factory=dict)
     moved: Moved = field(default_factory=Moved)
     listening: threading.Event = field(default_factory=threading.Event)
+    waiting: Counter[str] = field(default_factory=Counter)
+    """Streams of each other party that wait for it."""
     worker: Worker | None = None
     stopped: _End | None = None
     """Set once the worker was told to stop: how the job is to end here."""
@@ -191,10 +196,18 @@ class Jobs:
         if caller not in entry.job.peers_of(self._me):
             raise _unknown(words.hello.session)
         self._decide(entry.papers)
-        if not entry.listening.wait(LISTEN_S):
-            raise PolicyError(
-                f"job {entry.id} has not begun at {self._me}", code="job-not-begun", remedy="Try again later."
-            )
+        with self._lock:
+            if entry.waiting[caller] >= WAITING:
+                raise PolicyError(f"{WAITING} streams of {caller} wait for job {entry.id}", code="too-many-sessions")
+            entry.waiting[caller] += 1
+        try:
+            if not entry.listening.wait(LISTEN_S):
+                raise PolicyError(
+                    f"job {entry.id} has not begun at {self._me}", code="job-not-begun", remedy="Try again later."
+                )
+        finally:
+            with self._lock:
+                entry.waiting[caller] -= 1
         self._entry_of(words)  # it may have ended meanwhile
         return Target(self._worker_address(entry.id))
 
