@@ -30,3 +30,11 @@ def log_to_stderr(name: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_OneLine(f"%(asctime)s %(levelname)-7s {name}: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+def log_place(log: logging.Logger, what: str, error: BaseException) -> None:
+    """Log where an error came from and its type, and not what it says: another library may quote a value of the data
+    set.
+    """
+    where = RuntimeError(f"{type(error).__name__}; its text is left out").with_traceback(error.__traceback__)
+    log.error(what, exc_info=where)

@@ -33,3 +33,15 @@ def test_what_others_say_begins_no_line_of_the_log(capsys: pytest.CaptureFixture
     assert "ERROR   node: failed" in second
     assert trace[0].startswith("Traceback")
     assert trace[-1] == "RuntimeError"
+
+
+def test_a_place_is_logged_without_what_the_error_says(caplog: pytest.LogCaptureFixture) -> None:
+    identifier = str(110101199003070000 + 11)
+    try:
+        int(f"{identifier} of a data set")
+    except ValueError as error:
+        process.log_place(logging.getLogger("a"), "building failed", error)
+    assert identifier not in caplog.text
+    assert "building failed" in caplog.text
+    assert "test_process.py" in caplog.text
+    assert "ValueError" in caplog.text

@@ -128,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         result = Built(problem=f"{error.strerror} ({error.filename or 'disk'})")
     except Exception as error:
-        _log.exception("building failed")
+        process.log_place(_log, "building failed", error)
         result = Built(problem=f"internal error ({type(error).__name__})")
     else:
         result = Built(table_hash=to_base64(table_hash), seconds=time.monotonic() - began)

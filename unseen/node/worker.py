@@ -200,10 +200,8 @@ def _explain(error: BaseException) -> Failure:
         return Failure("system", f"{what}: {error.filename or ''}".rstrip(": "), f"its machine failed: {what}")
     if isinstance(error, MemoryError):
         return Failure("memory", "the job needs more memory than there is", "its machine has too little memory")
+    process.log_place(_log, "job failed", error)
     name = type(error).__name__
-    # Where it was, and not what it says: the text of another library's error may quote a value of the data set.
-    where = RuntimeError(f"{name}; its text is left out").with_traceback(error.__traceback__)
-    _log.error("job failed", exc_info=where)
     return Failure("internal", f"an error of this library ({name}); the node's log says more", f"it failed ({name})")
 
 
