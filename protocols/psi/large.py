@@ -21,7 +21,7 @@ Leaks:    what the protocol of a bucket leaks of one run with the whole sets, an
           that is not told the result and measures that learns about how many rows it has.
 Cost:     the protocol's for about 1.01 times as many items (at 2^20 items a bucket); 3 rounds, and 16 bytes for every
           bucket, besides. Disk: about 40 bytes for every row and the columns that the result is to have. Memory: two
-          buckets, or where there are few of them a part of the input of 32 MiB.
+          buckets, or where there are few of them a part of the input of 96 MiB.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A row is spilled as digest, row number, and the columns that the result is to have. Buckets are ranges of digests: of
 2^k buckets number b holds those whose first k bits are b. The files are cut in the same way, 256 of them or, of a set
-that fits the buffer, one; so a bucket is some whole files, or a part of one.
+of up to 96 MiB, one; so a bucket is some whole files, or a part of one.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ MAX_BITS = 16
 """The most buckets are 2^16."""
 
 _BUFFER_BYTES = 32 << 20
+_WHOLE_BYTES = 96 << 20  # of a set that is not cut at all
 _FILE_BITS = 8
 _DIGEST = 32
 _ODDS_LOG2 = -41  # that any of one party's buckets overflows
@@ -139,7 +140,7 @@ def write(
             rows += len(digests)
             held.append(frame)
             held_bytes += frame.nbytes
-            if held_bytes >= _BUFFER_BYTES:
+            if held_bytes >= (_BUFFER_BYTES if files else _WHOLE_BYTES):
                 flush(_FILE_BITS)
                 held_bytes = 0
             progress(Progress("read", rows, 0))

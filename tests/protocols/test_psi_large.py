@@ -156,7 +156,7 @@ def test_duplicates(tmp_path: Path) -> None:
 
 
 def test_sets_that_do_not_fit_the_buffer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spill, "_BUFFER_BYTES", 1)
+    monkeypatch.setattr(spill, "_WHOLE_BYTES", 1)
     monkeypatch.setattr("mpc.data.tables.BATCH_ROWS", 100)
     write_csv(tmp_path / "bank.csv", mine := keys(0, 400))
     write_csv(tmp_path / "insurer.csv", theirs := keys(300, 550))
@@ -169,7 +169,7 @@ def test_buckets_are_parts_or_unions_of_files(
     files: int, bits: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if files:
-        monkeypatch.setattr(spill, "_BUFFER_BYTES", 1)
+        monkeypatch.setattr(spill, "_WHOLE_BYTES", 1)
     write_csv(tmp_path / "bank.csv", keys(0, 500))
     data = DataSet(str(tmp_path / "bank.csv"), columns=("id", "of_bank"))
     written = spill.write(
