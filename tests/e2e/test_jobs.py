@@ -436,7 +436,9 @@ def test_strangers_get_nowhere_and_a_cancelled_job_ends_at_both(place: Place) ->
     assert (state.state, state.reason) == ("cancelled", f"cancelled by {INSURER}")
     until(lambda: not running(worker))
     for name in (BANK, INSURER):
-        assert place.report(name, job)["reason"] == state.reason
+        report = place.report(name, job)
+        assert report["job"]["reason"] == state.reason
+        assert state.reason in report["reason"]  # which it heard from the coordinator or, sooner, from the other party
         until(lambda name=name: place.nothing_left(name, job))
 
 
