@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ import pytest
 from mpc.errors import PolicyError
 from protocols.lookup import table as lookup
 from protocols.lookup.tablefile import TableSpec
-from tests.governance.world import BANK, NODE, NOW, PLATFORM, PRODUCT, SCENARIO, World, consent_by, make_world, manifest
+from tests.governance.world import BANK, NODE, PLATFORM, PRODUCT, SCENARIO, World, consent_by, make_world, manifest
 from unseen.governance import documents
 from unseen.governance import ledger as ledgers
 from unseen.governance.consent import Consent, Issued
@@ -80,7 +80,9 @@ def _desk(world: World, ledger: Ledger, tmp_path: Path) -> Desk:
 
 
 def consents(world: World, count: int) -> list[Issued]:
-    return [consent_by(world.identity(PLATFORM), epoch=EPOCH) for _ in range(count)]
+    # The desk looks at the clock, and a consent is short-lived: it begins when the test does.
+    now = datetime.now(UTC).replace(microsecond=0)
+    return [consent_by(world.identity(PLATFORM), epoch=EPOCH, issued=now) for _ in range(count)]
 
 
 def element(consent: Issued) -> bytes:
@@ -111,7 +113,7 @@ def ask(desk: Desk, elements: Sequence[bytes], permits: Sequence[Issued | None])
 def test_a_consent_whose_age_is_forgotten_is_expired_and_not_reused(desk: Desk, world: World, ledger: Ledger) -> None:
     used, fresh = consents(world, 2)
     assert ask(desk, [element(used)], [used])[0] == [""]
-    assert ledger.purge(NOW + timedelta(hours=1)) == 1  # a clock that ran ahead
+    assert ledger.purge(datetime.now(UTC) + timedelta(hours=1)) == 1  # a clock that ran ahead
     assert ask(desk, [element(fresh)], [fresh])[0] == ["consent-expired"]
 
 
