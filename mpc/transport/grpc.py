@@ -15,7 +15,8 @@ takes the peer's name from it. A Unix socket has no TLS: there the node, which a
 calls.
 
 Broken connections. The dialling side dials again within `resume_window_s`; the listening side keeps the session for as
-long, for the same authenticated peer only. No frame is lost or repeated. A refusal is never retried.
+long, for the same authenticated peer only. No frame is lost or repeated. A refusal is never retried. A dialling side
+that greets anew instead has lost its half: the session ends on the listening side, and until it has, nobody is let in.
 """
 
 from __future__ import annotations
@@ -651,6 +652,11 @@ class _Session:
         self.timer: threading.Timer | None = None
         self.refusal: MpcError | None = None
 
+    @property
+    def waits(self) -> bool:
+        """Whether it has no connection and is not over, or was begun anew while it had none."""
+        return self.refusal is not None or not (self.link.attached or self.link.finished.is_set())
+
 
 def _log_refusal(caller: Caller | None, error: MpcError) -> None:
     _log.warning("refused a stream of %s: %s", caller.name if caller else "an unknown caller", error)
@@ -776,6 +782,12 @@ class Acceptor:
             else:
                 if self._closed:
                     raise PolicyError(f"{self._me} is stopping", code="stopping", remedy="Try again later.")
+                if session is not None and session.waits:
+                    # Whoever greets anew has lost its half; it is accepted once this side has let go of the other half.
+                    anew = ChannelClosed(f"{caller.name} has begun session {greeting.hello.session} anew")
+                    session.refusal = anew
+                    session.link.fail(lambda: _again(anew))
+                    raise _again(anew)
                 if session is not None:
                     raise UsageError(f"session {greeting.hello.session} exists already: choose another identifier")
                 if sum(name == caller.name for name, _ in self._sessions) >= self._sessions_per_peer:
@@ -816,6 +828,8 @@ class Acceptor:
             session.link.fail(lambda: ChannelClosed(f"{session.caller.name} has not taken what was sent"))
             if session.context is not None:
                 session.context.cancel()
+        elif session.refusal is not None:
+            self._forget(session)
 
     def _read(self, session: _Session, stream: int, incoming: Iterator[bytes]) -> None:
         """Drain one stream for as long as it lives."""
@@ -831,6 +845,8 @@ class Acceptor:
 
     def _lost(self, session: _Session, stream: int) -> None:
         """A stream has ended; unless another has replaced it or all is said, the session waits for the next."""
+        if session.refusal is not None:
+            return  # cut, and forgotten then; or begun anew, and forgotten when it has been served
         if session.link.finished.is_set():
             self._forget(session)
         elif session.link.detach(stream):
@@ -841,7 +857,7 @@ class Acceptor:
                 timer.start()
 
     def _expire(self, session: _Session) -> None:
-        if not session.link.attached:
+        if not session.link.attached and session.refusal is None:
             peer, window_s = session.caller.name, self._resume_window_s
             self._forget(session)
             session.link.fail(lambda: ChannelClosed(f"the connection to {peer} was lost for {window_s:g} s"))

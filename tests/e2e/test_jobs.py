@@ -146,12 +146,21 @@ class Place:
     def status(self, name: str, job: str) -> node_pb2.JobStatus | None:
         return next((one for one in self.town.status(name).jobs if one.id == job), None)
 
+    def seen(self, name: str, job: str, wanted: Callable[[node_pb2.JobStatus], bool]) -> node_pb2.JobStatus:
+        """The job's state at a node, as soon as it is what is wanted."""
+        found: list[node_pb2.JobStatus] = []
+
+        def look() -> bool:
+            one = self.status(name, job)
+            found[:] = [one] if one is not None and wanted(one) else []
+            return bool(found)
+
+        until(look)
+        return found[0]
+
     def computing(self, job: str, name: str = INSURER) -> node_pb2.JobStatus:
         """The job's state at a node, once its worker has begun to compute and is not done."""
-        until(lambda: (one := self.status(name, job)) is not None and one.total > 0 and 0 < one.done < one.total)
-        found = self.status(name, job)
-        assert found is not None
-        return found
+        return self.seen(name, job, lambda one: one.total > 0 and 0 < one.done < one.total)
 
     def report(self, name: str, job: str) -> dict[str, Any]:
         """The party's own report, once it says how the whole job ended."""
@@ -175,6 +184,7 @@ def psi_job(
     reveal_to: tuple[str, ...] = (BANK, INSURER),
     output: str = "parquet",
     duplicates: str = "error",
+    bucket_rows: int | None = None,
 ) -> bytes:
     """A job in canonical form."""
     raw = {
@@ -192,6 +202,7 @@ def psi_job(
             "protocol": "ecdh",
             "security": "semi-honest",
             "duplicates": duplicates,
+            "bucket_rows": bucket_rows,
         },
     }
     return documents.canonical(raw)
@@ -401,13 +412,34 @@ def test_data_that_cannot_be_used_are_the_owners_matter(place: Place) -> None:
         until(lambda name=name: place.nothing_left(name, job))
 
 
-def test_a_killed_worker_ends_the_job_at_both(place: Place) -> None:
-    job = place.submit("large")
-    os.kill(place.computing(job).pid, signal.SIGKILL)
+def test_killed_workers_are_replaced_and_the_job_goes_on(place: Place) -> None:
+    """First that of the party that listens, then that of the one that dials; each time both begin where both were."""
+    job = place.submit("large", bucket_rows=1024)
+    for name, buckets in ((INSURER, 3), (BANK, 8)):
+        found = place.seen(name, job, lambda one, n=buckets: one.stage == "buckets" and one.done >= n)
+        assert found.total == 16
+        os.kill(found.pid, signal.SIGKILL)
+        place.seen(name, job, lambda one, old=found.pid: one.pid not in (0, old))
+    assert place.ended(job).state == "finished"
+    check_large(place, job)
+    for name in (BANK, INSURER):
+        assert noted(place, name, job) == ["started", "resumed", "resumed", "ok"]
+        assert place.report(name, job)["sizes"]["matched_keys"] == SHARED
+        # The latest worker did only the rest: one that does all sends 32 bytes for each of its keys, and more.
+        assert 0 < place.report(name, job)["bytes_sent"] < 32 * DATA["large"]
+
+
+def test_a_worker_killed_too_often_ends_the_job_at_both(place: Place) -> None:
+    job = place.submit("large", bucket_rows=1024)
+    killed = 0
+    for _ in range(4):
+        killed = place.seen(INSURER, job, lambda one, old=killed: one.pid not in (0, old)).pid
+        os.kill(killed, signal.SIGKILL)
     state = place.ended(job)
     assert (state.state, state.code) == ("failed", "worker-died")
-    assert state.reason == f"{INSURER}: its worker process ended (signal 9)"
+    assert state.reason == f"{INSURER}: its worker process ended (signal 9); it was resumed 3 times"
     assert place.parts(job)[INSURER] == ("failed", "worker-died")
+    assert noted(place, INSURER, job) == ["started", "resumed", "resumed", "resumed", "quota-exceeded", "worker-died"]
     shown = command("job", "report", job, "--home", str(place.town.root / BANK))
     assert f"Job {job} failed: {state.reason} [worker-died]" in shown
     for name in (BANK, INSURER):
@@ -454,20 +486,28 @@ def test_a_restarted_coordinator_still_knows(place: Place) -> None:
     assert sorted(found.column("id").to_pylist()) == shared_keys("large")
 
 
-def test_a_restarted_node_says_that_its_job_is_lost(place: Place) -> None:
-    job = place.submit("large")
+def test_a_restarted_node_goes_on_with_its_job(place: Place) -> None:
+    job = place.submit("large", bucket_rows=1024)
     worker = place.computing(job).pid
     place.running[INSURER].kill()
     until(lambda: not running(worker))  # it has nobody to work for any more
     place.start(INSURER)
-    state = place.ended(job)
-    assert (state.state, state.code) == ("failed", "node-restarted")
-    assert state.reason.startswith(f"{INSURER}: ")
-    for name in (BANK, INSURER):
-        assert place.report(name, job)["job"]["code"] == "node-restarted"
-        until(lambda name=name: place.nothing_left(name, job))
+    assert place.ended(job).state == "finished"
+    check_large(place, job)
     place.town.verify_log(INSURER)
-    assert place.ended(place.submit()).state == "finished"
+    assert noted(place, INSURER, job) == ["started", "resumed", "ok"]
+
+
+def check_large(place: Place, job: str) -> None:
+    """Both parties have the right result, in a common order."""
+    found = [pyarrow.parquet.read_table(place.town.home(p).result(job) / "result.parquet") for p in (BANK, INSURER)]
+    assert found[0].column("id").to_pylist() == found[1].column("id").to_pylist()
+    assert sorted(found[0].column("id").to_pylist()) == shared_keys("large")
+
+
+def noted(place: Place, name: str, job: str) -> list[str]:
+    """What a party's log says of a job, in order."""
+    return [entry["result"] for entry in place.town.entries(name) if entry.get("job") == job]
 
 
 def running(pid: int) -> bool:

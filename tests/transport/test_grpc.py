@@ -517,6 +517,29 @@ def test_a_listener_that_has_forgotten_ends_the_session_at_once(parties: Parties
         proxy.stop()
 
 
+def test_a_session_begun_anew_ends_the_earlier_one_first(parties: Parties) -> None:
+    """The dialling side was restarted: what there was to resume is gone, and nobody waits for the window to pass."""
+    proxy = Proxy()
+    with listening("127.0.0.1:0", parties.tax) as (listener, accepting):
+        connection = dial(proxy.start(listener.address), parties.bank)
+        earlier = accepting.next()
+        proxy.stop()
+        link = listener._acceptor._sessions["bank", "session-1"].link
+        deadline = time.monotonic() + 5
+        while link.attached and time.monotonic() < deadline:
+            time.sleep(0.01)
+        for _ in range(2):
+            with pytest.raises(ChannelClosed, match="bank has begun session session-1 anew"):
+                dial(listener.address, parties.bank)
+        with pytest.raises(ChannelClosed, match="bank has begun session session-1 anew"):
+            earlier.lane.read(timeout_s=10)
+        connection.close(linger_s=0.1)
+        accepting.stop()
+        while listener._acceptor._sessions and time.monotonic() < deadline:
+            time.sleep(0.01)
+        dial(listener.address, parties.bank).close()
+
+
 # -- relays
 
 

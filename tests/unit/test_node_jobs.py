@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from unseen.node import jobs as node_jobs
 from unseen.node import worker
 from unseen.node.gate import Gate
 from unseen.node.jobs import Jobs
+from unseen.node.pipes import Ended
 from unseen.node.settings import JobData, NodeSettings
 
 ME, PEER, BUREAU = "insurer", "bank", "data-bureau"
@@ -142,6 +143,7 @@ def job_of(
             "protocol": "auto",
             "security": "semi-honest",
             "duplicates": "error",
+            "bucket_rows": None,
         },
     }
     job = operators.parse(documents.canonical(raw))
@@ -290,6 +292,70 @@ def test_a_rule_that_is_gone_costs_no_use(world: World, node: Node) -> None:
     assert node.news() == {given.id: ("failed", "policy-denied")}
     assert "rule" not in node.jobs._ended[given.id].reason  # which rule there is not is the owner's matter
     assert "started" not in [e.get("result") for e in ledgers.entries(node.home.ledger)]
+
+
+def began(node: Node, given: Papers) -> node_jobs._Entry:
+    """A job as if a worker had begun."""
+    node.obey(given.id, "consider", given)
+    entry = node.jobs._entries[given.id]
+    entry.state = "running"
+    directory = node.home.job(given.id)
+    files.private_directory(directory)
+    files.replace(directory / "job.json", given.to_text().model_dump_json().encode(), mode=files.PRIVATE)
+    return entry
+
+
+@pytest.mark.parametrize(
+    ("code", "resumed"),
+    [
+        (None, True),  # killed: no last word
+        ("channel", True),
+        ("peer-error", False),
+        ("usage", False),
+        ("system", False),
+        ("job-ended", False),
+        ("result-too-small", False),
+    ],
+)
+def test_a_job_goes_on_after_a_loss_and_after_no_error(
+    world: World, node: Node, code: str | None, *, resumed: bool
+) -> None:
+    given = job_of(world)
+    last = None if code is None else Ended(code=code, reason="it says so", public="it says so")
+    node.jobs._worker_ended(began(node, given), last, "signal 9")
+    assert node.open() == ({given.id: "running"} if resumed else {})
+    assert node.news() == ({} if resumed else {given.id: ("failed", code)})
+    assert node.home.job(given.id).joinpath("job.json").exists() == resumed
+    node.obey(given.id, "stop")  # which the coordinator says where the other party has failed
+    assert node.news() == {given.id: ("cancelled", "why") if resumed else ("failed", code)}
+    assert not node.home.job(given.id).joinpath("job.json").exists()
+
+
+def test_an_operator_that_cannot_go_on_has_failed(
+    world: World, home: Home, ledger: Ledger, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operators, "OPERATORS", {"psi": replace(operators.OPERATORS["psi"], resumable=False)})
+    first, second = job_of(world), job_of(world)
+    node.jobs._worker_ended(began(node, first), None, "signal 9")
+    assert node.news() == {first.id: ("failed", "worker-died")}
+    began(node, second)
+    again = start(world, home, ledger)
+    assert again.news() == {first.id: ("failed", "worker-died"), second.id: ("failed", "node-restarted")}
+
+
+def test_a_restarted_node_asks_its_policy_before_a_job_goes_on(
+    world: World, home: Home, ledger: Ledger, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = job_of(world)
+    began(node, given)
+    monkeypatch.setattr(node_jobs, "RESUME_S", 0.0)
+    again = start(world, home, ledger)
+    assert again.open() == {given.id: "running"}
+    home.policy_toml.write_text("")
+    again.jobs._gate = Gate(home)
+    again.obey(given.id, "run")
+    assert again.news() == {given.id: ("failed", "policy-denied")}
+    assert [e["result"] for e in ledgers.entries(home.ledger) if e["kind"] == "job"] == ["policy-denied"]
 
 
 @pytest.mark.parametrize(

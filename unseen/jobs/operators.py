@@ -69,6 +69,11 @@ def version_of(operator: str) -> int:
     return _runnable(operator).operator.version
 
 
+def resumable(operator: str) -> bool:
+    """Whether a job can go on after its worker was lost. Raises UsageError if there is no such operator."""
+    return _runnable(operator).resumable
+
+
 def prepare() -> None:
     """Import everything that a job may need, before there is one."""
     for module in _WORK:

@@ -44,6 +44,8 @@ class Parameters(BaseModel):
     security: Literal["semi-honest", "malicious"] = "semi-honest"
     duplicates: Literal["error", "first", "many"] = "error"
     """What a key that several records have is: an error, its first record, or all of them."""
+    bucket_rows: Annotated[int, Field(ge=1 << 10, le=1 << 24)] | None = None
+    """How many keys a part has of those by which it runs, about; left out, as many as fit memory well."""
 
 
 def _check(job: Job, parameters: Parameters) -> None:
@@ -82,4 +84,4 @@ def _run(task: Task, parameters: Parameters) -> Yield:
     return psi_work.run(task, parameters)
 
 
-RUNNABLE = Runnable(OPERATOR, Parameters, lambda parameters: parameters.reveal_to, _check, _run)
+RUNNABLE = Runnable(OPERATOR, Parameters, lambda parameters: parameters.reveal_to, _check, _run, resumable=True)

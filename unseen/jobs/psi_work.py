@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mpc import suite as suites
 from protocols import psi
+from protocols.psi.large import BUCKET_ROWS
 from unseen.jobs.psi import MATCH, Parameters, learned, reveal
 from unseen.jobs.task import Task, Yield, too_small
 
@@ -27,6 +28,7 @@ def run(task: Task, parameters: Parameters) -> Yield:
         suite=suites.get(task.job.head.suite),
         duplicates=parameters.duplicates,
         match=MATCH if parameters.duplicates == "many" else None,
+        bucket_rows=parameters.bucket_rows or BUCKET_ROWS,
     )
     sizes = {"rows": result.rows, "peer_keys": result.peer_size}
     if result.matched is None or result.result_rows is None:

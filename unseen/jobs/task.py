@@ -34,7 +34,7 @@ class Task:
         session: one channel per other party, randomness, progress.
         data: where this party's columns are; no others can be read through it.
         minimum_result: the grant's: a result of fewer matched keys or records is not for anybody.
-        workdir: a directory of this job's own, which is removed when the job has ended.
+        workdir: a directory of this job's own, which is removed when the job has ended, and not before.
         checkpoint_key: 32 bytes of this node for this job: what is written to `workdir` is encrypted under it.
     """
 
@@ -90,6 +90,7 @@ class Runnable(Generic[P]):
         recipients: the parties that parameters give a result; the grant has to name each of them.
         check: raises UsageError where parameters and parties do not fit together.
         run: does the work; called in the worker process of each party.
+        resumable: whether `run`, called again with the same `workdir` and `checkpoint_key`, goes on from there.
     """
 
     operator: Operator
@@ -97,3 +98,4 @@ class Runnable(Generic[P]):
     recipients: Callable[[P], tuple[str, ...]]
     check: Callable[[Job, P], None]
     run: Callable[[Task, P], Yield]
+    resumable: bool = False

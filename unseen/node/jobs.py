@@ -4,8 +4,9 @@ Whatever the coordinator says, a job runs only if this node's policy, its data s
 looked at when the job comes, at every stream to or from another party, and by the worker before it opens the data.
 
 One thread calls the coordinator and says how each job is. What it hears back is what is wanted at that moment, so that
-calls may fail, and either side may be restarted: a job whose worker went with its node has failed, and says so when the
-node is there again.
+calls may fail, and either side may be restarted. A job whose worker has gone, alone or with the node, or has lost the
+other party's, gets another worker when the coordinator next says *run*: a few times, if its operator can go on from
+what lies in the job's directory. Otherwise it has failed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes
@@ -41,7 +42,7 @@ from unseen.governance.ledger import JobFacts, Ledger, Note, Quota
 from unseen.governance.request import Request
 from unseen.governance.trust import Trust
 from unseen.home import REPORT, Home
-from unseen.jobs import papers, results
+from unseen.jobs import operators, papers, results
 from unseen.jobs.papers import Papers, PapersText
 from unseen.jobs.spec import Job
 from unseen.jobs.states import PartyState
@@ -60,10 +61,15 @@ LISTEN_S = 60.0
 """How long a stream of another party waits for this party's worker to begin, seconds: as long as that party waits."""
 WAITING = 4
 """How many streams of one party may wait so: each holds a thread, and a job needs one."""
+RESUMED = 3
+"""How often a job gets another worker after one was lost."""
+RESUME_S = 0.5
+"""How long after a loss, seconds: by then it is known whether the other party has failed."""
 STOP_S = 20.0
 """How long the end of each job may take when the node stops, seconds."""
 
 _WHOLE = 1000  # what a stage is parted into for a coordinator that may not hear of sizes
+_LOST = frozenset({"worker-died", "channel", "node-restarted"})  # ends that are no fault in the job itself
 _IDENTIFIER = re.compile("[0-9a-f]{16}")
 _NEWS = "news"
 _RECORD = "job.json"
@@ -84,6 +90,10 @@ class _Entry:
     waiting: Counter[str] = field(default_factory=Counter)
     """Streams of each other party that wait for it."""
     worker: Worker | None = None
+    lost: _End | None = None
+    """Why the latest worker has gone, if it is to have a successor."""
+    again_s: float = 0.0
+    """When that may begin, by the monotonic clock."""
     stopped: _End | None = None
     """Set once the worker was told to stop: how the job is to end here."""
 
@@ -303,9 +313,10 @@ class Jobs:
         elif order.wanted in ("consider", "run"):
             if entry is None:
                 entry = self._consider(order)
-            waits = entry is not None and entry.state == "accepted" and entry.stopped is None
-            if entry is not None and waits and order.wanted == "run" and not self._stopping.is_set():
-                self._begin(entry, {peer.party: peer.address for peer in order.peers})
+            if order.wanted == "run" and entry is not None and entry.stopped is None and not self._stopping.is_set():
+                entry.peers = {peer.party: peer.address for peer in order.peers}
+                if entry.worker is None and time.monotonic() >= entry.again_s:
+                    self._begin(entry)
         elif order.wanted in ("stop", "settled"):
             reason = plain(order.reason) or "the job was ended"
             end = _End("cancelled", code_or("cancelled", order.code), reason, reason)
@@ -357,14 +368,22 @@ class Jobs:
 
     # Life of a job --------------------------------------------------------------------------------------------------
 
-    def _begin(self, entry: _Entry, peers: Mapping[str, str]) -> None:
-        """Start the worker. The start is in the audit log before, and counts as a use of the grant."""
+    def _begin(self, entry: _Entry) -> None:
+        """Start a worker. That is in the audit log before; the first start of a job counts as a use of the grant."""
+        lost = entry.lost
         try:
             # Once more, since the coordinator says when: a request does not wait with it for more than its day.
             grant = self._decide(entry.papers, begins=True).grant
             uses = Quota(f"grant/{grant.issuer}/{grant.grant}", grant.uses, ever=True)
             once = Quota(f"job/{entry.id}", 1, ever=True)
-            (outcome,) = self._ledger.commit([self._job_note(entry, "started", quotas=(once, uses))])
+            again = Quota(f"job/{entry.id}/resumed", RESUMED, ever=True)
+            note = self._job_note(entry, "resumed" if lost else "started", quotas=(again,) if lost else (once, uses))
+            (outcome,) = self._ledger.commit([note])
+            if outcome.status == "over-quota" and lost is not None:
+                spent = f"{{}}; it was resumed {RESUMED} times"
+                end = replace(lost, reason=spent.format(lost.reason), public=spent.format(lost.public))
+                self._finish(entry, end)
+                return
             if outcome.status == "over-quota":
                 raise PolicyError(
                     f"the grant's {grant.uses} uses are spent, or the job has run here before",
@@ -384,8 +403,8 @@ class Jobs:
             self._finish(entry, _End("failed", "system", reason, "its machine failed"))
             return
         with self._lock:
-            entry.worker, entry.peers, entry.state = worker, peers, "running"
-        _log.info("job %s begins, worker %d", entry.id, worker.pid)
+            entry.worker, entry.state, entry.lost = worker, "running", None
+        _log.info("job %s %s, worker %d", entry.id, "goes on" if lost else "begins", worker.pid)
         worker.begin(
             Assignment(
                 papers=text,
@@ -409,14 +428,27 @@ class Jobs:
             end = _End("failed", last.code, last.reason, last.public, last)
         else:
             end = _failed("worker-died", f"its worker process ended ({how})")
+        self._home.socket(services.job_socket(entry.id)).unlink(missing_ok=True)  # where it was killed
         with self._lock:
             if entry.stopped is not None:
                 end = entry.stopped
-        self._home.socket(services.job_socket(entry.id)).unlink(missing_ok=True)  # where it was killed
-        self._finish(entry, end)
+            again = self._wait_for_next(entry, end)
+        if again:
+            _log.warning("job %s is interrupted: %s [%s]", entry.id, end.reason, end.code)
+        else:
+            self._finish(entry, end)
         self._gone(self._worker_address(entry.id))
         # Only now: while the job ran, the start of another process would have cost it a second of a processor.
         self._pool.fill()
+
+    def _wait_for_next(self, entry: _Entry, end: _End) -> bool:
+        """Whether the job, which has no worker any more, is to have another one instead of this end."""
+        if end.code not in _LOST or not operators.resumable(entry.job.head.operator):
+            return False
+        entry.state, entry.worker, entry.lost = "running", None, end
+        entry.moved, entry.again_s = Moved(stage="resume"), time.monotonic() + RESUME_S
+        entry.listening.clear()
+        return True
 
     def _stop_job(self, entry: _Entry, end: _End, *, wait: bool = False) -> None:
         """End a job that has not ended. Its worker's own last word no longer counts."""
@@ -440,7 +472,7 @@ class Jobs:
         """The end of a job here: in the audit log first; then the result is there, or is not."""
         try:
             # Codes may be another party's, or the coordinator's; that it went well is for this node to say.
-            bad = end.code if end.code not in ("", "ok", "started") else "failed"
+            bad = end.code if end.code not in ("", "ok", "started", "resumed") else "failed"
             note = self._job_note(entry, "ok" if end.state == "finished" else bad, ended=end.ended)
             self._ledger.commit([note])
         except PolicyError as error:
@@ -514,13 +546,13 @@ class Jobs:
                     data = files.read(directory / _NEWS, what="a job's end")
                     self._ended[directory.name] = wire.JobNews.One.FromString(data)
                 else:
-                    self._give_up(directory)
+                    self._take_up(directory)
             except (MpcError, OSError, ValueError) as error:
                 _log.error("job %s cannot be read and is forgotten: %s", directory.name, error)
                 results.discard(directory)
 
-    def _give_up(self, directory: Path) -> None:
-        """A job whose worker went with the node."""
+    def _take_up(self, directory: Path) -> None:
+        """A job whose worker went with the node: it waits for another one, or has failed."""
         found = papers.read(PapersText.model_validate_json(files.read(directory / _RECORD, what="a job's record")))
         # Both were found genuine when the job began; here they only say what it was.
         grant = documents.parse(found.grant.document, Grant)
@@ -534,8 +566,12 @@ class Jobs:
             # It had ended: only the word to the coordinator was not written down.
             report = json.loads(files.read(self._home.result(entry.id) / REPORT, what="a report"))
             self._tell(entry.id, _End(report["state"], report["code"], report["reason"], report["public"]))
+            return
+        end = _failed("node-restarted", f"the node of {self._me} was restarted while the job ran")
+        if self._wait_for_next(entry, end):
+            self._entries[entry.id] = entry
         else:
-            self._finish(entry, _failed("node-restarted", f"the node of {self._me} was restarted while the job ran"))
+            self._finish(entry, end)
 
     # What is written down -------------------------------------------------------------------------------------------
 

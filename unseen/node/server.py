@@ -315,13 +315,13 @@ class Node:
         for name, supervisor in self._supervisors.items():
             server.set_health(self._health, name, serving=False)
             supervisor.start()
+        if self._jobs is not None:
+            self._jobs.start()  # first, so that nobody hears that a job which goes on is unknown
         public.start()
         server.set_health(self._health, "", serving=True)
         server.set_health(self._health, services.NODE, serving=True)
         if self._registrar is not None:
             self._registrar.start()
-        if self._jobs is not None:
-            self._jobs.start()
         watcher = threading.Thread(target=self._watch, args=(stop,), name="watcher", daemon=True)
         watcher.start()
         _log.info("node %s listens on %s", self._identity.get().name, self._address)

@@ -22,7 +22,7 @@ from mpc.channel import Channel, Lane
 from mpc.errors import ChannelClosed, ChannelError, MpcError, PeerError, PolicyError
 from mpc.rng import Rng
 from mpc.session import Progress, Session
-from mpc.transport.grpc import Accepted, Hello, Listener, connect
+from mpc.transport.grpc import Accepted, Connection, Hello, Listener, connect
 from mpc.wire.job.v1.job_pb2 import Done
 from unseen import process, services
 from unseen.governance.documents import from_base64, to_base64
@@ -39,6 +39,8 @@ MEET_S = 60.0
 """How long the other parties' workers may take to be there, seconds."""
 SILENCE_S = 3600.0
 """A party that says nothing for so long, while it is waited for, has failed, seconds."""
+DIAL_AGAIN_S = 0.2
+"""How soon to dial another party again whose worker still has a conversation with this one's forerunner, seconds."""
 LINGER_S = 2.0
 """How long the end of a conversation may take to reach the others, seconds: a reason, since all else has been read."""
 TELL_EVERY_S = 0.2
@@ -81,10 +83,7 @@ class Meeting:
     def lanes(self) -> dict[str, Lane]:
         """Dial, and wait for those who dial. Raises what `connect` raises, ChannelClosed for who does not come."""
         for peer in self._dialled:
-            out = f"unix:{self._home.socket(services.OUT_SOCKET)}"
-            connection = connect(
-                out, me=self._me, peer=peer, hello=self._hello, credentials=None, connect_timeout_s=MEET_S
-            )
+            connection = self._dial(peer)
             self._stack.callback(connection.close, linger_s=LINGER_S)
             with self._arrived:
                 self._lanes[peer] = connection.lane
@@ -94,6 +93,19 @@ class Meeting:
                 missing = ", ".join(sorted(wanted - set(self._lanes)))
                 raise ChannelClosed(f"{missing} did not come within {MEET_S:g} s")
             return dict(self._lanes)
+
+    def _dial(self, peer: str) -> Connection:
+        out = f"unix:{self._home.socket(services.OUT_SOCKET)}"
+        deadline = time.monotonic() + MEET_S
+        while True:
+            try:
+                return connect(
+                    out, me=self._me, peer=peer, hello=self._hello, credentials=None, connect_timeout_s=MEET_S
+                )
+            except ChannelClosed:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(DIAL_AGAIN_S)
 
     def _accept(self, accepted: Accepted) -> None:
         """Hold a session that another party has opened for as long as the job runs."""
