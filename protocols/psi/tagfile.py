@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mpc import durable
 from mpc.errors import UsageError
 from protocols.psi.items import tag_bytes
 
@@ -220,6 +221,7 @@ def write(path: Path, spec: TagSpec, groups: Iterable[tuple[NDArray[np.uint64], 
         file.flush()
         os.fsync(file.fileno())
     temporary.rename(path)
+    durable.sync_directory(path.parent)
     return load(path)
 
 

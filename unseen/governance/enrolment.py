@@ -30,6 +30,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pydantic import BaseModel, ValidationError
 
+from mpc import durable
 from mpc.errors import PolicyError, UsageError
 from unseen.governance import files, keys
 from unseen.governance.documents import (
@@ -280,7 +281,7 @@ def _new_generation(
             raise UsageError(
                 f"{generation} exists and is not overwritten. Another command made keys at the same time."
             ) from None
-        files.sync_directory(home / IDENTITY)
+        durable.sync_directory(home / IDENTITY)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return PartyRequest(name=name, path=generation / "request.json", fingerprint=_fingerprint(enrolment))
@@ -379,7 +380,7 @@ def _switch(home: Path, generation: Path) -> None:
     link = home / IDENTITY / f".{secrets.token_hex(6)}.tmp"
     link.symlink_to(generation.name)
     link.rename(home / IDENTITY / CURRENT)
-    files.sync_directory(home / IDENTITY)
+    durable.sync_directory(home / IDENTITY)
 
 
 def _generation_of(home: Path, certified: tuple[object, object]) -> Path:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mpc import durable
 from mpc.errors import UsageError
 
 PRIVATE = 0o600
@@ -21,15 +22,6 @@ LEFT_OVER_S = 60.0
 """A temporary file that nobody wrote to for so long, seconds, is a leftover: a live one is renamed within moments."""
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.tmp", re.DOTALL)
-
-
-def sync_directory(path: Path) -> None:
-    """Makes renames and creations in the directory `path` durable."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager
@@ -76,7 +68,7 @@ def replace(path: Path, data: bytes, *, mode: int = PUBLIC) -> None:
     """Writes `data` to `path` atomically and durably, over what was there. `mode`: permission bits of the file."""
     with _written(path, data, mode) as temporary:
         temporary.rename(path)
-    sync_directory(path.parent)
+    durable.sync_directory(path.parent)
 
 
 def create(path: Path, data: bytes, *, mode: int = PUBLIC) -> None:
@@ -89,7 +81,7 @@ def create(path: Path, data: bytes, *, mode: int = PUBLIC) -> None:
             os.link(temporary, path)
         except FileExistsError:
             raise UsageError(f"{path} exists and is not overwritten. Choose another place, or move it away.") from None
-    sync_directory(path.parent)
+    durable.sync_directory(path.parent)
 
 
 def private_directory(path: Path) -> None:

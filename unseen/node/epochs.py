@@ -29,6 +29,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mpc import durable
 from mpc.errors import PolicyError, UsageError
 from unseen.governance import documents, files
 from unseen.governance.documents import Signed
@@ -129,10 +130,10 @@ class EpochStore:
         files.replace(building / MANIFEST, documents.to_json(manifest).encode(), mode=files.PRIVATE)
         for path in building.iterdir():
             _sync_file(path)
-        files.sync_directory(building)
+        durable.sync_directory(building)
         building.rename(self.epoch(number))
-        files.sync_directory(self._epochs)
-        files.sync_directory(self._directory)
+        durable.sync_directory(self._epochs)
+        durable.sync_directory(self._directory)
         try:
             files.replace(self._directory / "current", f"{number}\n".encode(), mode=files.PRIVATE)
         except OSError:

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from numpy.typing import NDArray
 
+from mpc import durable
 from mpc.errors import UsageError
 from unseen.governance import files
 
@@ -86,4 +87,4 @@ def erase(path: Path) -> None:
     finally:
         os.close(handle)
     path.unlink()
-    files.sync_directory(path.parent)
+    durable.sync_directory(path.parent)
