@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +25,7 @@ import pyarrow.parquet as pa_parquet
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
+from mpc import durable
 from mpc.data import identifiers
 from mpc.errors import UsageError
 from mpc.kernels import hash as hashes
@@ -36,6 +37,10 @@ BATCH_ROWS = 1 << 16
 _CSV_BLOCK = 4 << 20
 _CSV_HEADER = 1 << 20  # where a file without line ends, which is no CSV file, is given up
 _SQLITE = (".sqlite", ".sqlite3", ".db")
+_WRITERS = {".parquet": pa_parquet.ParquetWriter, ".csv": pa_csv.CSVWriter}
+
+FORMATS = tuple(_WRITERS)
+"""Suffixes of the kinds of files that ``write`` makes."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,13 @@ class Keyed:
     keys: Packed
     columns: Mapping[str, pa.Array] = field(repr=False)
     rows: NDArray[np.int64] = field(repr=False)
+
+
+def write(path: Path, batches: Iterable[pa.RecordBatch], *, schema: pa.Schema, kind: str) -> None:
+    """Write a file of the `kind`, one of ``FORMATS``, for its owner alone, over what was there; on disk at the end."""
+    with durable.private_file(path) as file, _WRITERS[kind](file, schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
 
 
 def keyed(

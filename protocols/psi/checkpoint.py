@@ -136,26 +136,19 @@ def read(path: Path, key: bytes) -> Iterator[bytes]:
 
 
 @contextmanager
-def alone(directory: Path) -> Iterator[None]:
-    """Makes the directory, for its owner alone, and keeps other processes out; the system lets go at this one's end."""
+def alone(directory: Path, busy: str) -> Iterator[None]:
+    """Makes the directory, for its owner alone, and keeps other processes out; the system lets go at this one's end.
+
+    Raises UsageError with the text `busy` where another process is in it.
+    """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            remedy = "wait for it, or give a directory of its own"
-            raise UsageError(f"Another process works in {directory}: {remedy}.") from None
+            raise UsageError(busy) from None
         yield
-    finally:
-        os.close(handle)
-
-
-def sync(directory: Path) -> None:
-    """Names given and taken in the directory are on disk."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
     finally:
         os.close(handle)
 

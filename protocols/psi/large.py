@@ -29,7 +29,6 @@ from __future__ import annotations
 import contextvars
 import hashlib
 import json
-import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -40,12 +39,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pa_parquet
 from numpy.typing import NDArray
 
+from mpc import durable
 from mpc import suite as suites
 from mpc.channel import Channel
+from mpc.data import tables
 from mpc.data.tables import DataSet
 from mpc.errors import ChannelClosed, ChannelError, UsageError
 from mpc.kernels import hash as hashes
@@ -173,11 +172,12 @@ def intersect_tables(
             suites.get(suite) if isinstance(suite, str) else suite, duplicates, match, bucket_rows,
         )  # fmt: skip
         plan.check()
-        if out is not None and (out.suffix not in _FORMATS or out.exists()):
-            raise UsageError(f"{out} exists, or is none of {', '.join(_FORMATS)}: give the name of a new file.")
+        if out is not None and (out.suffix not in tables.FORMATS or out.exists()):
+            raise UsageError(f"{out} exists, or is none of {', '.join(tables.FORMATS)}: give the name of a new file.")
         if len(checkpoint_key) != checkpoint.KEY_BYTES:
             raise UsageError(f"The checkpoint key has {len(checkpoint_key)} bytes; give {checkpoint.KEY_BYTES}.")
-        with checkpoint.alone(workdir):
+        busy = f"Another process works in {workdir}: wait for it, or give a directory of its own."
+        with checkpoint.alone(workdir, busy):
             state = _State(workdir, checkpoint_key, session)
             result = _run(session, channel, plan, state)
             if out is None:
@@ -329,7 +329,7 @@ class _State:
             raw["spill"] = [record.spill.rows, record.spill.keys, record.spill.bits, schema]
         with checkpoint.Writer(self.directory / _RECORD, self.key, rng=self._rng) as writer:
             writer.write(json.dumps(raw).encode())
-        checkpoint.sync(self.directory)
+        durable.sync_directory(self.directory)
         return record
 
     def clear(self) -> None:
@@ -360,7 +360,7 @@ class _State:
             writer.write(np.array([matched, rows], dtype="<i8").tobytes())
             for frame in () if table is None else spill.frames(table):
                 writer.write(frame)
-        checkpoint.sync(self.directory)
+        durable.sync_directory(self.directory)
 
 
 def _run(session: Session, channel: Channel, plan: _Plan, state: _State) -> TablesResult:
@@ -573,22 +573,13 @@ def _result(plan: _Plan, state: _State, record: _Record) -> TablesResult:
     return TablesResult(record.operator, record.known.rows, record.peer_size, matched, rows, schema, batches)
 
 
-_FORMATS = {".parquet": pa_parquet.ParquetWriter, ".csv": pa_csv.CSVWriter}
-
-
 def _write(out: Path, result: TablesResult) -> None:
     """The result file, under its name when it is complete and on disk."""
     part = out.with_name(out.name + ".part")
     try:
-        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            with _FORMATS[out.suffix](file, result.schema) as writer:
-                for batch in result.batches():
-                    writer.write_batch(batch)
-            file.flush()
-            os.fsync(file.fileno())
+        tables.write(part, result.batches(), schema=result.schema, kind=out.suffix)
         part.rename(out)
-        checkpoint.sync(out.parent)
+        durable.sync_directory(out.parent)
     finally:
         part.unlink(missing_ok=True)
 

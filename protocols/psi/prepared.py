@@ -10,12 +10,9 @@ same order; runs that are there are not computed again.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,6 +23,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from numpy.typing import NDArray
 
+from mpc import durable
 from mpc.errors import UsageError
 from mpc.kernels import hash as hashes
 from mpc.kernels import oprf, wipe
@@ -35,6 +33,7 @@ from mpc.rng import Rng
 from mpc.session import Progress
 from mpc.suite import Suite
 from protocols.psi import tagfile
+from protocols.psi.checkpoint import alone
 from protocols.psi.items import tag_bytes
 from protocols.psi.tagfile import TagFile, TagSpec
 
@@ -110,8 +109,7 @@ def prepare(
     if len(storage) != STORAGE_KEY_BYTES:
         raise UsageError(f"The storage key has {len(storage)} bytes; give {STORAGE_KEY_BYTES}.")
     unfinished = directory / "unfinished"
-    unfinished.mkdir(parents=True, exist_ok=True)
-    with _alone(unfinished):
+    with alone(unfinished, f"Another process prepares a set in {directory}: wait for it."):
         if (directory / "tags").exists():
             shutil.rmtree(unfinished)
             raise UsageError(f"{directory} holds a prepared set: load it, or give a new directory for a new epoch.")
@@ -249,28 +247,13 @@ def _merged(
 # Files ----------------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _alone(unfinished: Path) -> Iterator[None]:
-    """Keeps a second process from preparing in the same directory; released by the system if this one ends."""
-    handle = os.open(unfinished, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise UsageError(f"Another process prepares a set in {unfinished.parent}: wait for it.") from None
-    finally:
-        os.close(handle)
-
-
 def _create(path: Path, data: bytes) -> None:
     """A file that is there wholly and durably, or not at all; only its owner may read it."""
     temporary = path.with_name(path.name + ".part")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(handle, "wb") as file:
+    with durable.private_file(temporary) as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
     temporary.rename(path)
+    durable.sync_directory(path.parent)
 
 
 def _same(path: Path, data: bytes, what: str) -> None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pa_parquet
 
+from mpc import durable
+from mpc.data import tables
 from unseen.governance import files
 from unseen.home import REPORT
 
@@ -28,14 +27,7 @@ def write(
     """
     files.private_directory(directory)
     path = directory / f"result.{output}"
-    make = pa_parquet.ParquetWriter if output == "parquet" else pa_csv.CSVWriter
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, files.PRIVATE)
-    with os.fdopen(handle, "wb") as file:
-        with make(file, schema) as writer:
-            for batch in batches:
-                writer.write_batch(batch)
-        file.flush()
-        os.fsync(file.fileno())
+    tables.write(path, batches, schema=schema, kind=path.suffix)
     with path.open("rb") as written:
         return path, hashlib.file_digest(written, "sha256").digest()
 
@@ -47,7 +39,7 @@ def publish(unfinished: Path, finished: Path, report: Mapping[str, object]) -> N
     files.private_directory(unfinished)
     write_report(unfinished, report)
     unfinished.rename(finished)
-    files.sync_directory(finished.parent)
+    durable.sync_directory(finished.parent)
 
 
 def write_report(directory: Path, report: Mapping[str, object]) -> None:
