@@ -84,7 +84,7 @@ def _source(pipe: Pipe, address: str, mine: transport.Credentials | None) -> Non
         pipe.send(own_use())
 
 
-def _node(
+def node(
     pipe: Pipe, me: str | None, address: str, mine: transport.Credentials | None, target: transport.Target
 ) -> None:
     """Forwards everything: the asker's node (no `me`, on a Unix socket) or the source's."""
@@ -178,9 +178,9 @@ def main(arguments: Sequence[str]) -> int:
         if options.via_nodes:
             worker = f"unix:{Path(folder, 'worker.sock')}"
             told(start(_source, worker, None), 30)
-            address = told(start(_node, "source", "127.0.0.1:0", theirs, transport.Target(worker)), 30)
+            address = told(start(node, "source", "127.0.0.1:0", theirs, transport.Target(worker)), 30)
             onward = transport.Target(str(address), ours)
-            address = told(start(_node, None, f"unix:{Path(folder, 'node.sock')}", None, onward), 30)
+            address = told(start(node, None, f"unix:{Path(folder, 'node.sock')}", None, onward), 30)
             asker = start(_asker, str(address), None, options.blocks, options.runs, options.pings)
         else:
             address = told(start(_source, "127.0.0.1:0", theirs), 30)

@@ -7,6 +7,7 @@ of their own that talk over mutual TLS on the loopback device.
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -49,6 +50,20 @@ def run(*arguments: str | Path) -> Mapping[str, object]:
         raise CommandFailed(f"unseen {' '.join(map(str, arguments))}\n{done.stderr.strip()}")
     result: dict[str, object] = json.loads(done.stdout)
     return result
+
+
+def clear(root: Path, mark: str) -> None:
+    """Make an empty directory for a run; what an earlier run left there, which its hidden file `mark` says, is removed.
+
+    Anything else is not: the program ends.
+    """
+    marked = root / f".{mark}"
+    if root.exists() and any(root.iterdir()):
+        if not marked.exists():
+            sys.exit(f"{root} holds something else. Choose another --out.")
+        shutil.rmtree(root)
+    root.mkdir(parents=True, exist_ok=True)
+    marked.touch()
 
 
 def make_ca(root: Path) -> None:

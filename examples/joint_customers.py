@@ -25,7 +25,6 @@ compared with the plain join that nobody could have made in life.
 from __future__ import annotations
 
 import argparse
-import shutil
 import subprocess
 import sys
 import time
@@ -225,17 +224,6 @@ def check(root: Path, job: str, bank: Side, insurer: Side) -> int:
     return len(plain)
 
 
-def clear(root: Path) -> None:
-    """Make an empty directory for the run; what an earlier run left there is removed, anything else is not."""
-    mark = root / ".joint-customers"
-    if root.exists() and any(root.iterdir()):
-        if not mark.exists():
-            sys.exit(f"{root} holds something else. Choose another --out.")
-        shutil.rmtree(root)
-    root.mkdir(parents=True, exist_ok=True)
-    mark.touch()
-
-
 def main() -> int:
     """Run the whole job. Returns 0 if the result agrees with the plain join."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -244,7 +232,7 @@ def main() -> int:
     parser.add_argument("--suite", choices=["intl", "gm"], default="intl", help="cryptographic suite")
     options = parser.parse_args()
     root: Path = options.out
-    clear(root)
+    deployment.clear(root, "joint-customers")
     started = time.monotonic()
 
     def done(step: str, **fields: object) -> None:

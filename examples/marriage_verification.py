@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sqlite3
 import sys
 import time
@@ -320,17 +319,6 @@ def show_report(measured: dict[str, dict[str, float | int]], learned: dict[str, 
     console.print(table)
 
 
-def clear(root: Path) -> None:
-    """Make an empty directory for the run; what an earlier run left there is removed, anything else is not."""
-    mark = root / ".marriage-verification"
-    if root.exists() and any(root.iterdir()):
-        if not mark.exists():
-            sys.exit(f"{root} holds something else. Choose another --out.")
-        shutil.rmtree(root)
-    root.mkdir(parents=True, exist_ok=True)
-    mark.touch()
-
-
 def main() -> int:
     """Run the whole job. Returns 0 if every answer agrees with the plain join and the audit log verifies."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -339,7 +327,7 @@ def main() -> int:
     parser.add_argument("--suite", choices=["intl", "gm"], default="intl", help="cryptographic suite")
     options = parser.parse_args()
     root: Path = options.out
-    clear(root)
+    deployment.clear(root, "marriage-verification")
     started = time.monotonic()
 
     def done(step: str, **fields: object) -> None:

@@ -44,6 +44,12 @@ def same_count(n: int, other: int, name: str) -> None:
         raise UsageError(f"{name} has {other} rows for a batch of {n}; give one row for each.")
 
 
+def dst(value: bytes) -> None:
+    """Checks that a domain separation tag says something."""
+    if not value:
+        raise UsageError("dst is empty; name the protocol, its version and the purpose of the hash in it.")
+
+
 def _bytes(array: NDArray[np.uint8], name: str) -> None:
     given = array.dtype if is_array(array) else type(array).__name__
     if given != np.uint8:

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpc import _native
-from mpc.errors import UsageError
 from mpc.kernels import _check
 
 if TYPE_CHECKING:
@@ -46,16 +45,14 @@ def hash_to_group(items: Packed, dst: bytes) -> NDArray[np.uint8]:
         items: the strings.
         dst: domain separation tag, at least one byte; no two uses may share one.
     """
-    if not dst:
-        raise UsageError("dst is empty; name the protocol, its version and the purpose of the hash in it.")
+    _check.dst(dst)
     return _native.ristretto255_hash_to_group(items.data, items.offsets, dst)
 
 
 def hash_mul(scalar: NDArray[np.uint8] | bytes, items: Packed, dst: bytes) -> NDArray[np.uint8]:
     """One scalar, (32,), times `hash_to_group` of n strings: (n, 32). Cheaper than one after the other."""
     _check.secret(scalar, (SCALAR_BYTES,), "scalar")
-    if not dst:
-        raise UsageError("dst is empty; name the protocol, its version and the purpose of the hash in it.")
+    _check.dst(dst)
     return _native.ristretto255_hash_mul(scalar, items.data, items.offsets, dst)
 
 

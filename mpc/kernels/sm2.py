@@ -56,8 +56,7 @@ def hash_to_group(items: Packed, dst: bytes) -> NDArray[np.uint8]:
         items: the strings.
         dst: domain separation tag, at least one byte; no two uses may share one.
     """
-    if not dst:
-        raise UsageError("dst is empty; name the protocol, its version and the purpose of the hash in it.")
+    _check.dst(dst)
     return _native.sm2_hash_to_group(items.data, items.offsets, dst)
 
 
@@ -76,8 +75,7 @@ def try_and_rehash_vartime(items: Packed, *, name: Literal["sm3", "sha256"]) -> 
 def hash_mul(scalar: NDArray[np.uint8] | bytes, items: Packed, dst: bytes) -> NDArray[np.uint8]:
     """One scalar, (32,), times `hash_to_group` of n strings: (n, 33). Cheaper than one after the other."""
     _check.secret(scalar, (SCALAR_BYTES,), "scalar")
-    if not dst:
-        raise UsageError("dst is empty; name the protocol, its version and the purpose of the hash in it.")
+    _check.dst(dst)
     return _native.sm2_hash_mul(scalar, items.data, items.offsets, dst)
 
 

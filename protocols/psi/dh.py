@@ -126,18 +126,7 @@ def count_receive(
     n, m = len(keys), agreed.peer_size
     width = sets.tag_bytes(n, m)
     mine = np.empty((n if m else 0, width), dtype=np.uint8)
-    theirs = np.empty((m if n else 0, width), dtype=np.uint8)
-    order = rng.permutation(n)
-    scalar = secret(suite, rng)
-    try:
-        done = 0
-        for step, tags in enumerate(passes(channel, keys, agreed, order=order, scalar=scalar, suite=suite), 1):
-            if tags is not None:
-                theirs[done : done + len(tags)] = tags
-                done += len(tags)
-            report(done + min(step * BATCH, n))
-    finally:
-        wipe(scalar)
+    _, theirs = _both_passes(channel, keys, agreed, width=width, suite=suite, rng=rng, report=report)
     for start, stop in batches(len(mine)):
         receive_tags(channel, mine[start:stop])
     _, positions = matches(channel, mine, theirs)
@@ -152,23 +141,39 @@ def count_send(
     Returns:
         (n,) int64: which key stands at each position of the shuffled list.
     """
-    n, m = len(keys), agreed.peer_size
-    order = rng.permutation(n)
-    back = np.empty((m if n else 0, sets.tag_bytes(n, m)), dtype=np.uint8)
-    scalar = secret(suite, rng)
-    try:
-        done = 0
-        for step, tags in enumerate(passes(channel, keys, agreed, order=order, scalar=scalar, suite=suite), 1):
-            if tags is not None:
-                back[done : done + len(tags)] = tags
-                done += len(tags)
-            report(done + min(step * BATCH, n))
-    finally:
-        wipe(scalar)
+    width = sets.tag_bytes(len(keys), agreed.peer_size)
+    order, back = _both_passes(channel, keys, agreed, width=width, suite=suite, rng=rng, report=report)
     back = back[rng.permutation(len(back))]  # the receiver must not know which of its items a tag is of
     for start, stop in batches(len(back)):
         send_tags(channel, back[start:stop])
     return order
+
+
+def _both_passes(
+    channel: Channel,
+    keys: Packed,
+    agreed: Agreed,
+    *,
+    width: int,
+    suite: Suite,
+    rng: Rng,
+    report: Callable[[int], None],
+) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """The order in which own items went, and all tags, (m, width) uint8, of the peer's: none where a set is empty."""
+    n, m = len(keys), agreed.peer_size
+    tags = np.empty((m if n else 0, width), dtype=np.uint8)
+    order = rng.permutation(n)
+    scalar = secret(suite, rng)
+    try:
+        done = 0
+        for step, batch in enumerate(passes(channel, keys, agreed, order=order, scalar=scalar, suite=suite), 1):
+            if batch is not None:
+                tags[done : done + len(batch)] = batch
+                done += len(batch)
+            report(done + min(step * BATCH, n))
+    finally:
+        wipe(scalar)
+    return order, tags
 
 
 def send_tags(channel: Channel, tags: NDArray[np.uint8]) -> None:
