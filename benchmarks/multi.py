@@ -11,102 +11,28 @@ from __future__ import annotations
 
 import argparse
 import os
-import queue
 import tempfile
-import threading
-import time
 from collections.abc import Sequence
-from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.psi import DIGITS, LIMIT_S, Done, Processes, digits, hello, read_csv, told, write_csv, write_result
-from benchmarks.report import ProcessUse, line, own_use, progress
-from mpc.channel import Channel, Traffic
-from mpc.rng import Rng
-from mpc.session import Progress, Session
-from mpc.transport import grpc as transport
+from benchmarks import mesh
+from benchmarks.psi import DIGITS, digits, read_csv, write_csv, write_result
+from benchmarks.report import line, progress
+from mpc.session import Session
 from protocols.psi import multi
 from protocols.psi.multi import Reveal
-from tests.transport.certificates import authority, credentials
 
 
-def _party(
-    pipe: Pipe,
-    names: tuple[str, ...],
-    me: str,
-    mine: transport.Credentials,
-    folder: Path,
-    suite: str,
-    reveal_to: Reveal,
-) -> None:
-    """One party: it dials those behind it in the list, and those before it dial it."""
-    lanes: queue.Queue[transport.LinkLane] = queue.Queue()
-    over = threading.Event()
-
-    def serve(accepted: transport.Accepted) -> None:
-        lanes.put(accepted.lane)
-        over.wait()
-
-    place = names.index(me)
-    with transport.Listener("127.0.0.1:0", serve, me=me, credentials=mine) as listener:
-        pipe.send(listener.address)
-        addresses: dict[str, str] = pipe.recv()
-        calls = [
-            transport.connect(addresses[name], me=me, peer=name, hello=hello("run"), credentials=mine)
-            for name in names[place + 1 :]
-        ]
-        found = [call.lane for call in calls] + [lanes.get(timeout=30) for _ in range(place)]
-        channels = {
-            lane.peer: Channel(lane, protocol="psi.multi", timeout_s=LIMIT_S, send_timeout_s=LIMIT_S) for lane in found
-        }
-        try:
-            pipe.send("ready")
-            pipe.recv()
-            pipe.send(_timed(Session(me, channels, Rng()), names[0], folder, suite, reveal_to))
-            pipe.recv()
-        finally:
-            over.set()
-            for call in calls:
-                call.close("over")
-
-
-def _timed(session: Session, leader: str, folder: Path, suite: str, reveal_to: Reveal) -> Done:
-    before, started = own_use(), time.perf_counter()
-    column = read_csv(folder / f"{session.me}.csv")
-    session.progress(Progress("read", 1, 1))
-    result = multi.intersect(session, column, leader=leader, reveal_to=reveal_to, suite=suite, form="bytes")
-    if result.rows is not None:
-        write_result(folder / f"{session.me}-result.csv", column, result.rows)
-    seconds, after = time.perf_counter() - started, own_use()
-    sides = [channel.traffic for channel in session.channels.values()]
-    fields = Traffic.__dataclass_fields__
-    traffic = Traffic(*(sum(getattr(side, field) for side in sides) for field in fields))
-    return Done(seconds, result.matched, traffic, ProcessUse(after.rss_mb, round(after.cpu_s - before.cpu_s, 3)))
-
-
-def _once(names: tuple[str, ...], folder: Path, suite: str, reveal_to: Reveal) -> list[Done]:
-    """One run in processes of its own."""
-    root = authority()
-    processes = Processes()
-    try:
-        pipes = [
-            processes.start(_party, names, name, credentials(root, name), folder, suite, reveal_to) for name in names
-        ]
-        addresses = dict(zip(names, [told(pipe, 60) for pipe in pipes], strict=True))
-        for word in (addresses, "go"):
-            for pipe in pipes:
-                pipe.send(word)
-            if word != "go":
-                for pipe in pipes:
-                    told(pipe, 60)
-        dones = [told(pipe, LIMIT_S) for pipe in pipes]
-        for pipe in pipes:
-            pipe.send("end")
-    finally:
-        processes.end()
-    return [done for done in dones if isinstance(done, Done)]
+def _task(session: Session, clock: mesh.Clock, leader: str, folder: Path, suite: str, reveal_to: Reveal) -> int | None:
+    """One party: from its file to its result file. Returns how many matched, where it learns that."""
+    with clock:
+        column = read_csv(folder / f"{session.me}.csv")
+        result = multi.intersect(session, column, leader=leader, reveal_to=reveal_to, suite=suite, form="bytes")
+        if result.rows is not None:
+            write_result(folder / f"{session.me}-result.csv", column, result.rows)
+    return result.matched
 
 
 def _write(names: tuple[str, ...], folder: Path, n: int) -> set[bytes]:
@@ -148,13 +74,14 @@ def main(arguments: Sequence[str]) -> int:
         common = _write(names, folder, options.n)
         for _ in range(options.repeat):
             progress("starting the processes")
-            dones = _once(names, folder, options.suite, options.reveal_to)
+            work = (names[0], folder, options.suite, options.reveal_to)
+            dones = mesh.run(names, _task, [work] * len(names), protocol="psi.multi")
             _check(names, folder, common)
-            leader = dones[0]
+            leader = dones[0].sections[0]
             line(
                 "multi",
                 n=options.n,
-                seconds=max(done.seconds for done in dones),
+                seconds=max(done.sections[0].seconds for done in dones),
                 suite=options.suite,
                 transport="direct",
                 bytes_sent=leader.traffic.bytes_sent,
@@ -164,7 +91,7 @@ def main(arguments: Sequence[str]) -> int:
                 more={
                     "protocol": "multi",
                     "parties": len(names),
-                    "matched": leader.matched,
+                    "matched": dones[0].result,
                     "security": "semi-honest",
                 },
             )

@@ -15,16 +15,13 @@ sender, receiver's node, sender's node. Bytes and rounds are the receiver's.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import multiprocessing
 import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection as Pipe
-from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 from typing import Literal
 
@@ -34,6 +31,7 @@ import pyarrow.compute  # combine_chunks() would import it while the clock runs
 import pyarrow.csv
 from numpy.typing import NDArray
 
+from benchmarks.mesh import LIMIT_S, Processes, hello, pin, told
 from benchmarks.report import ProcessUse, line, own_use, progress
 from mpc.channel import Channel, Traffic
 from mpc.data.tables import DataSet
@@ -50,7 +48,6 @@ Protocol = Literal["rr22", "ecdh"]
 DIGITS = 18
 COLUMN = "id"
 RECEIVER, SENDER = "alice", "bob"
-LIMIT_S = 3600
 _TABLES_FROM = 1 << 22
 
 
@@ -203,13 +200,8 @@ def _run(pipe: Pipe, lane: transport.LinkLane, me: str, peer: str, work: Work) -
     pipe.recv()
 
 
-def hello(run: str) -> transport.Hello:
-    """What both ends of a run say first."""
-    return transport.Hello(run, "psi", 1, "", hashlib.sha256(run.encode()).digest())
-
-
 def _sender(pipe: Pipe, core: int | None, address: str, mine: transport.Credentials | None, work: Work) -> None:
-    _pin(core)
+    pin(core)
     over = threading.Event()
 
     def serve(accepted: transport.Accepted) -> None:
@@ -224,7 +216,7 @@ def _sender(pipe: Pipe, core: int | None, address: str, mine: transport.Credenti
 
 
 def _receiver(pipe: Pipe, core: int | None, address: str, mine: transport.Credentials | None, work: Work) -> None:
-    _pin(core)
+    pin(core)
     with transport.connect(address, me=RECEIVER, peer=SENDER, hello=hello("run"), credentials=mine) as connection:
         _run(pipe, connection.lane, RECEIVER, SENDER, work)
 
@@ -238,7 +230,7 @@ def _node(
     target: transport.Target,
 ) -> None:
     """Forwards everything: the receiver's node (no `me`, on a Unix socket) or the sender's."""
-    _pin(core)
+    pin(core)
     relay = transport.Relay(lambda _caller, _words: target, me=me, local=mine is None)
     server = transport.make_server(streams=4)
     relay.add_to(server)
@@ -250,45 +242,10 @@ def _node(
     relay.close()
 
 
-def _pin(core: int | None) -> None:
-    if core is not None:
-        os.sched_setaffinity(0, {core})
-
-
 @dataclass(frozen=True)
 class _Run:
     parties: list[Done]  # receiver, sender
     nodes: list[ProcessUse]  # receiver's, sender's
-
-
-class Processes:
-    """The processes of one run, each with a pipe; none outlives the run."""
-
-    def __init__(self) -> None:
-        self._spawn: SpawnContext = multiprocessing.get_context("spawn")  # gRPC's threads do not survive a fork
-        self._started: list[SpawnProcess] = []
-
-    def start(self, target: Callable[..., None], *arguments: object) -> Pipe:
-        """Starts a process that runs `target`, its pipe first; returns this end of the pipe."""
-        here, there = self._spawn.Pipe()
-        process = self._spawn.Process(target=target, args=(there, *arguments), daemon=True)
-        process.start()
-        there.close()
-        self._started.append(process)
-        return here
-
-    def end(self) -> None:
-        """Waits for those that end, and ends the others."""
-        for process in self._started:
-            process.join(10)
-            process.kill()
-
-
-def told(pipe: Pipe, timeout_s: float) -> object:
-    """What a process has to tell; SystemExit where it is silent for too long."""
-    if not pipe.poll(timeout_s):
-        raise SystemExit("a process of the benchmark has not answered in time")
-    return pipe.recv()
 
 
 def _once(works: tuple[Work, Work], folder: Path, *, cores: tuple[int | None, int | None], via_nodes: bool) -> _Run:

@@ -22,7 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.psi import RECEIVER, SENDER, Processes, hello, told
+from benchmarks.mesh import LIMIT_S, Processes, hello, told
+from benchmarks.psi import RECEIVER, SENDER
 from benchmarks.report import ProcessUse, line, own_use, progress
 from mpc import suite as suites
 from mpc.channel import Channel
@@ -37,7 +38,6 @@ DIGITS = 18
 NAME = "benchmark"
 STORAGE = bytes(32)
 BATCH = 1 << 17
-LIMIT_S = 3600
 
 
 @dataclass(frozen=True)
