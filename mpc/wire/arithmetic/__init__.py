@@ -1,0 +1,1 @@
+"""Generated from proto/unseen/arithmetic by proto/generate.py."""
