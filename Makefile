@@ -19,9 +19,13 @@ demo: setup ## marriage verification over real nodes: two minutes, ends with a t
 demo-all: setup ## every example, one after the other
 	@set -e; for example in $(EXAMPLES); do echo "== $$example"; $(BIN)/python -m examples.$$example $(if $(SUITE),--suite $(SUITE)); done
 
+# A worker process for each core, four at most. A file's tests stay in one worker, since they may share what takes long to start;
+# files are taken as they are named, the end-to-end ones first: the slowest must not be the last. PYTEST_ARGS="-n 0" uses one process.
+PARALLEL = -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 test: setup ## the whole test-suite: Rust, then Python; under ten minutes on two cores
 	@cd native && $(CARGO) test --quiet --locked --no-default-features
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) $(PYTEST_ARGS)
 
 # The paths for processors without AES or AVX2, which a machine that has both would never take by itself.
 PORTABLE = --cfg curve25519_dalek_backend="serial" --cfg aes_backend="soft" --cfg sha2_backend="soft" --cfg polyval_backend="soft" --cfg sm2_backend="soft"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,10 @@ from hypothesis import settings
 # How long an example takes says more of the machine than of the code; a test that hangs has pytest's timeout.
 settings.register_profile("unseen", deadline=None)
 settings.load_profile("unseen")
+
+# Worker processes of one test run share the cores. Two threads each at least, so that what threads split stays tested.
+_CORES, _WORKERS = len(os.sched_getaffinity(0)), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+os.environ.setdefault("UNSEEN_THREADS", str(max(2, _CORES // _WORKERS)))
 
 CREDIT_CARD_CSV = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "uci_credit_card.csv"
 
