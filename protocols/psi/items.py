@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -23,8 +23,12 @@ Duplicates = Literal["error", "first", "many"]
 Column: TypeAlias = Packed | pa.Array | pa.ChunkedArray | NDArray[np.int64] | Sequence[str | bytes | int]
 """n keys or parts of keys: Python's str, bytes or int, Arrow text, binary or integers, numpy integers, or packed."""
 
+Amounts: TypeAlias = NDArray[np.integer[Any]] | pa.Array | pa.ChunkedArray | Sequence[int]
+"""A whole number for each row."""
+
 SALT_BYTES = 32
 _DIGEST = b"unseen psi item v1".ljust(32, b"\x00")  # with the salt one block of every hash, which is hashed only once
+_WORD = 1 << 63
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,38 @@ def collect(items: Column | tuple[Column, ...], *, form: str, duplicates: Duplic
         return Items(len(keys), take(keys, rows), rows, np.arange(len(rows) + 1))
     within, offsets = _gathered(np.append(starts, len(order)), by_first)
     return Items(len(keys), take(keys, first[by_first]), order[within], offsets)
+
+
+def amounts_by_key(values: Amounts, items: Items, *, bound: int) -> NDArray[np.int64]:
+    """(n,) int64: the value of each key, which is that of its row or the sum of its rows'.
+
+    Raises UsageError: values that are no whole numbers, or not one for each row; a row's value or a key's sum that
+    passes `bound` in absolute value.
+    """
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    try:
+        column = pa.array(values)
+        if pa.types.is_null(column.type) and not len(column):
+            column = column.cast(pa.int64())
+        if column.null_count or not pa.types.is_integer(column.type):
+            raise UsageError(f"Values are whole numbers, one for each row, not {column.type} or missing ones.")
+        amounts: NDArray[np.int64] = column.cast(pa.int64()).to_numpy(zero_copy_only=False)
+    except (pa.ArrowException, OverflowError):
+        raise UsageError("Values are whole numbers of 64 bits with a sign; sum in larger units.") from None
+    if len(amounts) != items.input_rows:
+        raise UsageError(f"There are {items.input_rows} rows and {len(amounts)} values; give one value for each row.")
+    beyond = (amounts > bound) | (amounts < -bound)
+    if beyond.any():
+        raise UsageError(f"The value of row {int(np.argmax(beyond)) + 1} passes the bound {bound}: raise it at both.")
+    if items.rows is None or items.offsets is None or not len(items.keys):
+        return amounts
+    if bound * int(np.diff(items.offsets).max()) >= _WORD:
+        raise UsageError("The sum of one key's rows may pass 64 bits: agree on a lower bound, or sum in larger units.")
+    summed = np.add.reduceat(amounts[items.rows], items.offsets[:-1])
+    if ((summed > bound) | (summed < -bound)).any():
+        raise UsageError(f"The sum of one key's rows passes the bound {bound}: raise it at both.")
+    return summed
 
 
 def digests(keys: Packed, *, suite: Suite, salt: bytes) -> NDArray[np.uint8]:

@@ -18,11 +18,10 @@ Cost:     that of psi.cardinality, |Y| correlated oblivious transfers of 8 bytes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from mpc import suite as suites
@@ -37,7 +36,7 @@ from protocols.operator import Operator
 from protocols.ot import cot
 from protocols.psi import dh
 from protocols.psi.agreement import Agreed, Reveal, Terms, agree
-from protocols.psi.items import Column, Duplicates, Items, collect
+from protocols.psi.items import Amounts, Column, Duplicates, amounts_by_key, collect
 
 OPERATOR = Operator(
     name="psi.sum",
@@ -78,7 +77,7 @@ class SumResult:
 def total(
     session: Session,
     items: Column | tuple[Column, ...],
-    values: NDArray[np.integer] | pa.Array | pa.ChunkedArray | Sequence[int] | None = None,
+    values: Amounts | None = None,
     *,
     peer: str,
     bound: int,
@@ -122,7 +121,7 @@ def total(
         if reveal_to == ("peer" if values is None else "me"):
             raise UsageError("The party without the column learns the sum: pass reveal_to='me' there, or 'both'.")
         mine = collect(items, form=form, duplicates=duplicates, rng=session.rng)
-        amounts = None if values is None else _amounts(values, mine, bound)
+        amounts = None if values is None else amounts_by_key(values, mine, bound=bound)
         size = len(mine.keys)
         terms = Terms([OPERATOR], chosen, "semi-honest", form, reveal_to, size, bound, minimum, amounts is not None)
         agreed = agree(channel, terms, rng=session.rng)
@@ -255,33 +254,3 @@ def _require_exact(size: int, bound: int) -> None:
         raise UsageError(
             f"The sum of {size} values up to {bound} may pass 64 bits: agree on a lower bound, or sum in larger units."
         )
-
-
-def _amounts(
-    values: NDArray[np.integer] | pa.Array | pa.ChunkedArray | Sequence[int], items: Items, bound: int
-) -> NDArray[np.int64]:
-    """(n,) int64: the value of each key, which is that of its row or the sum of its rows'."""
-    if isinstance(values, pa.ChunkedArray):
-        values = values.combine_chunks()
-    try:
-        column = pa.array(values)
-        if pa.types.is_null(column.type) and not len(column):
-            column = column.cast(pa.int64())
-        if column.null_count or not pa.types.is_integer(column.type):
-            raise UsageError(f"Values are whole numbers, one for each row, not {column.type} or missing ones.")
-        amounts: NDArray[np.int64] = column.cast(pa.int64()).to_numpy(zero_copy_only=False)
-    except (pa.ArrowException, OverflowError):
-        raise UsageError("Values are whole numbers of 64 bits with a sign; sum in larger units.") from None
-    if len(amounts) != items.input_rows:
-        raise UsageError(f"There are {items.input_rows} rows and {len(amounts)} values; give one value for each row.")
-    beyond = (amounts > bound) | (amounts < -bound)
-    if beyond.any():
-        raise UsageError(f"The value of row {int(np.argmax(beyond)) + 1} passes the bound {bound}: raise it at both.")
-    if items.rows is None or items.offsets is None or not len(items.keys):
-        return amounts
-    if bound * int(np.diff(items.offsets).max()) >= _LIMIT:
-        raise UsageError("The sum of one key's rows may pass 64 bits: agree on a lower bound, or sum in larger units.")
-    summed = np.add.reduceat(amounts[items.rows], items.offsets[:-1])
-    if ((summed > bound) | (summed < -bound)).any():
-        raise UsageError(f"The sum of one key's rows passes the bound {bound}: raise it at both.")
-    return summed
