@@ -333,6 +333,58 @@ def sm4_gcm_seal(key: _Secret, nonce: bytes, plain: NDArray[np.uint8], aad: NDAr
 def sm4_gcm_open(key: _Secret, nonce: bytes, sealed: NDArray[np.uint8], aad: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """What was sealed: (m + 16,) -> (m,). Raises InvalidTag, and returns nothing, where anything was changed."""
 
+# What is made of correlated transfers (transfers.rs)
+
+def transfers_offer_tables(
+    delta: _Secret,
+    tweak: int,
+    k: NDArray[np.uint8],
+    flips: NDArray[np.uint64],
+    values: NDArray[np.uint64],
+    shares: NDArray[np.uint64],
+    left: bool,
+    messages: NDArray[np.uint32],
+) -> None:
+    """(64 n, 16), (n,), (n,), (n / 2,), n a multiple of 64; fills messages, (16 n,)."""
+
+def transfers_choose_tables(
+    tweak: int,
+    t: NDArray[np.uint8],
+    values: NDArray[np.uint64],
+    messages: NDArray[np.uint32],
+    shares: NDArray[np.uint64],
+) -> None:
+    """(64 n, 16), (n,), (16 n,), n a multiple of 64; fills shares, (n / 2,)."""
+
+def transfers_offer_bits(delta: _Secret, tweak: int, k: NDArray[np.uint8], out: NDArray[np.uint64]) -> None:
+    """(n, 16), n a multiple of 64; fills out, (n / 16,): four words for each group of 64."""
+
+def transfers_choose_bits(tweak: int, t: NDArray[np.uint8], out: NDArray[np.uint64]) -> None:
+    """(n, 16), n a multiple of 64; fills out, (n / 32,): two words for each group of 64."""
+
+def transfers_offer_products(
+    delta: _Secret,
+    tweak: int,
+    k: NDArray[np.uint8],
+    bits: int,
+    flips: NDArray[np.uint64],
+    y: NDArray[np.uint64],
+    bitwise: bool,
+    shares: NDArray[np.uint64],
+    messages: NDArray[np.uint8],
+) -> None:
+    """(bits · n, 16), (n,), (n,); fills shares, (n,), and messages, 8 - i // 8 bytes for bit i of each."""
+
+def transfers_choose_products(
+    tweak: int,
+    t: NDArray[np.uint8],
+    bits: int,
+    x: NDArray[np.uint64],
+    messages: NDArray[np.uint8],
+    shares: NDArray[np.uint64],
+) -> None:
+    """(bits · n, 16), (n,), (n, width); fills shares, (n,)."""
+
 # Puncturable functions and the code of silent VOLE (vole.rs)
 
 def pprf_depth(leaves: int) -> int:

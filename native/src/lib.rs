@@ -31,6 +31,7 @@ pub mod shuffle;
 pub mod sm2;
 pub mod sm3;
 pub mod sm4;
+pub mod transfers;
 
 #[cfg(feature = "python")]
 mod py;

@@ -31,6 +31,7 @@ mod ot;
 mod shuffle;
 mod sm2;
 mod symmetric;
+mod transfers;
 mod vole;
 
 create_exception!(
@@ -551,9 +552,15 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         oprf_finalize,
         oprf_evaluate,
     );
-    for register in
-        [okvs::register, ot::register, shuffle::register, sm2::register, symmetric::register, vole::register]
-    {
+    for register in [
+        okvs::register,
+        ot::register,
+        shuffle::register,
+        sm2::register,
+        symmetric::register,
+        transfers::register,
+        vole::register,
+    ] {
         register(module)?;
     }
     Ok(())

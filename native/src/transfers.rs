@@ -1,0 +1,284 @@
+//! What is made of correlated transfers: tables of sixteen entries, products of bits, and products of words.
+//!
+//! In a correlated transfer the sender has `k` and an offset Δ, and the receiver a choice c and `t = k ⊕ c·Δ`. Hashed by
+//! [`Permutation::hash`] under the transfer's number, `t` is one of two masks of which the sender has both. Where choices
+//! were drawn before the inputs were known, the receiver says which of them are to be flipped, and the sender takes the
+//! two masks in the other order: `flips` here, one bit a transfer.
+//!
+//! No branch and no address depends on a secret: values, choices, flips and masks alike.
+
+use std::convert::Infallible;
+
+use zeroize::Zeroizing;
+
+use crate::blocks::{Block, Permutation, xor};
+use crate::parallel::{self, Grain};
+
+/// Values that are worked on together, and whose bits of one kind fill a word.
+pub const GROUP: usize = 64;
+/// Leaves of a value: four bits each.
+pub const LEAVES: usize = 16;
+/// Words that a group's leaves give: for each leaf one of "less", then for each leaf one of "equal".
+pub const PLANES: usize = 2 * LEAVES;
+
+/// Groups of 64 values: hashing thousands of blocks takes some ten microseconds.
+const GRAIN: Grain = Grain { serial: 4, chunk: 8 };
+
+/// The bits of all sixteen entries that say "less".
+const LESS: u32 = 0x5555_5555;
+/// The bits of the entries in whose number bit j is one.
+const WITH_BIT: [u32; 4] = [0xcccc_cccc, 0xf0f0_f0f0, 0xff00_ff00, 0xffff_0000];
+
+/// What the sender has of some transfers.
+#[derive(Clone, Copy)]
+pub struct Sent<'a> {
+    /// Offset between the two messages of every transfer.
+    pub delta: &'a Block,
+    /// Number of the first transfer: the hash's tweak.
+    pub tweak: u64,
+    /// The messages for choice 0.
+    pub k: &'a [Block],
+}
+
+/// What the receiver has of some transfers.
+#[derive(Clone, Copy)]
+pub struct Received<'a> {
+    /// Number of the first transfer: the hash's tweak.
+    pub tweak: u64,
+    /// The chosen messages.
+    pub t: &'a [Block],
+}
+
+/// Both masks of up to 64 transfers.
+struct Masks {
+    shifted: Zeroizing<[Block; GROUP]>,
+    zero: Zeroizing<[Block; GROUP]>,
+    one: Zeroizing<[Block; GROUP]>,
+}
+
+impl Masks {
+    fn new() -> Self {
+        let blank = || Zeroizing::new([[0; 16]; GROUP]);
+        Self { shifted: blank(), zero: blank(), one: blank() }
+    }
+
+    /// Both masks of the transfers from `first` on, `count` of them.
+    fn both(&mut self, sent: &Sent, first: usize, count: usize) -> (&[Block], &[Block]) {
+        let k = &sent.k[first..first + count];
+        let tweak = sent.tweak + first as u64;
+        for (shifted, k) in self.shifted.iter_mut().zip(k) {
+            *shifted = xor(k, sent.delta);
+        }
+        let pi = Permutation::fixed();
+        pi.hash(tweak, k, &mut self.zero[..count]);
+        pi.hash(tweak, &self.shifted[..count], &mut self.one[..count]);
+        (&self.zero[..count], &self.one[..count])
+    }
+
+    /// The one mask that the receiver has of each.
+    fn chosen(&mut self, received: &Received, first: usize, count: usize) -> &[Block] {
+        let t = &received.t[first..first + count];
+        Permutation::fixed().hash(received.tweak + first as u64, t, &mut self.zero[..count]);
+        &self.zero[..count]
+    }
+}
+
+#[inline(always)]
+fn low32(block: &Block) -> u32 {
+    u32::from_le_bytes([block[0], block[1], block[2], block[3]])
+}
+
+#[inline(always)]
+fn low64(block: &Block) -> u64 {
+    u128::from_le_bytes(*block) as u64
+}
+
+#[inline(always)]
+fn bit(word: u64, at: usize) -> u64 {
+    word >> at & 1
+}
+
+/// The two in the other order where `flip` is one.
+#[inline(always)]
+fn turned(zero: u64, one: u64, flip: u64) -> (u64, u64) {
+    let swap = (zero ^ one) & flip.wrapping_neg();
+    (zero ^ swap, one ^ swap)
+}
+
+// Tables ---------------------------------------------------------------------------------------------------------------
+
+/// What a table says of how its owner's leaf compares with the other party's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The owner's value is the left one: entry i says whether leaf < i.
+    Left,
+    /// The owner's value is the right one: entry i says whether i < leaf.
+    Right,
+}
+
+/// Two bits for each of sixteen entries i: how the leaf compares with i, and, above, whether it is i.
+#[inline(always)]
+fn table(leaf: u64, side: Side) -> u32 {
+    let below = ((1u64 << (2 * leaf)) - 1) as u32;
+    let equal = 2u32 << (2 * leaf);
+    let compared = match side {
+        Side::Left => !(below | 3 << (2 * leaf)),
+        Side::Right => below,
+    };
+    compared & LESS | equal
+}
+
+/// The sender's part of 1-out-of-16 transfers of two bits each, sixteen for a value: `messages` is `(n, 16)`.
+///
+/// Transfer `64·v + 4·l + j` stands for bit j of leaf l of value v. Entry i of a leaf's table goes under the masks that
+/// belong to the bits of i, of which each entry takes other bits; so whoever lacks one of the masks knows nothing of it.
+/// `shares`, `(n / 64, 32)` and uniform, is added to every entry: the sender's share of what the receiver looks up.
+pub fn offer_tables(sent: Sent, flips: &[u64], values: &[u64], shares: &[u64], side: Side, messages: &mut [u32]) {
+    let width = GROUP * LEAVES;
+    let Ok(()) = parallel::fill_rows(messages, width, GRAIN, |first, messages| {
+        let mut masks = Masks::new();
+        for (at, message) in messages.chunks_exact_mut(LEAVES).enumerate() {
+            let v = first * GROUP + at;
+            let (zero, one) = masks.both(&sent, v * GROUP, GROUP);
+            let planes = &shares[v / GROUP * PLANES..][..PLANES];
+            for (leaf, message) in message.iter_mut().enumerate() {
+                let mut word = table(values[v] >> (4 * leaf) & 15, side);
+                word ^= (bit(planes[leaf], v % GROUP) as u32).wrapping_neg() & LESS;
+                word ^= (bit(planes[LEAVES + leaf], v % GROUP) as u32).wrapping_neg() & !LESS;
+                for (j, with_bit) in WITH_BIT.iter().enumerate() {
+                    let c = 4 * leaf + j;
+                    let [zero, one] = [low32(&zero[c]), low32(&one[c])];
+                    let flip = (bit(flips[v], c) as u32).wrapping_neg();
+                    // The entry's bit of i picks the mask; a flip changes the two.
+                    word ^= zero ^ (zero ^ one) & (with_bit ^ flip);
+                }
+                *message = word;
+            }
+        }
+        Ok::<(), Infallible>(())
+    });
+}
+
+/// The receiver's part: its share of how its values compare, `(n / 64, 32)` words of one bit a value.
+pub fn choose_tables(received: Received, values: &[u64], messages: &[u32], shares: &mut [u64]) {
+    let Ok(()) = parallel::fill_rows(shares, PLANES, GRAIN, |first, shares| {
+        let mut masks = Masks::new();
+        for (group, planes) in (first..).zip(shares.chunks_exact_mut(PLANES)) {
+            planes.fill(0);
+            for v in group * GROUP..(group + 1) * GROUP {
+                let chosen = masks.chosen(&received, v * GROUP, GROUP);
+                for leaf in 0..LEAVES {
+                    let mut word = messages[v * LEAVES + leaf];
+                    for block in &chosen[4 * leaf..4 * leaf + 4] {
+                        word ^= low32(block);
+                    }
+                    let entry = u64::from(word >> (2 * (values[v] >> (4 * leaf) & 15)));
+                    planes[leaf] |= (entry & 1) << (v % GROUP);
+                    planes[LEAVES + leaf] |= (entry >> 1 & 1) << (v % GROUP);
+                }
+            }
+        }
+        Ok::<(), Infallible>(())
+    });
+}
+
+// Products of bits -----------------------------------------------------------------------------------------------------
+
+/// The sender's part of products of the receiver's random choices with random bits of the sender, two for each choice.
+///
+/// `out` is `(n / 64, 4)`: the sender's two shares, then its two factors; with the receiver's shares
+/// `share ⊕ share' = choice · factor`.
+pub fn offer_bits(sent: Sent, out: &mut [u64]) {
+    let Ok(()) = parallel::fill_rows(out, 4, GRAIN, |first, out| {
+        let mut masks = Masks::new();
+        for (group, words) in (first..).zip(out.chunks_exact_mut(4)) {
+            let (zero, one) = masks.both(&sent, group * GROUP, GROUP);
+            words.fill(0);
+            for (at, (zero, one)) in zero.iter().zip(one).enumerate() {
+                let (share, factor) = (u64::from(zero[0]), u64::from(zero[0] ^ one[0]));
+                words[0] |= (share & 1) << at;
+                words[1] |= (share >> 1 & 1) << at;
+                words[2] |= (factor & 1) << at;
+                words[3] |= (factor >> 1 & 1) << at;
+            }
+        }
+        Ok::<(), Infallible>(())
+    });
+}
+
+/// The receiver's part: its two shares, `(n / 64, 2)`.
+pub fn choose_bits(received: Received, out: &mut [u64]) {
+    let Ok(()) = parallel::fill_rows(out, 2, GRAIN, |first, out| {
+        let mut masks = Masks::new();
+        for (group, words) in (first..).zip(out.chunks_exact_mut(2)) {
+            words.fill(0);
+            for (at, block) in masks.chosen(&received, group * GROUP, GROUP).iter().enumerate() {
+                words[0] |= u64::from(block[0] & 1) << at;
+                words[1] |= u64::from(block[0] >> 1 & 1) << at;
+            }
+        }
+        Ok::<(), Infallible>(())
+    });
+}
+
+// Products of words ----------------------------------------------------------------------------------------------------
+
+/// Bytes of a value's messages in [`offer_products`]: of the product with bit i only the lowest 64 - i bits count.
+pub fn product_bytes(bits: usize) -> usize {
+    (0..bits).map(|i| 8 - i / 8).sum()
+}
+
+/// The sender's part of additive shares of x·y modulo 2^64, x the receiver's, of `bits` bits, and y the sender's.
+///
+/// Transfer `bits·v + i` stands for bit i of value v. Where `bitwise`, bit i of x meets bit i of y alone: the product is
+/// Σ 2^i·x_i·y_i. `messages` is `(n, product_bytes(bits))`.
+pub fn offer_products(
+    sent: Sent,
+    bits: usize,
+    flips: &[u64],
+    y: &[u64],
+    bitwise: bool,
+    shares: &mut [u64],
+    messages: &mut [u8],
+) {
+    let width = product_bytes(bits);
+    parallel::fill_two((shares, GROUP), (messages, GROUP * width), GRAIN, |first, shares, messages| {
+        let mut masks = Masks::new();
+        for (at, (share, message)) in shares.iter_mut().zip(messages.chunks_exact_mut(width)).enumerate() {
+            let v = first * GROUP + at;
+            let (zero, one) = masks.both(&sent, v * bits, bits);
+            let mut rest = message;
+            *share = 0;
+            for i in 0..bits {
+                let (zero, one) = turned(low64(&zero[i]), low64(&one[i]), bit(flips[v], i));
+                let factor = if bitwise { bit(y[v], i) } else { y[v] };
+                *share = share.wrapping_sub(zero << i);
+                let (bytes, tail) = rest.split_at_mut(8 - i / 8);
+                bytes.copy_from_slice(&zero.wrapping_sub(one).wrapping_add(factor).to_le_bytes()[..8 - i / 8]);
+                rest = tail;
+            }
+        }
+    });
+}
+
+/// The receiver's part: its shares.
+pub fn choose_products(received: Received, bits: usize, x: &[u64], messages: &[u8], shares: &mut [u64]) {
+    let width = product_bytes(bits);
+    let Ok(()) = parallel::fill_rows(shares, 1, Grain { serial: 256, chunk: 512 }, |first, shares| {
+        let mut masks = Masks::new();
+        for (v, share) in (first..).zip(shares) {
+            let chosen = masks.chosen(&received, v * bits, bits);
+            let mut rest = &messages[v * width..(v + 1) * width];
+            *share = 0;
+            for (i, block) in chosen.iter().enumerate() {
+                let (bytes, tail) = rest.split_at(8 - i / 8);
+                let mut word = [0; 8];
+                word[..bytes.len()].copy_from_slice(bytes);
+                let offset = u64::from_le_bytes(word) & bit(x[v], i).wrapping_neg();
+                *share = share.wrapping_add(low64(block).wrapping_add(offset) << i);
+                rest = tail;
+            }
+        }
+        Ok::<(), Infallible>(())
+    });
+}
