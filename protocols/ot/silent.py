@@ -47,6 +47,7 @@ def send(
     rng: Rng,
     security: Security = "semi-honest",
     delta: NDArray[np.uint8] | None = None,
+    extender: extension.Sender | None = None,
 ) -> CotSender:
     """N correlated transfers, as the sender.
 
@@ -57,14 +58,17 @@ def send(
         rng: this party's randomness.
         security: against which receiver.
         delta: (16,) uint8, uniform but for its lowest bit, which is one; drawn if not given.
+        extender: an extension that was set up for k = 4 and this security, and whose offset serves here too; it is set
+            up here if not given. Hash no two transfers of one offset with one tweak.
 
     Raises:
         PeerError: the receiver wants something else, or breaks the protocol.
     """
-    delta = _offset(delta, rng)
+    delta = _offset(delta if extender is None else extender.delta, rng)
     shape = _shape(n, security)
     salt, kind = noise.admit(channel, (_RANDOM, _CHOSEN), n, security)  # 1
-    extender = extension.start_send(channel, suite=suite, rng=rng, security=security, k=_FIELD_BITS, delta=delta)
+    if extender is None:
+        extender = extension.start_send(channel, suite=suite, rng=rng, security=security, k=_FIELD_BITS, delta=delta)
     cots = extension.extend_send(channel, extender, _transfers(shape, n, security), rng=rng)  # 2
     k = cots.k
     if shape is not None:
@@ -83,7 +87,13 @@ def send(
 
 
 def receive(
-    channel: Channel, choices: Choices | int, *, suite: Suite, rng: Rng, security: Security = "semi-honest"
+    channel: Channel,
+    choices: Choices | int,
+    *,
+    suite: Suite,
+    rng: Rng,
+    security: Security = "semi-honest",
+    extender: extension.Receiver | None = None,
 ) -> CotReceiver:
     """Correlated transfers, as the receiver.
 
@@ -93,6 +103,7 @@ def receive(
         suite: of the base transfers.
         rng: this party's randomness.
         security: against which sender.
+        extender: as the sender's.
 
     Raises:
         PeerError: the sender breaks the protocol; CheatingDetected where `security` is "malicious" and its trees are
@@ -105,7 +116,8 @@ def receive(
     drawn, points = bits.random(rng, _transfers(shape, n, security)), np.empty(0, np.uint32)
     if shape is not None:
         points, drawn[: shape.transfers] = noise.draw_points(shape, rng)
-    extender = extension.start_receive(channel, suite=suite, rng=rng, security=security, k=_FIELD_BITS)
+    if extender is None:
+        extender = extension.start_receive(channel, suite=suite, rng=rng, security=security, k=_FIELD_BITS)
     cots = extension.extend_receive(channel, extender, drawn, rng=rng)  # 2
     t = cots.t
     if shape is not None:
