@@ -1,4 +1,4 @@
-"""How fast blocks, GF(2^128), key-value stores and joins are. For one core:
+"""How fast blocks, GF(2^128), key-value stores, joins and cuckoo tables are. For one core:
 ``UNSEEN_THREADS=1 python -m pytest benchmarks/test_kernels_stores.py``.
 
 Figures to reach on one Zen 3 core: 5 GB/s of fixed-key AES; 2^20 pairs encoded in 200 ms, decoded in 60 ms; two lists
@@ -12,7 +12,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.test_kernels import measure
-from mpc.kernels import blocks, gf128, join, okvs
+from mpc.kernels import blocks, cuckoo, gf128, join, okvs
 from mpc.rng import Rng
 
 RNG = Rng.from_seed(b"benchmarks")
@@ -58,3 +58,9 @@ def test_join(benchmark: BenchmarkFixture, width: int) -> None:
     a, b = RNG.uint8(N, width), RNG.uint8(N, width)
     b[: N // 2] = a[np.random.default_rng(1).permutation(N)[: N // 2]]
     measure(benchmark, N, lambda: join.join(a, b))
+
+
+@pytest.mark.parametrize("n", [100_000, N])
+def test_cuckoo(benchmark: BenchmarkFixture, n: int) -> None:
+    keys, bins = RNG.uint8(n, 16), cuckoo.bins(n)
+    measure(benchmark, n, lambda: cuckoo.assign(cuckoo.places(keys, bins=bins), bins=bins))

@@ -152,7 +152,7 @@ def oprf_evaluate(
 ) -> NDArray[np.uint8]:
     """Evaluate: what a client would get for each of n packed inputs: (n, output)."""
 
-# Blocks, GF(2^128), key-value stores and joins (okvs.rs)
+# Blocks, GF(2^128), key-value stores, joins and cuckoo tables (okvs.rs)
 
 def blocks_fixed(x: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """π(x[i]), AES-128 under the fixed public key: (n, 16) -> (n, 16)."""
@@ -225,6 +225,12 @@ def join_vartime(a: NDArray[np.uint8], b: NDArray[np.uint8], most: int) -> tuple
 
     Raises TooManyPairs where k would pass `most`.
     """
+
+def cuckoo_places_vartime(keys: NDArray[np.uint8], bins: int) -> NDArray[np.uint32]:
+    """Three distinct places below `bins`, 3 to 2^28, for each key: (n, 16) -> (n, 3)."""
+
+def cuckoo_assign_vartime(places: NDArray[np.uint32], bins: int) -> NDArray[np.int64]:
+    """Which row each bin has, or -1: (n, 3) -> (bins,). Raises EncodingFailed where there is no assignment."""
 
 # Oblivious-transfer extension (ot.rs)
 

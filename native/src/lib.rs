@@ -12,6 +12,7 @@
 
 pub mod blocks;
 pub mod code;
+pub mod cuckoo;
 pub mod ed25519;
 mod error;
 pub mod gf128;

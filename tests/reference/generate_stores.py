@@ -1,4 +1,6 @@
-"""Writes the vectors of blocks, GF(2^128) and key-value stores: ``python -m tests.reference.generate_stores``.
+"""Writes the vectors of blocks, GF(2^128), key-value stores and cuckoo tables.
+
+Run it as ``python -m tests.reference.generate_stores``.
 
 Good vectors say what comes out. Vectors under a name that begins with ``bad_`` must be refused.
 """
@@ -10,7 +12,7 @@ import json
 import sys
 from pathlib import Path
 
-from tests.reference import gf128, okvs
+from tests.reference import cuckoo, gf128, okvs
 
 FOLDER = Path(__file__).resolve().parent.parent / "vectors"
 
@@ -115,6 +117,34 @@ def bad_pairs() -> list[dict[str, str]]:
     return [{"why": why, "keys": b"".join(k).hex(), "values": b"".join(v).hex()} for why, (k, v) in cases.items()]
 
 
+def cuckoo_tables() -> list[dict[str, object]]:
+    """Places of some keys and who gets which, in tables with room and in full ones."""
+    out: list[dict[str, object]] = []
+    for n, bins in ((0, 3), (1, 3), (3, 3), (5, 6), (20, 154), (40, 44), (60, 67)):
+        keys = [uniform(f"cuckoo key {n} {i}", 16) for i in range(n)]
+        places = [cuckoo.places(key, bins) for key in keys]
+        rows = cuckoo.assign(places, bins)
+        if rows is None:
+            raise AssertionError("these keys have no assignment; take others")
+        out.append({"bins": bins, "keys": b"".join(keys).hex(), "places": places, "rows": rows})
+    return out
+
+
+def bad_places() -> list[dict[str, object]]:
+    """Items with fewer places than they are."""
+    cases = {
+        "four at three bins": ([[0, 1, 2]] * 4, 100),
+        "more items than bins": ([[0, 1, 2], [1, 2, 3], [2, 3, 0], [3, 0, 1], [0, 1, 2]], 4),
+        "five at four bins, beside one that has room": (
+            [[7, 8, 9], [0, 1, 2], [1, 2, 3], [2, 3, 0], [3, 0, 1], [0, 2, 3]],
+            10,
+        ),
+    }
+    if any(cuckoo.assign(places, bins) is not None for places, bins in cases.values()):
+        raise AssertionError("the reference contradicts Hall")
+    return [{"why": why, "places": places, "bins": bins} for why, (places, bins) in cases.items()]
+
+
 def write(name: str, content: dict[str, object]) -> None:
     """One file of vectors."""
     content = {"source": "tests/reference/generate_stores.py. Values are hexadecimal.", **content}
@@ -125,3 +155,4 @@ def write(name: str, content: dict[str, object]) -> None:
 if __name__ == "__main__":
     write("gf128", {"products": products(), "hashes": hashes()})
     write("okvs", {"shapes": shapes(), "tables": tables(), "bad_pairs": bad_pairs()})
+    write("cuckoo", {"tables": cuckoo_tables(), "bad_places": bad_places()})

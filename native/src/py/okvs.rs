@@ -1,10 +1,11 @@
-//! Bindings of blocks, GF(2^128), key-value stores and joins.
+//! Bindings of blocks, GF(2^128), key-value stores, joins and cuckoo tables.
 
-use numpy::{IntoPyArray, PyArray1, PyUntypedArrayMethods};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
-use super::{Bytes2, Out1, Out2, Secret, bad, fill, fill_one, raise, rows, same_count};
+use super::{Bytes2, Out1, Out2, Secret, bad, contiguous, fill, fill_one, raise, rows, same_count};
 use crate::blocks::{self, Block};
+use crate::cuckoo;
 use crate::gf128;
 use crate::join;
 use crate::okvs::{self, Shape};
@@ -247,6 +248,29 @@ fn join_vartime<'py>(
     Ok((joined.0.into_pyarray(py), joined.1.into_pyarray(py)))
 }
 
+#[pyfunction]
+fn cuckoo_places_vartime<'py>(py: Python<'py>, keys: Bytes2<'py>, bins: u32) -> PyResult<Bound<'py, PyArray2<u32>>> {
+    let keys = block_rows(&keys, "keys")?;
+    let mut places = vec![0; keys.len() * cuckoo::PLACES];
+    py.detach(|| cuckoo::places_vartime(keys, bins, places.as_chunks_mut().0)).map_err(|error| raise(py, error))?;
+    places.into_pyarray(py).reshape([keys.len(), cuckoo::PLACES])
+}
+
+#[pyfunction]
+fn cuckoo_assign_vartime<'py>(
+    py: Python<'py>,
+    places: PyReadonlyArray2<'py, u32>,
+    bins: u32,
+) -> PyResult<Bound<'py, PyArray1<i64>>> {
+    if places.shape()[1] != cuckoo::PLACES {
+        return Err(bad("places must be (n, 3)"));
+    }
+    // A copy: another thread may change the array, and a place must not lead outside the table then.
+    let places = contiguous(&places, "places")?.to_vec();
+    let rows = py.detach(|| cuckoo::assign_vartime(places.as_chunks().0, bins)).map_err(|error| raise(py, error))?;
+    Ok(rows.into_pyarray(py))
+}
+
 /// Adds this family's functions to the module.
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     macro_rules! add {
@@ -269,6 +293,8 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         okvs_encode_bins_vartime,
         okvs_decode_bins_vartime,
         join_vartime,
+        cuckoo_places_vartime,
+        cuckoo_assign_vartime,
     );
     Ok(())
 }
