@@ -154,46 +154,60 @@ class Transfers:
             for sent, received in demands:
                 yield self.take(sent, received)
             return
-        pieces_sent = _ahead(self._sent, [sent for sent, _ in demands])
-        pieces_received = _ahead(self._received, [received for _, received in demands])
-        with contextlib.closing(pieces_sent), contextlib.closing(pieces_received):
-            yield from zip(pieces_sent, pieces_received, strict=True)
+        with (
+            contextlib.closing(_Ahead(self._sent, [sent for sent, _ in demands])) as sent_ahead,
+            contextlib.closing(_Ahead(self._received, [received for _, received in demands])) as received_ahead,
+        ):
+            for _ in demands:
+                yield sent_ahead.take(), received_ahead.take()
+                sent_ahead.release()
+                received_ahead.release()
 
 
-def _ahead(stock: _Stock[Made], counts: Sequence[int]) -> Generator[Made, None, None]:
-    """Make pieces of so many transfers in a thread, each while the one before is in use."""
-    made: queue.Queue[Made | BaseException] = queue.Queue(maxsize=1)
-    room = threading.Semaphore(2)  # one in use, one waiting or in the making
-    stopped = threading.Event()
+class _Ahead(Generic[Made]):
+    """Pieces of so many transfers, each made by a thread while the one before is in use."""
 
-    def work() -> None:
+    def __init__(self, stock: _Stock[Made], counts: Sequence[int]) -> None:
+        self._channel = stock.channel
+        self._due = len(counts)
+        self._room = threading.Semaphore(2)  # one in use, one waiting or in the making
+        self._stopped = threading.Event()
+        self._made: queue.Queue[Made | BaseException] = queue.Queue()
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(
+            target=context.run, args=(self._work, stock, counts), name="transfers ahead", daemon=True
+        )
+        self._thread.start()
+
+    def _work(self, stock: _Stock[Made], counts: Sequence[int]) -> None:
         try:
             for n in counts:
-                room.acquire()
-                if stopped.is_set():
+                self._room.acquire()
+                if self._stopped.is_set():
                     return
-                made.put(stock.make(n))
+                self._made.put(stock.make(n))
         except BaseException as error:
-            made.put(error)
+            self._made.put(error)
 
-    context = contextvars.copy_context()
-    worker = threading.Thread(target=context.run, args=(work,), name="transfers ahead", daemon=True)
-    worker.start()
-    done = 0
-    try:
-        for _ in counts:
-            piece = made.get()
-            if isinstance(piece, BaseException):
-                raise piece
-            done += 1
-            yield piece
-            room.release()
-    finally:
-        if done < len(counts):
-            stopped.set()
-            room.release()
-            stock.channel.close("a computation broke off")
-        worker.join()
+    def take(self) -> Made:
+        """The next piece, in use from now on."""
+        piece = self._made.get()
+        if isinstance(piece, BaseException):
+            raise piece
+        self._due -= 1
+        return piece
+
+    def release(self) -> None:
+        """The piece is no longer in use."""
+        self._room.release()
+
+    def close(self) -> None:
+        """End the thread. Where pieces are still due, the computation broke off, and so does their lane."""
+        if self._due:
+            self._stopped.set()
+            self.release()
+            self._channel.close("a computation broke off")
+        self._thread.join()
 
 
 def _sender(channel: Channel, suite: Suite, rng: Rng, method: Method) -> Callable[[int, int], Sent]:
