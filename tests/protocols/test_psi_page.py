@@ -96,3 +96,13 @@ def test_multi(capsys: pytest.CaptureFixture[str]) -> None:
     orders = {tuple(result["in_common_order"]) for result in results.values()}
     assert len(orders) == 1
     assert set(orders.pop()) == {"13912345678", "13700000001"}
+
+
+def test_payload() -> None:
+    bank, source = code("psi-payload.md")
+    known = {"tax": {"ann": 700, "bob": 2**63}, "fund": {"bob": 5, "cat": 9}}
+    parties = {name: party(source, incomes=incomes) for name, incomes in known.items()}
+    results = run_parties({"bank": party(bank, applicants=["bob", "ann", "dan"]), **parties})
+    total = results["bank"]["shares"] + results["tax"]["shares"] + results["fund"]["shares"]
+    words = {int(row): int(word) for row, word in zip(results["bank"]["table"].rows, total[0], strict=True)}
+    assert words == {-1: 0, 0: 2**63 + 5, 1: 700, 2: 0}

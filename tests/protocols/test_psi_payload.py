@@ -302,15 +302,14 @@ def test_bytes_of_the_opprf_are_those_of_the_docstring(
 
 def test_bytes_and_rounds_of_the_arithmetic_are_those_of_the_docstring(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(payload, "vole", ideal)
-    bins, rounds = {}, {}
-    for width in (1, 3):
+    for size, width in ((2000, 1), (30_000, 3)):
         traffic: dict[str, Traffic] = {}
-        got, _ = run(numbered(range(30_000)), amounts(range(500), width), width=width, traffic=traffic)
-        bins[width], rounds[width] = len(got.rows), traffic["a"].rounds
-        blocks = math.ceil((width + 1) / 2)
-        of_opprf = 16 * (oprf.table_rows(len(got.rows)) + blocks * oprf.table_rows(1500))
-        rest = traffic["a"].bytes_sent + traffic["a"].bytes_received - of_opprf
-        print(width, rest / len(got.rows), traffic)
+        got, _ = run(numbered(range(size)), amounts(range(500), width), width=width, traffic=traffic)
+        bins, blocks = len(got.rows), math.ceil((width + 1) / 2)
+        of_opprf = 16 * (oprf.table_rows(bins) + blocks * oprf.table_rows(1500))
+        of_arithmetic = traffic["a"].bytes_sent + traffic["a"].bytes_received - of_opprf
+        assert 0 < of_arithmetic - (455.5 + 24.25 * width) * bins <= 1_000_000
+        assert traffic["a"].rounds <= 2 + 11 + 10 * (bins // 2**15)
 
 
 # What goes wrong ------------------------------------------------------------------------------------------------------
