@@ -119,7 +119,8 @@ class Ideal:
         if self._rounding == "down":
             return floor
         if self._rounding == "up":
-            return floor + (low != 0).astype(np.uint64)
+            ceiling: Words = floor + (low != 0)
+            return ceiling
         up = self._noise.integers(0, 1 << 62, a.shape, dtype=np.uint64) % unit < low
         rounded: Words = floor + up
         return rounded
