@@ -184,6 +184,18 @@ pub fn choose_tables(received: Received, values: &[u64], messages: &[u32], share
 
 // Products of bits -----------------------------------------------------------------------------------------------------
 
+/// Bit `AT` of each of 64 bytes, as a word.
+#[inline(always)]
+fn gather<const AT: u32>(bytes: &[u8; GROUP]) -> u64 {
+    let mut word = 0;
+    for (i, eight) in bytes.as_chunks().0.iter().enumerate() {
+        // The product brings bit 8 j of the factor to bit 56 + j, and nothing else there.
+        let bits = u64::from_le_bytes(*eight) >> AT & 0x0101_0101_0101_0101;
+        word |= (bits.wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * i);
+    }
+    word
+}
+
 /// The sender's part of products of the receiver's random choices with random bits of the sender, two for each choice.
 ///
 /// `out` is `(n / 64, 4)`: the sender's two shares, then its two factors; with the receiver's shares
@@ -191,16 +203,15 @@ pub fn choose_tables(received: Received, values: &[u64], messages: &[u32], share
 pub fn offer_bits(sent: Sent, out: &mut [u64]) {
     let Ok(()) = parallel::fill_rows(out, 4, GRAIN, |first, out| {
         let mut masks = Masks::new();
+        let [mut shares, mut factors] = [(); 2].map(|()| Zeroizing::new([0; GROUP]));
         for (group, words) in (first..).zip(out.chunks_exact_mut(4)) {
             let (zero, one) = masks.both(&sent, group * GROUP, GROUP);
-            words.fill(0);
-            for (at, (zero, one)) in zero.iter().zip(one).enumerate() {
-                let (share, factor) = (u64::from(zero[0]), u64::from(zero[0] ^ one[0]));
-                words[0] |= (share & 1) << at;
-                words[1] |= (share >> 1 & 1) << at;
-                words[2] |= (factor & 1) << at;
-                words[3] |= (factor >> 1 & 1) << at;
+            for at in 0..GROUP {
+                shares[at] = zero[at][0];
+                factors[at] = zero[at][0] ^ one[at][0];
             }
+            let words: &mut [u64; 4] = words.try_into().expect("four words");
+            *words = [gather::<0>(&shares), gather::<1>(&shares), gather::<0>(&factors), gather::<1>(&factors)];
         }
         Ok::<(), Infallible>(())
     });
@@ -210,12 +221,13 @@ pub fn offer_bits(sent: Sent, out: &mut [u64]) {
 pub fn choose_bits(received: Received, out: &mut [u64]) {
     let Ok(()) = parallel::fill_rows(out, 2, GRAIN, |first, out| {
         let mut masks = Masks::new();
+        let mut shares = Zeroizing::new([0; GROUP]);
         for (group, words) in (first..).zip(out.chunks_exact_mut(2)) {
-            words.fill(0);
-            for (at, block) in masks.chosen(&received, group * GROUP, GROUP).iter().enumerate() {
-                words[0] |= u64::from(block[0] & 1) << at;
-                words[1] |= u64::from(block[0] >> 1 & 1) << at;
+            let chosen = masks.chosen(&received, group * GROUP, GROUP);
+            for (share, block) in shares.iter_mut().zip(chosen) {
+                *share = block[0];
             }
+            words.copy_from_slice(&[gather::<0>(&shares), gather::<1>(&shares)]);
         }
         Ok::<(), Infallible>(())
     });
@@ -227,6 +239,9 @@ pub fn choose_bits(received: Received, out: &mut [u64]) {
 pub fn product_bytes(bits: usize) -> usize {
     (0..bits).map(|i| 8 - i / 8).sum()
 }
+
+/// A value's messages, and what a word at their end may stand over.
+const LINE: usize = 8 * 36 + 8;
 
 /// The sender's part of additive shares of x·y modulo 2^64, x the receiver's, of `bits` bits, and y the sender's.
 ///
@@ -244,19 +259,21 @@ pub fn offer_products(
     let width = product_bytes(bits);
     parallel::fill_two((shares, GROUP), (messages, GROUP * width), GRAIN, |first, shares, messages| {
         let mut masks = Masks::new();
+        let mut line = [0; LINE];
         for (at, (share, message)) in shares.iter_mut().zip(messages.chunks_exact_mut(width)).enumerate() {
             let v = first * GROUP + at;
             let (zero, one) = masks.both(&sent, v * bits, bits);
-            let mut rest = message;
+            let mut to = 0;
             *share = 0;
             for i in 0..bits {
                 let (zero, one) = turned(low64(&zero[i]), low64(&one[i]), bit(flips[v], i));
                 let factor = if bitwise { bit(y[v], i) } else { y[v] };
                 *share = share.wrapping_sub(zero << i);
-                let (bytes, tail) = rest.split_at_mut(8 - i / 8);
-                bytes.copy_from_slice(&zero.wrapping_sub(one).wrapping_add(factor).to_le_bytes()[..8 - i / 8]);
-                rest = tail;
+                // What a narrower product has too much, the next one overwrites.
+                line[to..to + 8].copy_from_slice(&zero.wrapping_sub(one).wrapping_add(factor).to_le_bytes());
+                to += 8 - i / 8;
             }
+            message.copy_from_slice(&line[..width]);
         }
     });
 }
@@ -266,19 +283,107 @@ pub fn choose_products(received: Received, bits: usize, x: &[u64], messages: &[u
     let width = product_bytes(bits);
     let Ok(()) = parallel::fill_rows(shares, 1, Grain { serial: 256, chunk: 512 }, |first, shares| {
         let mut masks = Masks::new();
+        let mut line = [0; LINE];
         for (v, share) in (first..).zip(shares) {
             let chosen = masks.chosen(&received, v * bits, bits);
-            let mut rest = &messages[v * width..(v + 1) * width];
+            line[..width].copy_from_slice(&messages[v * width..(v + 1) * width]);
+            let mut from = 0;
             *share = 0;
             for (i, block) in chosen.iter().enumerate() {
-                let (bytes, tail) = rest.split_at(8 - i / 8);
-                let mut word = [0; 8];
-                word[..bytes.len()].copy_from_slice(bytes);
-                let offset = u64::from_le_bytes(word) & bit(x[v], i).wrapping_neg();
+                // What belongs to the next products stands above bit 63 - i, and is shifted out.
+                let offset = u64::from_le_bytes(line[from..from + 8].try_into().expect("8 bytes"));
+                let offset = offset & bit(x[v], i).wrapping_neg();
                 *share = share.wrapping_add(low64(block).wrapping_add(offset) << i);
-                rest = tail;
+                from += 8 - i / 8;
             }
         }
         Ok::<(), Infallible>(())
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prg;
+
+    fn words(seed: u8, n: usize) -> Vec<u64> {
+        let mut out = vec![0; 8 * n];
+        prg::fill(&[seed; 16], 0, &mut out).unwrap();
+        out.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect()
+    }
+
+    fn blocks(seed: u8, n: usize) -> Vec<Block> {
+        let mut out = vec![[0; 16]; n];
+        prg::fill(&[seed; 16], 0, out.as_flattened_mut()).unwrap();
+        out
+    }
+
+    /// The receiver's messages for choices of so many bits a value.
+    fn receive(k: &[Block], delta: &Block, bits: usize, choices: &[u64]) -> Vec<Block> {
+        let chosen = |i: usize| (bit(choices[i / bits], i % bits) as u8).wrapping_neg();
+        k.iter().enumerate().map(|(i, k)| xor(k, &delta.map(|byte| byte & chosen(i)))).collect()
+    }
+
+    #[test]
+    fn pieces_are_compared() {
+        let n = 3 * GROUP;
+        let (k, delta, choices) = (blocks(1, n * GROUP), blocks(2, 1)[0], words(3, n));
+        let t = receive(&k, &delta, GROUP, &choices);
+        let (mine, mut theirs) = (words(4, n), words(5, n));
+        theirs[..40].copy_from_slice(&mine[..40]);
+        let flips: Vec<u64> = theirs.iter().zip(&choices).map(|(value, choice)| value ^ choice).collect();
+        let shares = words(6, n / GROUP * PLANES);
+        for side in [Side::Left, Side::Right] {
+            let mut messages = vec![0; n * LEAVES];
+            offer_tables(Sent { delta: &delta, tweak: 7, k: &k }, &flips, &mine, &shares, side, &mut messages);
+            let mut got = vec![0; shares.len()];
+            choose_tables(Received { tweak: 7, t: &t }, &theirs, &messages, &mut got);
+            for (v, leaf) in (0..n).flat_map(|v| (0..LEAVES).map(move |leaf| (v, leaf))) {
+                let [a, b] = [mine[v], theirs[v]].map(|value| value >> (4 * leaf) & 15);
+                let opened = [leaf, LEAVES + leaf].map(|plane| {
+                    let word = v / GROUP * PLANES + plane;
+                    bit(shares[word] ^ got[word], v % GROUP) == 1
+                });
+                assert_eq!(opened, [if side == Side::Left { a < b } else { b < a }, a == b]);
+            }
+        }
+    }
+
+    #[test]
+    fn bits_are_multiplied() {
+        let n = 5 * GROUP;
+        let (k, delta, choices) = (blocks(1, n), blocks(2, 1)[0], words(3, n));
+        let t = receive(&k, &delta, GROUP, &choices);
+        let (mut sent, mut got) = (vec![0; n / GROUP * 4], vec![0; n / GROUP * 2]);
+        offer_bits(Sent { delta: &delta, tweak: 9, k: &k }, &mut sent);
+        choose_bits(Received { tweak: 9, t: &t }, &mut got);
+        for (group, (sent, got)) in sent.chunks(4).zip(got.chunks(2)).enumerate() {
+            assert!((0..2).all(|i| sent[i] ^ got[i] == sent[2 + i] & choices[group]));
+        }
+        assert_ne!(sent[2], sent[3]);
+    }
+
+    #[test]
+    fn words_are_multiplied() {
+        for bits in [1, 7, 8, 9, 31, 63, 64] {
+            let n = 2 * GROUP + 5;
+            let low = u64::MAX >> (64 - bits);
+            let (k, delta, choices) = (blocks(1, n * bits), blocks(2, 1)[0], words(3, n));
+            let t = receive(&k, &delta, bits, &choices);
+            let (mut x, y) = (words(4, n), words(5, n));
+            x.iter_mut().for_each(|x| *x &= low);
+            let flips: Vec<u64> = x.iter().zip(&choices).map(|(x, choice)| x ^ choice).collect();
+            for bitwise in [false, true] {
+                let (mut shares, mut messages) = (vec![0; n], vec![0; n * product_bytes(bits)]);
+                let sent = Sent { delta: &delta, tweak: 3, k: &k };
+                offer_products(sent, bits, &flips, &y, bitwise, &mut shares, &mut messages);
+                let mut got = vec![0; n];
+                choose_products(Received { tweak: 3, t: &t }, bits, &x, &messages, &mut got);
+                for v in 0..n {
+                    let product = if bitwise { x[v] & y[v] } else { x[v].wrapping_mul(y[v]) };
+                    assert_eq!(shares[v].wrapping_add(got[v]), product, "{bits} {v}");
+                }
+            }
+        }
+    }
 }
