@@ -18,7 +18,7 @@ Cost:     for each value, the transfers and the bytes of both directions, and ro
               negative           94   82.25        6        mul                  128     592        2
               is_zero            94   79.50        6        select_word            2   16.25        2
               and_ (bit)          2    0.50        1        bit_to_word            1   8.125        2
-              to_bits           512  156.50        7        truncate               1   8.125        2
+              to_bits           512  160.25        7        truncate               1   8.125        2
               from_bits          64     296        2        open                   0      16        1
 
           Comparisons and bits are padded to multiples of 64 values. input, sum_inputs, outward and truncate_local send
@@ -70,15 +70,15 @@ def deal(values: Array, rng: Rng) -> tuple[Array, ...]:
     if values.dtype == np.bool_:
         random = _bits(rng.uint8(-(-values.size // 8)), values.size).reshape(values.shape)
         return random[None], (values ^ random)[None]
-    mask = rng.uint64(*values.shape)
-    return mask[None], (values - mask)[None]
+    mask = rng.uint64(1, *values.shape)
+    return mask, values[None] - mask
 
 
 def combine(components: Sequence[Array]) -> Array:
     """The value of which both parties' components are given."""
     first, second = components
-    value: Array = first[0] ^ second[0] if first.dtype == np.bool_ else first[0] + second[0]
-    return value
+    value: Array = first ^ second if first.dtype == np.bool_ else first + second
+    return value.reshape(first.shape[1:])
 
 
 SCHEME = Scheme("two-party", 2, 1, deal, combine)

@@ -109,7 +109,7 @@ class _Stock(Generic[Made]):
         """`n` transfers, a multiple of 64. What is left and does not suffice is lost, but for a large demand."""
         left = self._left
         if left is None or len(left) < n:
-            if n > self._most:
+            if not n or n > self._most:
                 return self.make(n)
             while self._next < n:
                 self._next *= 2
@@ -215,6 +215,8 @@ def _sender(channel: Channel, suite: Suite, rng: Rng, method: Method) -> Callabl
     started: list[extension.Sender] = []
 
     def make(n: int, tweak: int) -> Sent:
+        if not n:
+            return Sent(np.zeros(BLOCK_BYTES, np.uint8), np.empty((0, BLOCK_BYTES), np.uint8), tweak)
         if not started:
             delta = rng.uint8(BLOCK_BYTES)
             delta[0] |= 1  # as silent transfers want it
@@ -233,6 +235,8 @@ def _receiver(channel: Channel, suite: Suite, rng: Rng, method: Method) -> Calla
     started: list[extension.Receiver] = []
 
     def make(n: int, tweak: int) -> Received:
+        if not n:
+            return Received(np.empty(0, np.uint8), np.empty((0, BLOCK_BYTES), np.uint8), tweak)
         if not started:
             started.append(extension.start_receive(channel, suite=suite, rng=rng, k=FIELD_BITS))
         if method == "silent":
