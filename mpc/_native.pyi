@@ -418,3 +418,51 @@ def code_mix(salt: bytes, x: NDArray[np.uint8], scratch: NDArray[np.uint8], fiel
 
 def code_fold(salt: bytes, x: NDArray[np.uint8], outputs: int) -> NDArray[np.uint8]:
     """The first outputs, up to n / 2, of the code's last stage: (n, 16) -> (outputs, 16)."""
+
+# Encrypted products (rlwe.rs). All arrays are flat; sizes are those of mpc/kernels/rlwe.py.
+
+def rlwe_encrypt(
+    wide: bool,
+    plain: int,
+    key: _Secret,
+    seed: _Secret,
+    public: NDArray[np.uint8],
+    messages: NDArray[np.uint64],
+    out: NDArray[np.uint64],
+) -> None:
+    """Fills out with the b sides of encryptions of n polynomials."""
+
+def rlwe_expand(wide: bool, public: NDArray[np.uint8], out: NDArray[np.uint64]) -> None:
+    """Fills out with the a sides of ciphertexts 0, 1, … of the seed."""
+
+def rlwe_lift(wide: bool, plain: int, polynomials: NDArray[np.uint64], out: NDArray[np.uint64]) -> None:
+    """Fills out with the polynomials' values modulo each prime."""
+
+def rlwe_are_residues(wide: bool, b: NDArray[np.uint64]) -> bool:
+    """Whether every number is below its prime."""
+
+def rlwe_reply(
+    wide: bool,
+    plain: int,
+    shape: list[int],
+    seed: _Secret,
+    polynomials: NDArray[np.uint64],
+    sides: list[NDArray[np.uint64]],
+    zero: list[NDArray[np.uint64]],
+    out: NDArray[np.uint8],
+) -> None:
+    """Fills out with replies. shape: batches, vectors, rows, terms, stride. sides, zero: b and a."""
+
+def rlwe_masks(plain: int, shape: list[int], seed: _Secret, out: NDArray[np.uint64]) -> None:
+    """Fills out with the masks of the replies under this seed."""
+
+def rlwe_decrypt(
+    wide: bool, plain: int, stride: int, key: _Secret, replies: NDArray[np.uint8], out: NDArray[np.uint64]
+) -> None:
+    """Fills out with what the replies hold."""
+
+def rlwe_encode(prime: int, slots: NDArray[np.uint64], out: NDArray[np.uint64]) -> None:
+    """Fills out with the polynomials that have these slots."""
+
+def rlwe_decode(coefficients: list[NDArray[np.uint64]], out: NDArray[np.uint64]) -> None:
+    """Fills out with the slots' numbers modulo 2^64."""

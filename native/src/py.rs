@@ -28,6 +28,7 @@ use crate::{Error, ed25519, hash, parallel, prg};
 
 mod okvs;
 mod ot;
+mod rlwe;
 mod shuffle;
 mod sm2;
 mod symmetric;
@@ -555,6 +556,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     for register in [
         okvs::register,
         ot::register,
+        rlwe::register,
         shuffle::register,
         sm2::register,
         symmetric::register,

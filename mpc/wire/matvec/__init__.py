@@ -1,0 +1,1 @@
+"""Generated from proto/unseen/matvec by proto/generate.py."""

@@ -1,0 +1,171 @@
+"""Products of one party's numbers with the other's, one by one, by ring LWE with slots [Smart, Vercauteren 2011].
+
+The key's holder has u, (m, n) words, the other v, (m, n). They end with additive shares modulo 2^64 of Σ_j u_j∘v_j,
+(n,). Modulo a prime t = 1 mod 2N, N = 8192, a polynomial is N slots that multiply one by one. Signed words and their
+sums of products are integers below m·2^126, so three 60-bit primes t_1 t_2 t_3 = T hold them:
+
+    1  the key's holder sends an encryption of zero, and encryptions of u modulo each t_i
+    2  the other sends, modulo each t_i, Σ_j v_j·ct_j + (encryption of zero)·(fresh) + mask + flooding, as
+       ``protocols/matvec/rlwe.py`` does; the three masks of a slot are one mask R, uniform modulo T
+    3  the key's holder decrypts D = Σ_j u_j·v_j + R mod T and takes D mod 2^64; the other takes -R mod 2^64
+
+Security: semi-honest; the argument of ``protocols/matvec/rlwe.py``. Masks are uniform modulo T, so a masked sum tells
+          nothing at all, and a coefficient's noise is within 2^-50 of one that does not depend on v.
+Exact:    but for odds of m / 2^54 for each sum: D passes T where R is within |Σ_j u_j·v_j| of 0 or T, and the sum is
+          then off by T mod 2^64. For 2^20 sums of two products that is 2^-33 together. Nothing is told by it.
+Leaks:    to each m and n.
+Cost:     3·64·m KiB one way and 3·160 KiB the other for each block of 8192 sums, so 72·m + 60 bytes a sum; 192 KiB
+          for the encryption of zero; below 120 bytes of envelope for each message, of which there is one each way for
+          8 / m blocks and one more. One round: replies are on their way while the factors are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpc.channel import Channel
+from mpc.errors import UsageError
+from mpc.kernels import rlwe, wipe
+from mpc.kernels.rlwe import PLAIN, N, Primes, Shape
+from mpc.rng import Rng
+from mpc.wire.matvec.v1 import rlwe_pb2 as wire
+from protocols.matvec.both_ways import both_ways
+from protocols.matvec.rlwe import Key
+
+Words = NDArray[np.uint64]
+Bytes = NDArray[np.uint8]
+
+BLOCK = N
+"""Sums of a block; the last block of a batch is filled up with zeros."""
+MAX_TERMS = 4
+"""Most products in a sum: the narrow set's flooding hides the noise of so many."""
+
+_PRIMES: Primes = "narrow"
+_FACTORS = 8  # polynomials of one message, modulo each prime
+
+
+def key_side(channel: Channel, u: Words, *, key: Key, rng: Rng) -> Words:
+    """The end of the party that has the key.
+
+    Args:
+        channel: to the other.
+        u: (m, n) uint64, m from 1 to ``MAX_TERMS``.
+        key: from ``matvec.key``; kept from run to run.
+        rng: this party's randomness.
+
+    Returns:
+        (n,) uint64: with the other's result it adds up to Σ_j u_j∘v_j modulo 2^64.
+
+    Raises:
+        UsageError: numbers of another shape.
+        PeerError: the peer broke the protocol.
+    """
+    m, n = _sizes(u)
+    share = np.zeros(n, dtype=np.uint64)
+    if not n:
+        return share
+    sending = rng.fork()
+
+    def seal(polynomials: Words, plain: int, public: Bytes) -> Words:
+        seed = sending.uint8(rlwe.SEED_BYTES)
+        b = rlwe.encrypt(polynomials, primes=_PRIMES, plain=plain, key=key.secret, seed=seed, public=public)
+        wipe(seed)
+        return b
+
+    def send() -> None:
+        public = sending.uint8(rlwe.PUBLIC_SEED_BYTES)
+        zero = seal(np.zeros((1, N), dtype=np.uint64), rlwe.WORD, public)
+        channel.send(wire.ElementwiseQuery(count=n, terms=m), public, zero[0])  # 1
+        for piece in _pieces(m, n):
+            slots = _slots(u, piece)
+            publics = sending.uint8(len(PLAIN), rlwe.PUBLIC_SEED_BYTES)
+            sides = np.empty((len(PLAIN), *slots.shape[:2], len(rlwe.moduli(_PRIMES)), N), dtype=np.uint64)
+            for i, public in enumerate(publics):
+                encoded = rlwe.encode(slots, prime=i).reshape(-1, N)
+                sides[i] = seal(encoded, i, public).reshape(sides[i].shape)
+            channel.send(wire.ElementwiseFactors(), publics, sides)  # 1
+
+    def receive() -> None:
+        size = Shape(1, 1, 1, 1, 1).reply_bytes
+        for piece in _pieces(m, n):
+            _, replies = channel.recv(wire.ElementwiseReplies)  # 2
+            expected = (len(PLAIN), -(-(piece.stop - piece.start) // N), size)
+            channel.require(replies.shape == expected, "a reply for each prime and block")
+            d0, d1, d2 = (
+                rlwe.decrypt(replies[i], stride=1, primes=_PRIMES, plain=i, key=key.secret) for i in range(len(PLAIN))
+            )
+            share[piece] = rlwe.decode((d0, d1, d2)).reshape(-1)[: piece.stop - piece.start]  # 3
+
+    both_ways(channel, send, receive)
+    return share
+
+
+def other_side(channel: Channel, v: Words, *, rng: Rng) -> Words:
+    """The other party's end.
+
+    Args:
+        channel: to the key's holder.
+        v: (m, n) uint64, of the shape that the key's holder has.
+        rng: this party's randomness.
+
+    Returns:
+        (n,) uint64.
+
+    Raises:
+        UsageError: numbers of another shape.
+        PeerError: the peer is about other sizes, or sent what are no ciphertexts.
+    """
+    m, n = _sizes(v)
+    share = np.zeros(n, dtype=np.uint64)
+    if not n:
+        return share
+    header, public, zero = channel.recv(wire.ElementwiseQuery)  # 1
+    channel.require((header.count, header.terms) == (n, m), "as many numbers at both parties")
+    channel.require(zero.shape[0] == len(rlwe.moduli(_PRIMES)), "residues for each prime")
+    channel.require(rlwe.are_residues(zero, primes=_PRIMES), "ciphertexts of residues")
+    zeros = (zero, rlwe.expand(public, 1, primes=_PRIMES)[0])
+    for piece in _pieces(m, n):
+        slots = _slots(v, piece)
+        _, publics, sides = channel.recv(wire.ElementwiseFactors)  # 1
+        expected = (len(PLAIN), *slots.shape[:2], len(rlwe.moduli(_PRIMES)), N)
+        channel.require(sides.shape == expected, "a ciphertext for each prime, block and term")
+        channel.require(rlwe.are_residues(sides, primes=_PRIMES), "ciphertexts of residues")
+        blocks = len(slots)
+        shape = Shape(batches=blocks, vectors=1, rows=1, terms=m, stride=1)
+        replies = np.empty((len(PLAIN), blocks, shape.reply_bytes), dtype=np.uint8)
+        masks: list[Words] = []
+        for i, public in enumerate(publics):
+            forms = rlwe.lift(rlwe.encode(slots, prime=i), primes=_PRIMES, plain=i)
+            both = (sides[i], rlwe.expand(public, blocks * m, primes=_PRIMES))
+            seed = rng.uint8(rlwe.SEED_BYTES)
+            replies[i] = rlwe.reply(shape, forms, both, zeros, primes=_PRIMES, plain=i, seed=seed)
+            masks.append(rlwe.masks(shape, plain=i, seed=seed))
+            wipe(seed)
+        channel.send(wire.ElementwiseReplies(), replies)  # 2
+        r = rlwe.decode((masks[0], masks[1], masks[2])).reshape(-1)
+        share[piece] = np.negative(r)[: piece.stop - piece.start]  # 3
+    return share
+
+
+def _slots(x: Words, piece: slice) -> Words:
+    """Numbers as blocks: (blocks, m, N)."""
+    part = x[:, piece]
+    blocks = -(-part.shape[1] // N)
+    whole = np.zeros((len(x), blocks * N), dtype=np.uint64)
+    whole[:, : part.shape[1]] = part
+    return np.ascontiguousarray(whole.reshape(len(x), blocks, N).transpose(1, 0, 2))
+
+
+def _pieces(m: int, n: int) -> Iterator[slice]:
+    """What a message is about."""
+    size = max(1, _FACTORS // m) * N
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))
+
+
+def _sizes(x: Words) -> tuple[int, int]:
+    if x.ndim != 2 or x.dtype != np.uint64 or not 1 <= x.shape[0] <= MAX_TERMS:
+        raise UsageError(f"Factors are {x.dtype} of shape {x.shape}; give (m, n) uint64, m from 1 to {MAX_TERMS}.")
+    return x.shape[0], x.shape[1]
