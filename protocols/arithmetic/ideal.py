@@ -42,6 +42,11 @@ def combine(components: Sequence[Array]) -> Array:
     return first
 
 
+def scheme(parties: int) -> Scheme:
+    """The scheme of so many parties."""
+    return Scheme("ideal", parties, 1, lambda values, rng: deal(values, rng) * parties, combine)
+
+
 class Ideal:
     """The engine. Attributes and methods as ``Engine`` describes them.
 
@@ -65,7 +70,7 @@ class Ideal:
         self._rounding = rounding
         digest = hashlib.sha256(b"unseen ideal arithmetic" + seed).digest()
         self._noise = np.random.default_rng(int.from_bytes(digest))
-        self.scheme = Scheme("ideal", len(self.compute), 1, lambda v, rng: deal(v, rng) * len(self.compute), combine)
+        self.scheme = scheme(len(self.compute))
 
     def constant(self, public: Array) -> Array:  # noqa: D102
         return np.ascontiguousarray(public)[None]
