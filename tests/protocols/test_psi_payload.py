@@ -409,6 +409,20 @@ def test_a_flipped_bit_of_an_envelope_is_told(sender: str, message: int) -> None
 
 
 @pytest.mark.usefixtures("dealt")
+@pytest.mark.parametrize(
+    ("sender", "byte", "text"),
+    [
+        ("a", -37, "as this side wants"),  # how many items the receiver brings, 300: the sender wants other VOLEs
+        ("b", -3, "whole bins of"),  # how many the sender brings: the receiver waits for another store
+        ("b", -1, "one width"),
+    ],
+)
+def test_a_flipped_bit_of_the_terms_is_told(sender: str, byte: int, text: str) -> None:
+    with pytest.raises(PeerError, match=text):
+        broken(sender, 0, byte=byte)
+
+
+@pytest.mark.usefixtures("dealt")
 def test_a_flipped_bit_of_the_salt_leaves_no_match() -> None:
     items = numbered(range(300))
     assert opened(items, *broken("a", 0)) == {item: [0] for item in items}
