@@ -73,7 +73,7 @@ class Ideal:
         self.scheme = scheme(len(self.compute))
 
     def constant(self, public: Array) -> Array:  # noqa: D102
-        return np.ascontiguousarray(public)[None]
+        return np.array(public, order="C")[None]
 
     def input(self, values: Words | None, owner: str, shape: tuple[int, ...]) -> Words:  # noqa: D102
         return self._input(values, owner, shape, bits=False)
@@ -88,7 +88,7 @@ class Ideal:
             return pieces.receive(self._channels[owner], 1, shape, bits=bits)
         if values is None or values.shape != shape or values.dtype != (np.bool_ if bits else np.uint64):
             raise UsageError(f"{owner} gives an array {shape} of {'bool' if bits else 'uint64'}.")
-        components = np.ascontiguousarray(values).copy()[None]
+        components = np.array(values, order="C")[None]
         for channel in self._channels.values():
             pieces.send(channel, components)
         return components

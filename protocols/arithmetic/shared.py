@@ -667,20 +667,26 @@ def _matmul(a: Operand, b: Operand) -> Shared:
     n, m, p = (shapes[0][0] if len(shapes[0]) == 2 else 1), shapes[0][-1], (shapes[1][1] if len(shapes[1]) == 2 else 1)
     if isinstance(a, Shared) and isinstance(b, Shared):
         one, other = _number(a), _number(b)
-        left = _whole(one.components.reshape(-1, n, m))
-        right = _whole(other.components.reshape(-1, m, p))
+        left = _whole(one.components.reshape(len(one.components), n, m))
+        right = _whole(other.components.reshape(len(other.components), m, p))
         out = _rounded(context, lambda: context.engine.matmul(left, right), one, other)
     elif isinstance(a, Shared):
         number, words, bits = _public_factor(a, public_array(b))
         factor = Shared(context, words, "fixed" if np.asarray(b).dtype.kind == "f" else "int", bits)
         out = _rounded(
-            context, lambda: _local_matmul(number.components.reshape(-1, n, m), words.reshape(1, m, p)), number, factor
+            context,
+            lambda: _local_matmul(number.components.reshape(len(number.components), n, m), words.reshape(1, m, p)),
+            number,
+            factor,
         )
     else:
         number, words, bits = _public_factor(b, public_array(a))  # type: ignore[arg-type]  # b is the Shared here
         factor = Shared(context, words, "fixed" if np.asarray(a).dtype.kind == "f" else "int", bits)
         out = _rounded(
-            context, lambda: _local_matmul(words.reshape(1, n, m), number.components.reshape(-1, m, p)), number, factor
+            context,
+            lambda: _local_matmul(words.reshape(1, n, m), number.components.reshape(len(number.components), m, p)),
+            number,
+            factor,
         )
     return out.reshape((n,) * (len(shapes[0]) == 2) + (p,) * (len(shapes[1]) == 2))
 
@@ -712,7 +718,7 @@ def negatives(*numbers: Shared) -> list[Shared]:
     signs = context_of(*numbers).engine.negative(flat)
     ends = np.cumsum([n.size for n in numbers])
     return [
-        Shared(n.context, signs[:, end - n.size : end].reshape(-1, *n.shape), "bool")
+        Shared(n.context, signs[:, end - n.size : end].reshape(len(signs), *n.shape), "bool")
         for n, end in zip(numbers, ends, strict=True)
     ]
 
