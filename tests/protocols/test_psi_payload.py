@@ -180,6 +180,26 @@ def test_one_table_for_several_senders() -> None:
         assert sum_ == wanted % 2**64
 
 
+def test_the_channel_is_free_again_afterwards() -> None:
+    """One run after the other, in both directions, as two parties do who ask each other."""
+    items, column = numbered(range(40)), amounts(range(20, 60))
+
+    def party(s: Session, peer: str) -> list[Any]:
+        channel, found = s.channel(peer), []
+        for asks in ("a", "b", "a"):
+            if s.me == asks:
+                found.append(payload.receive(channel, pack(items), suite=SUITE, rng=s.rng))
+            else:
+                values = words(column, 1)
+                found.append(payload.send(channel, pack(list(column)), values, suite=SUITE, rng=s.rng))
+        return found
+
+    results = run_parties({"a": lambda s: party(s, "b"), "b": lambda s: party(s, "a")})
+    for one, other in zip(results["a"], results["b"], strict=True):
+        got, share = (one, other) if isinstance(one, payload.Payload) else (other, one)
+        assert opened(items, got, share) == expected(items, column, 1)
+
+
 def test_a_salt_under_which_there_is_no_assignment_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     assigned, calls = cuckoo.assign, []
 
