@@ -39,7 +39,8 @@ from mpc.errors import PeerError, UsageError
 from mpc.session import Session
 from mpc.suite import Suite
 from mpc.wire.arithmetic.v1 import agreement_pb2, input_pb2
-from protocols.arithmetic import ideal, pieces, two
+from protocols.arithmetic import ideal as clear
+from protocols.arithmetic import pieces, two
 from protocols.arithmetic.engine import Array, Disagreement, Engine, Scheme
 from protocols.arithmetic.shared import Context, Kind, Shared, Truncation, public_array, public_words
 from protocols.ot.method import Method
@@ -189,7 +190,7 @@ class Computation:
 
     def _recv(self, peer: str, *, use: str, parties: Sequence[str]) -> input_pb2.Array:
         header = _recv(self.session.channel(peer), self._steps)
-        said = f"{header.use[:_SHOWN]} by or to {', '.join(header.parties)[:_SHOWN]}"
+        said = f"{_shown(header.use)} by or to {_shown(header.parties)}"
         same = header.use == use and list(header.parties) == sorted(parties)
         self.session.channel(peer).require(same, f"{use} by or to {', '.join(sorted(parties))}, not {said}")
         return header
@@ -349,7 +350,7 @@ def ideal_party(
     *,
     compute: Sequence[str],
     inputs: Sequence[str] | None = None,
-    rounding: ideal.Rounding = "random",
+    rounding: clear.Rounding = "random",
     fraction: int = fixed.FRACTION,
     truncation: Truncation = "faithful",
 ) -> Iterator[Computation]:
@@ -365,8 +366,8 @@ def ideal_party(
     """
     with _computing(
         session,
-        lambda _: ideal.Ideal(session, compute, rounding=rounding),
-        ideal.scheme(len(compute)),
+        lambda _: clear.Ideal(session, compute, rounding=rounding),
+        clear.scheme(len(compute)),
         compute=compute,
         inputs=inputs,
         suite="intl",
@@ -376,20 +377,24 @@ def ideal_party(
         yield run
 
 
-def alone(*, rounding: ideal.Rounding = "random", fraction: int = fixed.FRACTION) -> Computation:
+def alone(*, rounding: clear.Rounding = "random", fraction: int = fixed.FRACTION) -> Computation:
     """One process that plays everybody, named ``alone``, in the clear: for notebooks and tests."""
-    engine = ideal.alone(rounding=rounding)
+    engine = clear.alone(rounding=rounding)
     return Computation(Session(me=engine.me, channels={}), Context(engine, fraction=fraction), ())
 
 
 @contextmanager
-def input_party(session: Session, *, compute: Sequence[str], fraction: int = fixed.FRACTION) -> Iterator[InputParty]:
+def input_party(
+    session: Session, *, compute: Sequence[str], fraction: int = fixed.FRACTION, ideal: bool = False
+) -> Iterator[InputParty]:
     """Bring values to a computation, or take its results. Called by each party that does not compute.
 
     Args:
         session: with a channel to each computing party.
         compute: their names, in the order that is the same everywhere.
         fraction: fractional bits of real numbers.
+        ideal: for tests, that the computing parties call ``ideal_party`` and get the values themselves. What they say
+            alone is no reason to send values in the clear.
 
     Raises:
         UsageError: this party is one that computes.
@@ -410,11 +415,11 @@ def input_party(session: Session, *, compute: Sequence[str], fraction: int = fix
             require_same(channel, mine, theirs, without=("scheme", "inputs", "suite", "method", "truncation"))
             channel.require(session.me in theirs.inputs, f"{session.me} as a party that brings or takes values")
             scheme = scheme or theirs.scheme
-            channel.require(theirs.scheme == scheme, f"one scheme at all computing parties, here {scheme[:_SHOWN]}")
-        known = _SCHEMES.get(scheme) or (ideal.scheme(len(names)) if scheme == "ideal" else None)
+            channel.require(theirs.scheme == scheme, f"one scheme at all computing parties, here {_shown(scheme)}")
+        known = clear.scheme(len(names)) if ideal and scheme == "ideal" else _SCHEMES.get(scheme)
         if known is None or known.parties != len(names):
             raise PeerError(
-                f"required: a scheme for {len(names)} parties, not {scheme[:_SHOWN]!r}",
+                f"required: a scheme for {len(names)} parties that protects values, not {_shown(scheme)}",
                 party=names[0],
                 protocol="arithmetic",
                 step="Agreement",

@@ -1,0 +1,143 @@
+"""What a party that lies can do to the shared arithmetic of others: end it, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mpc.errors import PeerError
+from mpc.session import Session
+from mpc.testing import run_parties
+from mpc.wire.arithmetic.v1 import agreement_pb2, input_pb2
+from protocols import arithmetic
+from protocols.arithmetic import party
+
+COMPUTE = ("tax", "fund")
+
+
+def bank(s: Session, **options: bool) -> None:
+    with arithmetic.input_party(s, compute=COMPUTE, **options) as mpc:
+        mpc.send(np.arange(5))
+
+
+def idle(s: Session) -> None:
+    """Waits for what the others do."""
+    s.channel("bank").recv(input_pb2.Array)
+
+
+def agreeing(scheme: str, **words: Sequence[str]) -> Callable[[Session], None]:
+    """A computing party that says this of itself to the bank, and waits."""
+
+    def run(s: Session) -> None:
+        said = {"version": party.VERSION, "ring_bits": 64, "compute": COMPUTE, "inputs": ("bank",), "fraction": 18}
+        s.channel("bank").send(agreement_pb2.Agreement(scheme=scheme, **{**said, **words}))
+        s.channel("bank").recv(agreement_pb2.Agreement)
+        idle(s)
+
+    return run
+
+
+def test_nobody_sends_values_in_the_clear_because_the_others_say_so() -> None:
+    """Also where all that compute agree on it: by mistake, in a program that was a test."""
+
+    def compute(s: Session) -> None:
+        with arithmetic.ideal_party(s, compute=COMPUTE) as mpc:
+            mpc.receive(from_="bank")
+
+    parties = {"bank": bank, "tax": compute, "fund": compute}
+    with pytest.raises(PeerError, match="a scheme for 2 parties that protects values, not 'ideal'"):
+        run_parties(parties)
+    run_parties({**parties, "bank": lambda s: bank(s, ideal=True)})
+
+
+@pytest.mark.parametrize("scheme", ["three-party", "", "x" * 5000, "ideal\x1b[2J"])
+def test_schemes_that_there_are_not_for_two(scheme: str) -> None:
+    with pytest.raises(PeerError, match="a scheme for 2 parties") as failed:
+        run_parties({"bank": bank, "tax": agreeing(scheme), "fund": agreeing(scheme)})
+    assert str(failed.value).isprintable()
+    assert len(str(failed.value)) < 400
+
+
+def test_computing_parties_that_tell_the_bank_different_schemes() -> None:
+    with pytest.raises(PeerError, match="one scheme at all computing parties"):
+        run_parties({"bank": bank, "tax": agreeing("two-party"), "fund": agreeing("ideal")})
+
+
+def test_a_party_that_the_others_do_not_know_of_sends_nothing() -> None:
+    words = {"inputs": ("insurer",)}
+    with pytest.raises(PeerError, match="bank as a party that brings or takes values"):
+        run_parties({"bank": bank, "tax": agreeing("two-party", **words), "fund": agreeing("two-party", **words)})
+
+
+@pytest.mark.parametrize(
+    ("header", "text"),
+    [
+        ({"shape": [1 << 31, 2]}, "at most"),
+        ({"shape": [1 << 63, 1 << 63]}, "at most"),
+        ({"shape": [1] * 33}, "at most"),
+        ({"shape": [0, 1 << 40]}, "at most"),
+        ({"kind": "float"}, "an array of int, fixed or bool"),
+        ({"kind": "fixed", "fraction": 41}, "at most 40 fractional bits"),
+        ({"fraction": 3}, "no fractional bits but of fixed numbers"),
+        ({"step": 7}, "array number 0"),
+        ({"use": "reveal\x1b[2J"}, "input by or to bank, not"),
+        ({"parties": ["tax"]}, "input by or to bank, not"),
+        ({"parties": ["x" * 4000] * 9}, "input by or to bank, not"),
+    ],
+)
+def test_headers_of_arrays_that_there_cannot_be(header: dict[str, Any], text: str) -> None:
+    def lies(s: Session) -> None:
+        with arithmetic.input_party(s, compute=COMPUTE, ideal=True):
+            said = {"step": 0, "kind": "int", "shape": [3], "use": "input", "parties": ["bank"], **header}
+            for name in COMPUTE:
+                s.channel(name).send(input_pb2.Array(**said))
+            s.channel("tax").recv(input_pb2.Array)
+
+    def compute(s: Session) -> None:
+        with arithmetic.ideal_party(s, compute=COMPUTE) as mpc:
+            mpc.receive(from_="bank")
+
+    with pytest.raises(PeerError, match=text) as failed:
+        run_parties({"bank": lies, "tax": compute, "fund": compute})
+    assert str(failed.value).isprintable()
+    assert len(str(failed.value)) < 400
+
+
+def test_a_bank_that_tells_the_sources_different_things() -> None:
+    def lies(s: Session) -> None:
+        with arithmetic.input_party(s, compute=COMPUTE, ideal=True):
+            for name, shape in zip(COMPUTE, ([3], [4]), strict=True):
+                s.channel(name).send(input_pb2.Array(kind="int", shape=shape, use="input", parties=["bank"]))
+            s.channel("tax").recv(input_pb2.Array)
+
+    def compute(s: Session) -> None:
+        with arithmetic.ideal_party(s, compute=COMPUTE) as mpc:
+            mpc.receive(from_="bank")
+
+    with pytest.raises(PeerError, match="who differ in shape"):
+        run_parties({"bank": lies, "tax": compute, "fund": compute})
+
+
+def test_nothing_opens_where_one_party_would_open_something_else() -> None:
+    """A source whose program opens the claims to itself, while the other opens the sum to the bank."""
+    opened: list[Any] = []
+
+    def compute(s: Session) -> None:
+        with arithmetic.ideal_party(s, compute=COMPUTE) as mpc:
+            claims = mpc.receive(from_="bank")
+            if s.me == "tax":
+                opened.append(mpc.reveal(claims, to="tax"))
+            else:
+                mpc.reveal(claims.sum(), to="bank")
+
+    def asks(s: Session) -> None:
+        with arithmetic.input_party(s, compute=COMPUTE, ideal=True) as mpc:
+            mpc.send(np.arange(5))
+            mpc.obtain()
+
+    with pytest.raises(PeerError, match="who differ in shape .* and in parties"):
+        run_parties({"bank": asks, "tax": compute, "fund": compute})
+    assert not opened
