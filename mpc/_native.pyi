@@ -391,6 +391,15 @@ def transfers_choose_products(
 ) -> None:
     """(bits · n, 16), (n,), (n, width); fills shares, (n,)."""
 
+# Masks over Z_2^64 (mask.rs)
+
+def mask_apply(keys: _Secret, negative: NDArray[np.bool_], block: int, words: NDArray[np.uint64]) -> None:
+    """Adds the streams of k keys of 16 bytes from a block on to the (n,) words in place, or subtracts them.
+
+    `keys` are k * 16 bytes, `negative` is (k,). The streams are those of `prg_fill` under AES-128, eight little-endian
+    bytes a word, and have to end before block 2^64.
+    """
+
 # Puncturable functions and the code of silent VOLE (vole.rs)
 
 def pprf_depth(leaves: int) -> int:

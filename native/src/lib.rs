@@ -20,6 +20,7 @@ pub mod group;
 pub mod hash;
 pub mod join;
 pub mod ntt;
+pub mod mask;
 pub mod okvs;
 pub mod oprf;
 pub mod ot;

@@ -12,6 +12,7 @@ pub(crate) mod vaes;
 use aes::cipher::consts::U16;
 use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
 use aes::{Aes128Enc, Aes256Enc};
+use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::parallel::{self, STREAM};
@@ -49,6 +50,15 @@ impl Stream {
             #[cfg(all(target_arch = "x86_64", not(aes_backend = "soft")))]
             Backend::Vaes(keys) => keys.fill(counter, out),
             Backend::Portable(cipher) => fill_portable(cipher, counter, out),
+        }
+    }
+
+    /// Adds the stream from block `counter` on to `words`, or subtracts it: eight little-endian bytes a word.
+    pub(crate) fn add(&self, counter: u64, words: &mut [u64], negative: bool) {
+        match &self.0 {
+            #[cfg(all(target_arch = "x86_64", not(aes_backend = "soft")))]
+            Backend::Vaes(keys) => keys.add(counter, words, negative),
+            Backend::Portable(cipher) => add_portable(cipher, counter, words, negative),
         }
     }
 }
@@ -104,6 +114,18 @@ fn fill_portable<C: BlockCipherEncrypt<BlockSize = U16>>(cipher: &C, mut counter
         let mut block = Array::from(counter.to_be_bytes());
         cipher.encrypt_block(&mut block);
         tail.copy_from_slice(&block[..tail.len()]);
+    }
+}
+
+fn add_portable(cipher: &Aes128Enc, counter: u64, words: &mut [u64], negative: bool) {
+    let mut stream = Zeroizing::new([0; STRIPE * BLOCK]);
+    for (i, words) in words.chunks_mut(STRIPE * BLOCK / 8).enumerate() {
+        let stream = &mut stream[..8 * words.len()];
+        fill_portable(cipher, u128::from(counter) + (i * STRIPE) as u128, stream);
+        for (word, mask) in words.iter_mut().zip(stream.as_chunks::<8>().0) {
+            let mask = u64::from_le_bytes(*mask);
+            *word = if negative { word.wrapping_sub(mask) } else { word.wrapping_add(mask) };
+        }
     }
 }
 

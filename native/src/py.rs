@@ -26,6 +26,7 @@ use crate::ristretto255::Ristretto255;
 use crate::sm3::Sm3;
 use crate::{Error, ed25519, hash, parallel, prg};
 
+mod mask;
 mod okvs;
 mod ot;
 mod rlwe;
@@ -554,6 +555,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         oprf_evaluate,
     );
     for register in [
+        mask::register,
         okvs::register,
         ot::register,
         rlwe::register,

@@ -61,6 +61,12 @@ impl<const ROUNDS: usize> RoundKeys<ROUNDS> {
 }
 
 impl RoundKeys<11> {
+    /// Adds the stream from block `counter` on to `words`, or subtracts it. It must end before block 2^64.
+    pub(crate) fn add(&self, counter: u64, words: &mut [u64], negative: bool) {
+        // SAFETY: a value of this type exists, so `available` has checked every feature.
+        unsafe { add(&self.0, counter, words, negative) }
+    }
+
     /// Replaces each block by its encryption.
     pub(crate) fn permute(&self, blocks: &mut [Block]) {
         // SAFETY: a value of this type exists, so `available` has checked every feature.
@@ -218,6 +224,16 @@ fn fill_without_carry<const ROUNDS: usize>(keys: &[__m256i; ROUNDS], counter: u1
 #[inline]
 #[target_feature(enable = "vaes,aes,avx2")]
 fn encrypt_counters<const ROUNDS: usize>(keys: &[__m256i; ROUNDS], high: i64, low: u64, out: &mut [u8; BATCH]) {
+    let state = counters_encrypted(keys, high, low);
+    for (blocks, out) in state.iter().zip(out.as_chunks_mut::<32>().0) {
+        // SAFETY: `out` is 32 bytes, and the store needs no alignment.
+        unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), *blocks) };
+    }
+}
+
+#[inline]
+#[target_feature(enable = "vaes,aes,avx2")]
+fn counters_encrypted<const ROUNDS: usize>(keys: &[__m256i; ROUNDS], high: i64, low: u64) -> State {
     let reverse = _mm256_broadcastsi128_si256(_mm_set_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
     let two = _mm256_set_epi64x(0, 2, 0, 2);
     let mut counters = _mm256_set_epi64x(high, low.wrapping_add(1) as i64, high, low as i64);
@@ -231,10 +247,39 @@ fn encrypt_counters<const ROUNDS: usize>(keys: &[__m256i; ROUNDS], high: i64, lo
             *blocks = _mm256_aesenc_epi128(*blocks, *key);
         }
     }
-    for (blocks, out) in state.iter().zip(out.as_chunks_mut::<32>().0) {
-        let last = _mm256_aesenclast_epi128(*blocks, keys[ROUNDS - 1]);
-        // SAFETY: `out` is 32 bytes, and the store needs no alignment.
-        unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), last) };
+    for blocks in &mut state {
+        *blocks = _mm256_aesenclast_epi128(*blocks, keys[ROUNDS - 1]);
+    }
+    state
+}
+
+#[target_feature(enable = "vaes,aes,avx2")]
+fn add(keys: &[__m256i; 11], mut counter: u64, words: &mut [u64], negative: bool) {
+    let (batches, rest) = words.as_chunks_mut::<{ BATCH / 8 }>();
+    for batch in batches {
+        add_batch(keys, counter, batch, negative);
+        counter = counter.wrapping_add((BATCH / 16) as u64);
+    }
+    if !rest.is_empty() {
+        let mut batch = [0; BATCH / 8];
+        batch[..rest.len()].copy_from_slice(rest);
+        add_batch(keys, counter, &mut batch, negative);
+        rest.copy_from_slice(&batch[..rest.len()]);
+        batch.zeroize();
+    }
+}
+
+#[inline]
+#[target_feature(enable = "vaes,aes,avx2")]
+fn add_batch(keys: &[__m256i; 11], counter: u64, words: &mut [u64; BATCH / 8], negative: bool) {
+    let state = counters_encrypted(keys, 0, counter);
+    for (mask, words) in state.iter().zip(words.as_chunks_mut::<4>().0) {
+        // SAFETY: `words` are 32 bytes, and neither the load nor the store needs alignment.
+        unsafe {
+            let word = _mm256_loadu_si256(words.as_ptr().cast());
+            let sum = if negative { _mm256_sub_epi64(word, *mask) } else { _mm256_add_epi64(word, *mask) };
+            _mm256_storeu_si256(words.as_mut_ptr().cast(), sum);
+        }
     }
 }
 
