@@ -33,7 +33,8 @@ def apply(keys: NDArray[np.uint8], negative: NDArray[np.bool_], words: NDArray[n
     writable = _check.is_array(words) and words.flags.c_contiguous and words.flags.writeable
     if not writable or words.dtype != np.uint64 or words.ndim != 1:
         raise UsageError("words must be a contiguous, writable (n,) array of uint64.")
-    if first % BLOCK_WORDS or not 0 <= first <= (1 << 65) - BLOCK_WORDS * (len(words) + 1):
-        raise UsageError("first must be an even number of words below 2^64: cut the array at even places.")
+    blocks = -(-len(words) // BLOCK_WORDS)
+    if first % BLOCK_WORDS or not 0 <= first < BLOCK_WORDS * ((1 << 64) - blocks):
+        raise UsageError("first must be even, and the stream end before its block 2^64: cut the array at even places.")
     # The native side copies a short secret from any flat buffer.
     _native.mask_apply(keys.reshape(-1), np.ascontiguousarray(negative), first // BLOCK_WORDS, words)
