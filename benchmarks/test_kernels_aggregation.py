@@ -1,6 +1,6 @@
 """How fast masks and shares are. ``UNSEEN_THREADS=1 python -m pytest benchmarks/test_kernels_aggregation.py``
 
-For one core as above. Figure to reach on one Zen 3 core: masks at the generator's speed, at least 5 GB/s of stream, however many keys.
+Figure to reach on one Zen 3 core: masks at the generator's speed, at least 5 GB/s of stream, however many keys.
 """
 
 from __future__ import annotations
