@@ -1,0 +1,1 @@
+"""Generated from proto/unseen/aggregation by proto/generate.py."""
