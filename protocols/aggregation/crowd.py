@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TypeVar
@@ -13,7 +14,7 @@ from mpc.channel import Channel
 from mpc.errors import ChannelError
 from mpc.session import Progress, Session
 from mpc.wire.aggregation.v1 import aggregation_pb2 as wire
-from protocols.aggregation.vector import PIECE, Words
+from protocols.aggregation.vector import PIECE, Aggregate, Layout, Words
 
 T = TypeVar("T")
 
@@ -87,9 +88,14 @@ class Crowd:
             raise failure
         return {name: results[name] for name in wanted if name in results}
 
-    def tell(self, step: str, names: Iterable[str], send: Callable[[Channel], object]) -> None:
-        """Send something to each of the named."""
-        self.ask(step, names, send)
+    def refuse(self, left: int, needed: int) -> None:
+        """Tell everybody that too few are left."""
+        self.ask("end", self.present, lambda channel: channel.send(wire.TooFew(left=left, needed=needed)))
+
+    def close(self, reason: str) -> None:
+        """End all conversations."""
+        for channel in self._channels.values():
+            channel.close(reason)
 
 
 def send_words(channel: Channel, size: int, words: Callable[[int, int], Words]) -> None:
@@ -111,3 +117,58 @@ def add(total: Words, start: int, words: Words) -> None:
     """Add a piece to a total, in place."""
     part = total[start : start + len(words)]
     np.add(part, words, out=part)
+
+
+def read_arrays(crowd: Crowd, names: Iterable[str], total: Words, *, at_once: int) -> tuple[str, ...]:
+    """Give each party its turn and add up the arrays; returns whose are in the total, sorted.
+
+    An array counts when it is whole, and then for good: what a party has sent that drops out midway does not.
+    """
+    lock = threading.Lock()
+    wanted = tuple(names)
+
+    def read(channel: Channel) -> None:
+        pieces: list[tuple[int, Words]] = []
+        channel.send(wire.Turn(parties=len(wanted)))
+        receive_words(channel, len(total), lambda start, words: pieces.append((start, words)))
+        with lock:
+            for start, words in pieces:
+                add(total, start, words)
+
+    return tuple(sorted(crowd.ask("receive", wanted, read, at_once=at_once)))
+
+
+def send_total(
+    crowd: Crowd,
+    layout: Layout,
+    total: Words,
+    survivors: Iterable[str],
+    counted: tuple[str, ...],
+    joined: Iterable[str],
+    *,
+    tell: bool,
+) -> Aggregate:
+    """The last step of who collects: say who is in the sum, and the sum where all are to learn it. Spends `total`."""
+    lost = {name: crowd.gone.get(name, "") for name in joined if name not in counted}
+    closed = wire.Closed(survivors=counted, dropped=sorted(lost))
+
+    def send(channel: Channel) -> None:
+        channel.send(closed)
+        if tell:
+            send_words(channel, len(total), lambda start, stop: total[start:stop])
+
+    crowd.ask("result", survivors, send)
+    values, weights = layout.decode(total)
+    return Aggregate(values, weights, counted, lost)
+
+
+def receive_total(channel: Channel, layout: Layout, closed: wire.Closed) -> Aggregate:
+    """The last step of a party that is told the sum."""
+    total = np.empty(layout.words, dtype=np.uint64)
+
+    def take(start: int, words: Words) -> None:
+        total[start : start + len(words)] = words
+
+    receive_words(channel, layout.words, take)
+    values, weights = layout.decode(total)
+    return Aggregate(values, weights, tuple(closed.survivors), dict.fromkeys(closed.dropped, ""))

@@ -26,13 +26,11 @@ Cost:     with w words, k neighbours and elements of E bytes, a party sends 8·w
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from google.protobuf.message import Message
 from numpy.typing import ArrayLike, NDArray
 
 from mpc import suite as suites
@@ -43,9 +41,9 @@ from mpc.session import Progress, Session
 from mpc.sharing import InconsistentShares, shamir_reconstruct, shamir_share
 from mpc.wire.aggregation.v1 import aggregation_pb2 as wire
 from protocols.aggregation import graph, keys
-from protocols.aggregation.crowd import Crowd, add, receive_words, send_words
+from protocols.aggregation.crowd import Crowd, add, read_arrays, receive_total, send_total, send_words
 from protocols.aggregation.keys import MASKING, SEALING, Identity
-from protocols.aggregation.rules import Rules, check_terms, layout_of, too_few
+from protocols.aggregation.rules import Rules, check_terms, layout_of, next_step, too_few
 from protocols.aggregation.vector import FRACTION, PIECE, Aggregate, Layout, Vector, Words, vector
 from protocols.operator import Operator
 
@@ -188,35 +186,21 @@ class _Party:
         seed = self._session.rng.uint8(1, _SEED)
         held = self._share(roster, np.concatenate([seed[0], pairs.secret[MASKING]]), sealing)  # 3, 4
         wipe(pairs.secret)
-        self._next(wire.Turn)
+        next_step(self._channel, wire.Turn)
         self._send(roster, held, seed, masking)  # 5
         survived, dropped = self._sets(roster, held)  # 6, 7
         is_seed, is_secret = survived[held.places], dropped[held.places]
         seeds, secrets = held.shares[is_seed, :_SEED_WORDS], held.shares[is_secret, _SEED_WORDS:]
         channel.send(wire.Opened(), np.ascontiguousarray(seeds), np.ascontiguousarray(secrets))  # 8
-        (closed,) = self._next(wire.Closed)  # 9
+        (closed,) = next_step(self._channel, wire.Closed)  # 9
         if self._rules.reveal_to == "aggregator":
             return None
-        total = np.empty(layout.words, dtype=np.uint64)
-
-        def take(start: int, words: Words) -> None:
-            total[start : start + len(words)] = words
-
-        receive_words(channel, layout.words, take)
-        values, weights = layout.decode(total)
-        return Aggregate(values, weights, tuple(closed.survivors), dict.fromkeys(closed.dropped, ""))
-
-    def _next(self, step: type[Message]) -> tuple[Any, ...]:
-        """The next message, or the error that too few are left."""
-        header, *arrays = self._channel.recv(step, wire.TooFew)
-        if isinstance(header, wire.TooFew):
-            raise too_few(header.left, header.needed)
-        return (header, *arrays)
+        return receive_total(channel, layout, closed)
 
     def _roster(self) -> _Roster:
         """Who takes part, checked against the rules that this party goes by."""
         channel, me = self._channel, self._session.me
-        header, public = self._next(wire.Roster)
+        header, public = next_step(self._channel, wire.Roster)
         names, neighbours = tuple(header.parties), np.array(header.neighbours, dtype=np.int64)
         n = len(names)
         channel.require(2 <= n <= graph.MAX_PARTIES, f"2 to {graph.MAX_PARTIES} parties")
@@ -266,7 +250,7 @@ class _Party:
             for key, share in zip(sealing, shares, strict=False)
         ]
         self._channel.send(wire.Shares(), np.frombuffer(b"".join(sealed), dtype=np.uint8).reshape(len(sealed), -1))  # 3
-        _, present, theirs = self._next(wire.Relayed)  # 4
+        _, present, theirs = next_step(self._channel, wire.Relayed)  # 4
         fits = len(present) == len(sealing) and bool((present <= 1).all()) and len(theirs) == int(present.sum())
         self._channel.require(fits, "for each neighbour whether it has shared, and what it has")
         there = present.astype(np.bool_)
@@ -301,7 +285,7 @@ class _Party:
     def _sets(self, roster: _Roster, held: _Held) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """(n,) each: who survived and who dropped, once they are such that masks may be opened for them."""
         channel, n = self._channel, len(roster.names)
-        _, *packed = self._next(wire.Survivors)  # 6
+        _, *packed = next_step(self._channel, wire.Survivors)  # 6
         for bits in packed:
             padded = len(bits) == -(-n // 8) and not np.unpackbits(bits, bitorder="little")[n:].any()
             channel.require(padded, f"a bit for each of {n} parties")
@@ -326,7 +310,7 @@ class _Party:
         """Sign the sets, and see that as many as the threshold have signed the same."""
         text = keys.survivors_text(self._rules.run, roster.nonce, *sets)
         self._channel.send(wire.Vote(signature=identity.sign(text)))  # 7
-        (votes,) = self._next(wire.Votes)
+        (votes,) = next_step(self._channel, wire.Votes)
         voters = np.array(votes.voters, dtype=np.int64)
         each = bool((np.diff(voters) > 0).all()) and bool((voters < len(survived)).all())
         self._channel.require(each and len(votes.signatures) == len(voters), "votes of parties, each once")
@@ -385,8 +369,7 @@ def collect(
     except PolicyError:
         raise  # the parties have been told, and end by themselves
     except BaseException as error:
-        for name in names:
-            crowd.channel(name).close(f"the sum broke off ({type(error).__name__})")
+        crowd.close(f"the sum broke off ({type(error).__name__})")
         raise
 
 
@@ -416,7 +399,7 @@ class _Collector:
         self._send_roster(names, neighbours, nonce, public, [joined[name][0].signature for name in names])  # 2
         shared = self._relay(names, neighbours, shape)  # 3, 4
         total = np.zeros(layout.words, dtype=np.uint64)
-        survivors = self._read(shared, total)  # 5
+        survivors = read_arrays(self._crowd, shared, total, at_once=self._readers)  # 5
         survived = np.isin(names, survivors)
         dropped = np.isin(names, shared) & ~survived
         opened = self._open(names, shape, survived, dropped)  # 6, 7, 8
@@ -438,7 +421,7 @@ class _Collector:
     def _require(self, left: int, needed: int) -> None:
         """End the run, at all parties, where fewer are left than are needed."""
         if left < needed:
-            self._crowd.ask("end", self._crowd.present, lambda c: c.send(wire.TooFew(left=left, needed=needed)))
+            self._crowd.refuse(left, needed)
             raise too_few(left, needed)
 
     def _send_roster(
@@ -496,20 +479,6 @@ class _Collector:
 
         crowd.ask("relay", sealed, send)
         return tuple(sealed)
-
-    def _read(self, names: Iterable[str], total: Words) -> tuple[str, ...]:
-        """Add up the masked arrays; whose are in the sum. An array counts when it is whole, and then for good."""
-        lock = threading.Lock()
-
-        def read(channel: Channel) -> None:
-            pieces: list[tuple[int, Words]] = []
-            channel.send(wire.Turn())
-            receive_words(channel, len(total), lambda start, words: pieces.append((start, words)))
-            with lock:
-                for start, words in pieces:
-                    add(total, start, words)
-
-        return tuple(self._crowd.ask("receive", names, read, at_once=self._readers))
 
     def _open(
         self, names: tuple[str, ...], shape: graph.Shape, survived: NDArray[np.bool_], dropped: NDArray[np.bool_]
@@ -617,14 +586,4 @@ class _Collector:
             for start in range(0, len(total), PIECE):
                 add(total, start, self._own.words(start, min(start + PIECE, len(total))))
         counted = tuple(sorted([*survivors, me] if self._own else survivors))
-        lost = {name: crowd.gone.get(name, "") for name in names if name not in counted}
-        closed = wire.Closed(survivors=counted, dropped=sorted(lost))
-
-        def send(channel: Channel) -> None:
-            channel.send(closed)
-            if self._rules.reveal_to == "all":
-                send_words(channel, len(total), lambda start, stop: total[start:stop])
-
-        crowd.ask("result", survivors, send)
-        values, weights = layout.decode(total)
-        return Aggregate(values, weights, counted, lost)
+        return send_total(crowd, layout, total, survivors, counted, names, tell=self._rules.reveal_to == "all")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
+
+from google.protobuf.message import Message
 
 from mpc import suite as suites
 from mpc.channel import Channel
@@ -129,6 +131,14 @@ def layout_of(channel: Channel, theirs: wire.Terms) -> Layout:
     layout = Layout(kind, theirs.fraction, tuple(theirs.shape), weight)  # type: ignore[arg-type]
     channel.require(theirs.fraction <= 40 and layout.words <= MAX_WORDS, f"at most {MAX_WORDS} words")
     return layout
+
+
+def next_step(channel: Channel, step: type[Message]) -> tuple[Any, ...]:
+    """The next message of who collects. Raises PolicyError where it is that too few parties are left."""
+    header, *arrays = channel.recv(step, wire.TooFew)
+    if isinstance(header, wire.TooFew):
+        raise too_few(header.left, header.needed)
+    return (header, *arrays)
 
 
 def too_few(left: int, needed: int) -> PolicyError:

@@ -184,9 +184,10 @@ def _largest_product(values: Values, weights: Values) -> int | float:
     for start in range(0, len(values), PIECE):
         v, w = values[start : start + PIECE], weights[start : start + PIECE]
         if values.dtype == np.int64 and int(_largest(v)) * int(_largest(w)) >= 1 << 63:
-            return max(abs(a * b) for a, b in zip(v.tolist(), w.tolist(), strict=True))
+            largest = max(largest, *(abs(a * b) for a, b in zip(v.tolist(), w.tolist(), strict=True)))
+            continue
         with np.errstate(over="ignore", invalid="ignore"):  # infinities are found below
-            products = _largest(v * w)
+            products: float | int = _largest(v * w)
         if products != products:
             return products
         largest = max(largest, products)

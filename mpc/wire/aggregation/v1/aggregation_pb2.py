@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from mpc.wire.wire.v1 import message_pb2 as unseen_dot_wire_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'unseen/aggregation/v1/aggregation.proto\x12\x15unseen.aggregation.v1\x1a\x1cunseen/wire/v1/message.proto\"\xf6\x01\n\x05Terms\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\r\n\x05suite\x18\x03 \x01(\t\x12\x10\n\x08security\x18\x04 \x01(\t\x12\x0c\n\x04kind\x18\x05 \x01(\t\x12\x10\n\x08\x66raction\x18\x06 \x01(\r\x12\r\n\x05shape\x18\x07 \x03(\x04\x12\x0e\n\x06weight\x18\x08 \x01(\t\x12\x0f\n\x07minimum\x18\t \x01(\r\x12\x11\n\tthreshold\x18\n \x01(\r\x12\x13\n\x0bmax_dropout\x18\x0b \x01(\r\x12\x13\n\x0bmax_corrupt\x18\x0c \x01(\r\x12\x11\n\treveal_to\x18\r \x01(\t\x12\x0b\n\x03run\x18\x0e \x01(\t\"d\n\x04Join\x12+\n\x05terms\x18\x01 \x01(\x0b\x32\x1c.unseen.aggregation.v1.Terms\x12\x11\n\tsignature\x18\x02 \x01(\x0c:\x1c\x8a\xe7\x18\x18\n\x04keys\x12\x02u1\x1a\t2 element \x80\x02\"\x87\x01\n\x06Roster\x12\x0f\n\x07parties\x18\x01 \x03(\t\x12\x12\n\nneighbours\x18\x02 \x03(\r\x12\r\n\x05nonce\x18\x03 \x01(\x0c\x12\x12\n\nsignatures\x18\x04 \x03(\x0c\x12\x0b\n\x03own\x18\x05 \x01(\x08:(\x8a\xe7\x18$\n\x04keys\x12\x02u1\x1a\x14neighbours 2 element \x80\x80@\"/\n\x06Shares:%\x8a\xe7\x18!\n\x06sealed\x12\x02u1\x1a\x0fneighbours size \x80\x80@\"L\n\x07Relayed:A\x8a\xe7\x18\x1c\n\x07present\x12\x02u1\x1a\nneighbours \x80\x08\x8a\xe7\x18\x1d\n\x06sealed\x12\x02u1\x1a\x0bshared size \x80\x80@\"\x06\n\x04Turn\"3\n\x05Piece\x12\r\n\x05\x66irst\x18\x01 \x01(\x04:\x1b\x8a\xe7\x18\x17\n\x05words\x12\x02u8\x1a\x05words \x80\x80\x80\x01\"B\n\tSurvivors:5\x8a\xe7\x18\x17\n\x08survived\x12\x02u1\x1a\x04size \x80\x01\x8a\xe7\x18\x16\n\x07\x64ropped\x12\x02u1\x1a\x04size \x80\x01\"\x19\n\x04Vote\x12\x11\n\tsignature\x18\x01 \x01(\x0c\"+\n\x05Votes\x12\x0e\n\x06voters\x18\x01 \x03(\r\x12\x12\n\nsignatures\x18\x02 \x03(\x0c\"K\n\x06Opened:A\x8a\xe7\x18\x1c\n\x05seeds\x12\x02u4\x1a\x0bsurvivors 8 \x80\x80\x02\x8a\xe7\x18\x1d\n\x07secrets\x12\x02u4\x1a\ndropped 16 \x80\x80\x04\"&\n\x06TooFew\x12\x0c\n\x04left\x18\x01 \x01(\r\x12\x0e\n\x06needed\x18\x02 \x01(\r\"L\n\x07\x44\x65posit\x12+\n\x05terms\x18\x01 \x01(\x0b\x32\x1c.unseen.aggregation.v1.Terms:\x14\x8a\xe7\x18\x10\n\x04seed\x12\x02u1\x1a\x02\x31\x36 \x10\"\x06\n\x04Held\"4\n\x05Offer\x12+\n\x05terms\x18\x01 \x01(\x0b\x32\x1c.unseen.aggregation.v1.Terms\"I\n\tDeposited\x12+\n\x05terms\x18\x01 \x01(\x0b\x32\x1c.unseen.aggregation.v1.Terms\x12\x0f\n\x07parties\x18\x02 \x03(\t\"\x1b\n\x06\x45xpand\x12\x11\n\tsurvivors\x18\x01 \x03(\t\",\n\x06\x43losed\x12\x11\n\tsurvivors\x18\x01 \x03(\t\x12\x0f\n\x07\x64ropped\x18\x02 \x03(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'unseen/aggregation/v1/aggregation.proto\x12\x15unseen.aggregation.v1\x1a\x1cunseen/wire/v1/message.proto\"\xf6\x01\n\x05Terms\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\r\n\x05suite\x18\x03 \x01(\t\x12\x10\n\x08security\x18\x04 \x01(\t\x12\x0c\n\x04kind\x18\x05 \x01(\t\x12\x10\n\x08\x66raction\x18\x06 \x01(\r\x12\r\n\x05shape\x18\x07 \x03(\x04\x12\x0e\n\x06weight\x18\x08 \x01(\t\x12\x0f\n\x07minimum\x18\t \x01(\r\x12\x11\n\tthreshold\x18\n \x01(\r\x12\x13\n\x0bmax_dropout\x18\x0b \x01(\r\x12\x13\n\x0bmax_corrupt\x18\x0c \x01(\r\x12\x11\n\treveal_to\x18\r \x01(\t\x12\x0b\n\x03run\x18\x0e \x01(\t\"d\n\x04Join\x12+\n\x05terms\x18\x01 \x01(\x0b\x32\x1c.unseen.aggregation.v1.Terms\x12\x11\n\tsignature\x18\x02 \x01(\x0c:\x1c\x8a\xe7\x18\x18\n\x04keys\x12\x02u1\x1a\t2 element \x80\x02\"\x87\x01\n\x06Roster\x12\x0f\n\x07parties\x18\x01 \x03(\t\x12\x12\n\nneighbours\x18\x02 \x03(\r\x12\r\n\x05nonce\x18\x03 \x01(\x0c\x12\x12\n\nsignatures\x18\x04 \x03(\x0c\x12\x0b\n\x03own\x18\x05 \x01(\x08:(\x8a\xe7\x18$\n\x04keys\x12\x02u1\x1a\x14neighbours 2 element \x80\x80@\"/\n\x06Shares:%\x8a\xe7\x18!\n\x06sealed\x12\x02u1\x1a\x0fneighbours size \x80\x80@\"L\n\x07Relayed:A\x8a\xe7\x18\x1c\n\x07present\x12\x02u1\x1a\nneighbours \x80\x08\x8a\xe7\x18\x1d\n\x06sealed\x12\x02u1\x1a\x0bshared size \x80\x80@\"\x17\n\x04Turn\x12\x0f\n\x07parties\x18\x01 \x01(\r\"3\n\x05Piece\x12\r\n\x05\x66irst\x18\x01 \x01(\x04:\x1b\x8a\xe7\x18\x17\n\x05words\x12\x02u8\x1a\x05words \x80\x80\x80\x01\"B\n\tSurvivors:5\x8a\xe7\x18\x17\n\x08survived\x12\x02u1\x1a\x04size \x80\x01\x8a\xe7\x18\x16\n\x07\x64ropped\x12\x02u1\x1a\x04size \x80\x01\"\x19\n\x04Vote\x12\x11\n\tsignature\x18\x01 \x01(\x0c\"+\n\x05Votes\x12\x0e\n\x06voters\x18\x01 \x03(\r\x12\x12\n\nsignatures\x18\x02 \x03(\x0c\"K\n\x06Opened:A\x8a\xe7\x18\x1c\n\x05seeds\x12\x02u4\x1a\x0bsurvivors 8 \x80\x80\x02\x8a\xe7\x18\x1d\n\x07secrets\x12\x02u4\x1a\ndropped 16 \x80\x80\x04\"&\n\x06TooFew\x12\x0c\n\x04left\x18\x01 \x01(\r\x12\x0e\n\x06needed\x18\x02 \x01(\r\"L\n\x07\x44\x65posit\x12+\n\x05terms\x18\x01 \x01(\x0b\x32\x1c.unseen.aggregation.v1.Terms:\x14\x8a\xe7\x18\x10\n\x04seed\x12\x02u1\x1a\x02\x31\x36 \x10\"\x06\n\x04Held\"4\n\x05Offer\x12+\n\x05terms\x18\x01 \x01(\x0b\x32\x1c.unseen.aggregation.v1.Terms\"I\n\tDeposited\x12+\n\x05terms\x18\x01 \x01(\x0b\x32\x1c.unseen.aggregation.v1.Terms\x12\x0f\n\x07parties\x18\x02 \x03(\t\"\x1b\n\x06\x45xpand\x12\x11\n\tsurvivors\x18\x01 \x03(\t\",\n\x06\x43losed\x12\x11\n\tsurvivors\x18\x01 \x03(\t\x12\x0f\n\x07\x64ropped\x18\x02 \x03(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -59,29 +59,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RELAYED']._serialized_start=634
   _globals['_RELAYED']._serialized_end=710
   _globals['_TURN']._serialized_start=712
-  _globals['_TURN']._serialized_end=718
-  _globals['_PIECE']._serialized_start=720
-  _globals['_PIECE']._serialized_end=771
-  _globals['_SURVIVORS']._serialized_start=773
-  _globals['_SURVIVORS']._serialized_end=839
-  _globals['_VOTE']._serialized_start=841
-  _globals['_VOTE']._serialized_end=866
-  _globals['_VOTES']._serialized_start=868
-  _globals['_VOTES']._serialized_end=911
-  _globals['_OPENED']._serialized_start=913
-  _globals['_OPENED']._serialized_end=988
-  _globals['_TOOFEW']._serialized_start=990
-  _globals['_TOOFEW']._serialized_end=1028
-  _globals['_DEPOSIT']._serialized_start=1030
-  _globals['_DEPOSIT']._serialized_end=1106
-  _globals['_HELD']._serialized_start=1108
-  _globals['_HELD']._serialized_end=1114
-  _globals['_OFFER']._serialized_start=1116
-  _globals['_OFFER']._serialized_end=1168
-  _globals['_DEPOSITED']._serialized_start=1170
-  _globals['_DEPOSITED']._serialized_end=1243
-  _globals['_EXPAND']._serialized_start=1245
-  _globals['_EXPAND']._serialized_end=1272
-  _globals['_CLOSED']._serialized_start=1274
-  _globals['_CLOSED']._serialized_end=1318
+  _globals['_TURN']._serialized_end=735
+  _globals['_PIECE']._serialized_start=737
+  _globals['_PIECE']._serialized_end=788
+  _globals['_SURVIVORS']._serialized_start=790
+  _globals['_SURVIVORS']._serialized_end=856
+  _globals['_VOTE']._serialized_start=858
+  _globals['_VOTE']._serialized_end=883
+  _globals['_VOTES']._serialized_start=885
+  _globals['_VOTES']._serialized_end=928
+  _globals['_OPENED']._serialized_start=930
+  _globals['_OPENED']._serialized_end=1005
+  _globals['_TOOFEW']._serialized_start=1007
+  _globals['_TOOFEW']._serialized_end=1045
+  _globals['_DEPOSIT']._serialized_start=1047
+  _globals['_DEPOSIT']._serialized_end=1123
+  _globals['_HELD']._serialized_start=1125
+  _globals['_HELD']._serialized_end=1131
+  _globals['_OFFER']._serialized_start=1133
+  _globals['_OFFER']._serialized_end=1185
+  _globals['_DEPOSITED']._serialized_start=1187
+  _globals['_DEPOSITED']._serialized_end=1260
+  _globals['_EXPAND']._serialized_start=1262
+  _globals['_EXPAND']._serialized_end=1289
+  _globals['_CLOSED']._serialized_start=1291
+  _globals['_CLOSED']._serialized_end=1335
 # @@protoc_insertion_point(module_scope)

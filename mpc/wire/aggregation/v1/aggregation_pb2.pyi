@@ -70,8 +70,10 @@ class Relayed(_message.Message):
     def __init__(self) -> None: ...
 
 class Turn(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("parties",)
+    PARTIES_FIELD_NUMBER: _ClassVar[int]
+    parties: int
+    def __init__(self, parties: _Optional[int] = ...) -> None: ...
 
 class Piece(_message.Message):
     __slots__ = ("first",)
