@@ -76,21 +76,21 @@ def agree(
     return np.ascontiguousarray(hashes.batch(suite.digest, _PURPOSE[purpose], inputs)[:, :32])
 
 
-def seal(suite: Suite, key: Bytes, plain: bytes, *, sender: int, nonce: bytes) -> bytes:
-    """What only the holder of the same key opens. A key seals one text from each of its two parties."""
+def seal(suite: Suite, key: Bytes, plain: bytes, *, sender: int, context: bytes) -> bytes:
+    """What only the holder of the same key opens, in the same context. A key seals one text from each of its two."""
     at = sender.to_bytes(_NONCE, "big")
     if suite.name == "gm":
-        return sm4.gcm_seal(key[: sm4.KEY_BYTES], at, plain, nonce).tobytes()
-    return AESGCM(key.tobytes()).encrypt(at, plain, nonce)
+        return sm4.gcm_seal(key[: sm4.KEY_BYTES], at, plain, context).tobytes()
+    return AESGCM(key.tobytes()).encrypt(at, plain, context)
 
 
-def unseal(suite: Suite, key: Bytes, sealed: bytes, *, sender: int, nonce: bytes) -> bytes | None:
+def unseal(suite: Suite, key: Bytes, sealed: bytes, *, sender: int, context: bytes) -> bytes | None:
     """What ``seal`` was given; None for anything else."""
     at = sender.to_bytes(_NONCE, "big")
     try:
         if suite.name == "gm":
-            return sm4.gcm_open(key[: sm4.KEY_BYTES], at, sealed, nonce).tobytes()
-        return AESGCM(key.tobytes()).decrypt(at, sealed, nonce)
+            return sm4.gcm_open(key[: sm4.KEY_BYTES], at, sealed, context).tobytes()
+        return AESGCM(key.tobytes()).decrypt(at, sealed, context)
     except (Refused, InvalidTag):
         return None
 

@@ -184,14 +184,15 @@ class _Party:
         self._vector.require_room(len(roster.names) + roster.own)
         sealing, masking = self._agreed(roster, pairs.secret)
         seed = self._session.rng.uint8(1, _SEED)
-        held = self._share(roster, np.concatenate([seed[0], pairs.secret[MASKING]]), sealing)  # 3, 4
+        secrets = np.concatenate([seed[0], pairs.secret[MASKING]])
+        held = self._share(roster, pairs.public, secrets, sealing)  # 3, 4
         wipe(pairs.secret)
         next_step(self._channel, wire.Turn)
         self._send(roster, held, seed, masking)  # 5
         survived, dropped = self._sets(roster, held)  # 6, 7
         is_seed, is_secret = survived[held.places], dropped[held.places]
-        seeds, secrets = held.shares[is_seed, :_SEED_WORDS], held.shares[is_secret, _SEED_WORDS:]
-        channel.send(wire.Opened(), np.ascontiguousarray(seeds), np.ascontiguousarray(secrets))  # 8
+        of_seeds, of_secrets = held.shares[is_seed, :_SEED_WORDS], held.shares[is_secret, _SEED_WORDS:]
+        channel.send(wire.Opened(), np.ascontiguousarray(of_seeds), np.ascontiguousarray(of_secrets))  # 8
         (closed,) = next_step(self._channel, wire.Closed)  # 9
         if self._rules.reveal_to == "aggregator":
             return None
@@ -216,9 +217,8 @@ class _Party:
             channel.require(len(header.signatures) == len(neighbours), "a signature of each neighbour")
             for i, signature, row in zip(neighbours, header.signatures, public, strict=True):
                 text = keys.keys_text(self._rules.run, names[i], row.tobytes())
-                channel.require(
-                    self._identity.verify(names[i], text, signature), "keys their owners signed", cheating=True
-                )
+                valid = self._identity.verify(names[i], text, signature)
+                channel.require(valid, f"keys that {names[i]} has signed", cheating=True)
         return _Roster(names, place, neighbours, public, header.nonce, shape, header.own)
 
     def _agreed(self, roster: _Roster, secret: Bytes) -> tuple[Bytes, Bytes]:
@@ -237,7 +237,7 @@ class _Party:
             self._channel.require(False, f"keys that are elements of the group; {where}'s is none")
             raise
 
-    def _share(self, roster: _Roster, secrets: Bytes, sealing: Bytes) -> _Held:
+    def _share(self, roster: _Roster, public: Bytes, secrets: Bytes, sealing: Bytes) -> _Held:
         """Share the two secrets, seal a share for each neighbour, and open what the neighbours have sealed."""
         suite, me, nonce = self._suite, roster.me, roster.nonce
         everybody = np.append(roster.neighbours, me)
@@ -245,18 +245,21 @@ class _Party:
         threshold = roster.shape.threshold
         shares = shamir_share(secrets[None], threshold=threshold, points=points, rng=self._session.rng)[0]
         wipe(secrets)
+        mine, theirs = public.tobytes(), [row.tobytes() for row in roster.keys]
+        # Each side binds the keys of both as it knows them: whoever was told other keys cannot open.
         sealed = [
-            keys.seal(suite, key, share.astype("<u4").tobytes(), sender=me, nonce=nonce)
-            for key, share in zip(sealing, shares, strict=False)
+            keys.seal(suite, key, share.astype("<u4").tobytes(), sender=me, context=nonce + mine + other)
+            for key, share, other in zip(sealing, shares, theirs, strict=False)
         ]
         self._channel.send(wire.Shares(), np.frombuffer(b"".join(sealed), dtype=np.uint8).reshape(len(sealed), -1))  # 3
-        _, present, theirs = next_step(self._channel, wire.Relayed)  # 4
-        fits = len(present) == len(sealing) and bool((present <= 1).all()) and len(theirs) == int(present.sum())
+        _, present, relayed = next_step(self._channel, wire.Relayed)  # 4
+        fits = len(present) == len(sealing) and bool((present <= 1).all()) and len(relayed) == int(present.sum())
         self._channel.require(fits, "for each neighbour whether it has shared, and what it has")
         there = present.astype(np.bool_)
         rows = [shares[-1]]
-        for i, key, row in zip(roster.neighbours[there], sealing[there], theirs, strict=True):
-            plain = keys.unseal(suite, key, row.tobytes(), sender=int(i), nonce=nonce)
+        for at, row in zip(np.flatnonzero(there), relayed, strict=True):
+            i, context = roster.neighbours[at], nonce + theirs[at] + mine
+            plain = keys.unseal(suite, sealing[at], row.tobytes(), sender=int(i), context=context)
             opened = plain is not None and len(plain) == shares[-1].nbytes
             self._channel.require(opened, f"shares as {roster.names[i]} has sealed them", cheating=True)
             rows.append(np.frombuffer(plain or b"", dtype="<u4").astype(np.uint32))
@@ -291,7 +294,7 @@ class _Party:
             channel.require(padded, f"a bit for each of {n} parties")
         survived, dropped = (np.unpackbits(bits, count=n, bitorder="little").astype(np.bool_) for bits in packed)
         channel.require(
-            not (survived & dropped).any(), "the seed or the mask secret of a party, not both", cheating=True
+            not (survived & dropped).any(), "to open the seed or the mask secret of a party, never both", cheating=True
         )
         channel.require(
             bool(survived[roster.me]), "this party's array in the sum for which it opens masks", cheating=True
