@@ -491,7 +491,7 @@ def test_an_aggregator_that_asks_for_what_it_must_not(
 
 
 def test_a_party_opens_once() -> None:
-    """Whoever asks again, for the other secret too, gets nothing: the party waits for the end, and its keys are gone."""
+    """Whoever asks again, for the other secret too, gets nothing: the party waits for the end and has no keys."""
 
     def hub(s: Session) -> None:
         joined = {n: s.channel(n).recv(wire.Join)[1] for n in "ab"}
@@ -675,8 +675,11 @@ def test_a_collector_that_asks_twice_for_one_or_for_a_stranger(monkeypatch: pyte
         (("a", "left"), 0, 8),
         (("left", "a"), 0, 8),
         (("a", "left"), 1, 8),
-    ]
-    + [(("right", "left"), 0, 8), (("left", "right"), 0, 8), (("right", "left"), 1, 8), (("left", "a"), 1, 8)],
+        (("right", "left"), 0, 8),
+        (("left", "right"), 0, 8),
+        (("right", "left"), 1, 8),
+        (("left", "a"), 1, 8),
+    ],
 )
 def test_one_flipped_bit_with_two_servers(pair: tuple[str, str], message: int, byte: int) -> None:
     with pytest.raises((PeerError, ChannelClosed)):
