@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-WHAT = ("lookup", "multi", "payload", "psi", "transport", "unbalanced")
+WHAT = ("lookup", "matvec", "multi", "payload", "psi", "transport", "unbalanced")
 
 
 def main() -> int:

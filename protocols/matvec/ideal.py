@@ -35,8 +35,9 @@ def holder(
     rows, cols = matrix.shape
     m, n = (cols, rows) if transpose else (rows, cols)
     header, v = channel.recv(wire.IdealVectors)
+    ours = (rows, cols, transpose, n, 1 if vectors is None else vectors)
     theirs = (header.rows, header.cols, header.transpose, *v.shape)
-    channel.require(theirs == (rows, cols, transpose, n, vectors or 1), "the same sizes and direction at both parties")
+    channel.require(theirs == ours, "the same sizes and direction at both parties")
     product = (matrix.T if transpose else matrix) @ (v if mine is None else v + mine.reshape(v.shape))
     share = rng.uint64(*product.shape)
     channel.send(wire.IdealShare(), product - share)
@@ -57,7 +58,7 @@ def vector(
     """As ``protocols.matvec.vector``."""
     del bits, key, rng
     m = cols if transpose else rows
-    columns = np.ascontiguousarray(v.reshape(len(v), -1) if v.size else np.zeros((len(v), 1), np.uint64))
+    columns = np.ascontiguousarray(v[:, None] if v.ndim == 1 else v)
     channel.send(wire.IdealVectors(rows=rows, cols=cols, transpose=transpose), columns)
     _, share = channel.recv(wire.IdealShare)
     channel.require(share.shape == (m, columns.shape[1]), "a number for each row")

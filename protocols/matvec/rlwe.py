@@ -66,7 +66,7 @@ _GROUP = 8  # blocks of vectors at a time
 _PRIMES: tuple[Primes, ...] = ("narrow", "wide")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Key:
     """The vectors' owner's secret key; serves for any number of runs with any holders.
 
@@ -77,7 +77,8 @@ class Key:
     secret: Bytes = field(repr=False)
 
     def __del__(self) -> None:
-        wipe(self.secret)
+        if callable(wipe):  # which it is no more where the interpreter ends
+            wipe(self.secret)
 
 
 def key(rng: Rng) -> Key:
@@ -162,7 +163,7 @@ def _primes(n: int, bits: int) -> Primes:
     raise AssertionError("the wide set floods whatever _TERMS polynomials make")  # pragma: no cover
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prepared:
     """A matrix whose products will be shared, and the transforms of it that runs have needed so far.
 
