@@ -533,7 +533,8 @@ class TwoParty:
                 behind, both = self._and(operation, level, high, (less[0::2], low[1:]))
                 less = less[1::2] ^ behind
                 same = np.concatenate((np.zeros_like(behind[:1]), both))
-        return (same if equal else less)[0]
+        root: Words = (same if equal else less)[0]
+        return root
 
     # Additions
 

@@ -25,7 +25,7 @@ fn mutable<'a, T: numpy::Element>(
 }
 
 /// The offset, and a tweak that leaves room for all transfers.
-fn offset<'a>(delta: &'a Secret, tweak: u64, n: usize) -> PyResult<&'a Block> {
+fn offset(delta: &Secret, tweak: u64, n: usize) -> PyResult<&Block> {
     room(tweak, n)?;
     Ok(delta.of_length(16, "delta")?.try_into().expect("a block"))
 }
@@ -35,7 +35,7 @@ fn room(tweak: u64, n: usize) -> PyResult<()> {
 }
 
 fn whole(n: usize, name: &str) -> PyResult<()> {
-    if n % GROUP != 0 {
+    if !n.is_multiple_of(GROUP) {
         return Err(bad(format_args!("{name} must be a multiple of 64 long")));
     }
     Ok(())
