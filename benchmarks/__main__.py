@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-WHAT = ("lookup", "matvec", "multi", "payload", "psi", "transport", "unbalanced")
+WHAT = ("arithmetic", "lookup", "matvec", "multi", "payload", "psi", "transport", "unbalanced")
 
 
 def main() -> int:

@@ -475,3 +475,27 @@ def rlwe_encode(prime: int, slots: NDArray[np.uint64], out: NDArray[np.uint64]) 
 
 def rlwe_decode(coefficients: list[NDArray[np.uint64]], out: NDArray[np.uint64]) -> None:
     """Fills out with the slots' numbers modulo 2^64."""
+
+# Paillier's encryption (paillier.rs). Numbers are little endian; p and q of half of n's length, ciphertexts of twice it
+
+def paillier_check_key(p: _Secret, q: _Secret) -> None:
+    """ValueError unless these can be the primes of a key."""
+
+def paillier_encrypt(n: bytes, plaintexts: NDArray[np.uint8], randomness: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(count, w) plaintexts below n, of w bytes as n, and (count, w + 16) uniform bytes to (count, 2w) ciphertexts."""
+
+def paillier_encrypt_with_key(
+    p: _Secret, q: _Secret, plaintexts: NDArray[np.uint8], randomness: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """The same ciphertexts, in about a third of the time."""
+
+def paillier_decrypt(p: _Secret, q: _Secret, ciphertexts: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The plaintexts, (count, w). InvalidEncoding for a ciphertext as paillier_check_vartime."""
+
+def paillier_check_vartime(n: bytes, ciphertexts: NDArray[np.uint8]) -> None:
+    """InvalidEncoding for a ciphertext that is not below n squared or not coprime to n."""
+
+def paillier_combine(
+    n: bytes, ciphertexts: NDArray[np.uint8], weights: NDArray[np.uint64], addends: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """For each row i of the (rows, columns) weights: addend i times the product of ciphertext j to the power w_ij."""

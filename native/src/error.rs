@@ -25,6 +25,11 @@ pub enum Error {
         /// Position in the batch, from 0.
         index: usize,
     },
+    /// The ciphertext at this index is not below n², or shares a factor with n.
+    InvalidCiphertext {
+        /// Position in the batch, from 0.
+        index: usize,
+    },
     /// The proof does not verify under this public key.
     InvalidProof,
     /// The equations of a key-value store have no solution under this seed.
@@ -50,6 +55,9 @@ impl fmt::Display for Error {
             }
             Error::IdentityInput { index } => write!(f, "input {index} hashes to the identity element"),
             Error::InputTooLong { index } => write!(f, "input {index} is longer than 65535 bytes"),
+            Error::InvalidCiphertext { index } => {
+                write!(f, "ciphertext {index} is not below n squared, or shares a factor with n")
+            }
             Error::InvalidProof => f.write_str("the proof does not verify under this public key"),
             Error::EncodingFailed => f.write_str("the pairs cannot be encoded under this seed"),
             Error::RepeatedKey => f.write_str("two keys are equal"),

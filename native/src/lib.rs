@@ -25,6 +25,7 @@ pub mod okvs;
 pub mod oprf;
 pub mod ot;
 pub mod packed;
+pub mod paillier;
 pub mod parallel;
 pub mod pprf;
 pub mod prg;

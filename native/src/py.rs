@@ -29,6 +29,7 @@ use crate::{Error, ed25519, hash, parallel, prg};
 mod mask;
 mod okvs;
 mod ot;
+mod paillier;
 mod rlwe;
 mod shuffle;
 mod sm2;
@@ -68,7 +69,8 @@ fn raise(py: Python<'_>, error: Error) -> PyErr {
         Error::InvalidElement { index }
         | Error::InvalidScalar { index }
         | Error::IdentityInput { index }
-        | Error::InputTooLong { index } => {
+        | Error::InputTooLong { index }
+        | Error::InvalidCiphertext { index } => {
             let raised = InvalidEncoding::new_err(error.to_string());
             match raised.value(py).setattr("index", index) {
                 Ok(()) => raised,
@@ -558,6 +560,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         mask::register,
         okvs::register,
         ot::register,
+        paillier::register,
         rlwe::register,
         shuffle::register,
         sm2::register,
