@@ -408,14 +408,17 @@ def input_party(
         mine = agreement_pb2.Agreement(version=VERSION, ring_bits=RING_BITS, compute=names, fraction=fraction)
         for peer in names:
             session.channel(peer).send(mine)
-        scheme = ""
+        first: agreement_pb2.Agreement | None = None
         for peer in names:
             channel = session.channel(peer)
-            (theirs,) = channel.recv(agreement_pb2.Agreement)
+            theirs: agreement_pb2.Agreement = channel.recv(agreement_pb2.Agreement)[0]
             require_same(channel, mine, theirs, without=("scheme", "inputs", "suite", "method", "truncation"))
             channel.require(session.me in theirs.inputs, f"{session.me} as a party that brings or takes values")
-            scheme = scheme or theirs.scheme
-            channel.require(theirs.scheme == scheme, f"one scheme at all computing parties, here {_shown(scheme)}")
+            first = first or theirs
+            same = theirs.scheme == first.scheme
+            channel.require(same, f"one scheme at all computing parties, here {_shown(first.scheme)}")
+            require_same(channel, first, theirs)
+        scheme = "" if first is None else first.scheme
         known = clear.scheme(len(names)) if ideal and scheme == "ideal" else _SCHEMES.get(scheme)
         if known is None or known.parties != len(names):
             raise PeerError(

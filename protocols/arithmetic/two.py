@@ -193,7 +193,7 @@ class TwoParty:
 
     def sum_inputs(self, values: Words) -> Words:  # noqa: D102
         self._note("sum_inputs", values.shape)
-        return self._masked(np.ascontiguousarray(values)[None])
+        return self._masked(np.array(values, order="C")[None])  # of one value, ascontiguousarray would make a row
 
     def outward(self, a: Array) -> Array:  # noqa: D102
         self._note("outward", a.shape, a.dtype == np.bool_)
