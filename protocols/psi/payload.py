@@ -31,6 +31,8 @@ Cost:     with β = `cuckoo.bins(|X|)` = 1.3·|X| + 128, w words, m(n) = `oprf.t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -150,7 +152,7 @@ def receive(
     rng: Rng,
     method: Method = "softspoken",
 ) -> Payload:
-    """The receiver's side.
+    """The receiver's side. Whatever goes wrong ends the conversation, so that the sender fails too and does not wait.
 
     Args:
         channel: to the sender; free again afterwards.
@@ -168,25 +170,30 @@ def receive(
         PeerError: the peer runs something else, or broke the protocol.
         EncodingFailed: with odds below 2^-39, as the stores' encoding fails.
     """
-    table = items if isinstance(items, Table) else arrange(items, suite=suite, rng=rng)
-    if table.suite != suite.name:
-        raise UsageError(f"The table was made under {table.suite}, this run is under {suite.name}: arrange it anew.")
-    peer_size, _ = _agree(channel, table.size, width, suite, salt=table.salt)
-    bins = len(table.rows)
-    if not table.size or not peer_size:
-        return Payload(table.rows, np.zeros((width, bins), dtype=np.uint64), peer_size)
-    correlation = vole.receive(channel, oprf.table_rows(bins), suite=suite, rng=rng)  # 2
-    programmed = opprf.receive_blocks(
-        channel,
-        table.points,
-        correlation,
-        blocks=_blocks(width),
-        peer_points=cuckoo.PLACES * peer_size,
-        suite=suite,
-        rng=rng,
-    )  # 3
-    u = _words(programmed)
-    return Payload(table.rows, _matched(channel, u, width, first=True, suite=suite, rng=rng, method=method), peer_size)
+    with _closing(channel):
+        table = items if isinstance(items, Table) else arrange(items, suite=suite, rng=rng)
+        if table.suite != suite.name:
+            raise UsageError(
+                f"The table was made under {table.suite}, this run is under {suite.name}: arrange it anew."
+            )
+        peer_size, _ = _agree(channel, table.size, width, suite, salt=table.salt)
+        bins = len(table.rows)
+        if not table.size or not peer_size:
+            return Payload(table.rows, np.zeros((width, bins), dtype=np.uint64), peer_size)
+        correlation = vole.receive(channel, oprf.table_rows(bins), suite=suite, rng=rng)  # 2
+        programmed = opprf.receive_blocks(
+            channel,
+            table.points,
+            correlation,
+            blocks=_blocks(width),
+            peer_points=cuckoo.PLACES * peer_size,
+            suite=suite,
+            rng=rng,
+        )  # 3
+        u = _words(programmed)
+        return Payload(
+            table.rows, _matched(channel, u, width, first=True, suite=suite, rng=rng, method=method), peer_size
+        )
 
 
 def send(
@@ -205,35 +212,47 @@ def send(
     Returns:
         (width, bins) uint64: this party's shares, of the receiver's bins.
     """
-    if values.dtype != np.uint64 or values.ndim != 2 or values.shape[1] != len(items):
-        raise UsageError(
-            f"values is {values.dtype} {values.shape}; give (width, {len(items)}) uint64, a column an item."
-        )
-    _require_few(len(items))
-    width = len(values)
-    peer_size, salt = _agree(channel, len(items), width, suite, salt=b"")
-    bins = cuckoo.bins(peer_size)
-    digests = sets.digests(items, suite=suite, salt=salt)
-    sets.require_distinct(digests)
-    if not len(items) or not peer_size:
-        return np.zeros((width, bins), dtype=np.uint64)
-    correlation = vole.send(channel, oprf.table_rows(bins), suite=suite, rng=rng)  # 2
-    halves = oprf.points(digests)
-    places = cuckoo.places(halves.keys, bins=bins)
-    masks = rng.uint64(2 * _blocks(width), bins)
-    programmed = np.negative(masks[:, places.T])  # (words, 3, k)
-    programmed[1 : 1 + width] += values[:, None]
-    at = [_at_place(halves, np.full(len(items), number)) for number in range(cuckoo.PLACES)]
-    opprf.send_blocks(
-        channel,
-        oprf.Points(np.concatenate([points.keys for points in at]), np.concatenate([points.values for points in at])),
-        _as_blocks(programmed.reshape(len(masks), -1)),
-        correlation,
-        peer_items=bins,
-        suite=suite,
-        rng=rng,
-    )  # 3
-    return _matched(channel, masks, width, first=False, suite=suite, rng=rng, method=method)
+    with _closing(channel):
+        if values.dtype != np.uint64 or values.ndim != 2 or values.shape[1] != len(items):
+            raise UsageError(
+                f"values is {values.dtype} {values.shape}; give (width, {len(items)}) uint64, a column an item."
+            )
+        _require_few(len(items))
+        width = len(values)
+        peer_size, salt = _agree(channel, len(items), width, suite, salt=b"")
+        bins = cuckoo.bins(peer_size)
+        digests = sets.digests(items, suite=suite, salt=salt)
+        sets.require_distinct(digests)
+        if not len(items) or not peer_size:
+            return np.zeros((width, bins), dtype=np.uint64)
+        correlation = vole.send(channel, oprf.table_rows(bins), suite=suite, rng=rng)  # 2
+        halves = oprf.points(digests)
+        places = cuckoo.places(halves.keys, bins=bins)
+        masks = rng.uint64(2 * _blocks(width), bins)
+        programmed = np.negative(masks[:, places.T])  # (words, 3, k)
+        programmed[1 : 1 + width] += values[:, None]
+        at = [_at_place(halves, np.full(len(items), number)) for number in range(cuckoo.PLACES)]
+        opprf.send_blocks(
+            channel,
+            oprf.Points(
+                np.concatenate([points.keys for points in at]), np.concatenate([points.values for points in at])
+            ),
+            _as_blocks(programmed.reshape(len(masks), -1)),
+            correlation,
+            peer_items=bins,
+            suite=suite,
+            rng=rng,
+        )  # 3
+        return _matched(channel, masks, width, first=False, suite=suite, rng=rng, method=method)
+
+
+@contextmanager
+def _closing(channel: Channel) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        channel.close(f"a circuit PSI broke off ({type(error).__name__})")
+        raise
 
 
 def _agree(channel: Channel, size: int, width: int, suite: Suite, *, salt: bytes) -> tuple[int, bytes]:

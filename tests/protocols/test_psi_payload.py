@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpc.channel import Channel, Traffic
-from mpc.errors import PeerError, UsageError
+from mpc.errors import ChannelClosed, PeerError, UsageError
 from mpc.kernels import EncodingFailed, cuckoo, okvs
-from mpc.kernels.packing import pack
+from mpc.kernels.packing import Packed, pack
 from mpc.rng import Rng
 from mpc.session import Session
 from mpc.suite import Suite
@@ -356,6 +356,34 @@ def test_parties_that_are_about_to_run_different_things(sender: dict[str, Any], 
 
     with pytest.raises(PeerError, match=text):
         run_parties({"a": receive, "b": send})
+
+
+@pytest.mark.parametrize("receives", [True, False])
+def test_a_party_that_fails_ends_it_for_the_other(*, receives: bool) -> None:
+    twice, items = pack([b"x", b"x"]), pack([b"x"])
+
+    def party(s: Session, mine: Packed, *, receives: bool) -> None:
+        channel = s.channel("b" if s.me == "a" else "a")
+        if receives:
+            payload.receive(channel, mine, suite=SUITE, rng=s.rng)
+        else:
+            payload.send(channel, mine, np.ones((1, len(mine)), dtype=np.uint64), suite=SUITE, rng=s.rng)
+
+    def fails(s: Session) -> None:
+        with pytest.raises(UsageError, match="have the same key"):
+            party(s, twice, receives=receives)
+        s.channel("c").recv(payload_pb2.PayloadTerms)  # goes on with something else
+
+    def waits(s: Session) -> None:
+        with pytest.raises(ChannelClosed, match=r"a circuit PSI broke off \(UsageError\)"):
+            party(s, items, receives=not receives)
+        s.channel("c").send(payload_pb2.PayloadTerms())
+
+    def relays(s: Session) -> None:
+        s.channel("b").recv(payload_pb2.PayloadTerms)
+        s.channel("a").send(payload_pb2.PayloadTerms())
+
+    run_parties({"a": fails, "b": waits, "c": relays})
 
 
 @pytest.mark.parametrize("role", ["receiver", "sender"])
