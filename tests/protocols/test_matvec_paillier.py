@@ -25,11 +25,14 @@ def run(
     *,
     transpose: bool = False,
     mine: np.ndarray | None = None,
+    vectors: int | None = None,
     **options: Any,  # noqa: ANN401  # as run_parties
 ) -> dict[str, Any]:
     def holder(s: Session) -> Any:  # noqa: ANN401
         channel = s.channel("owner")
-        share = paillier.holder(channel, matrix, transpose=transpose, mine=mine, rng=s.rng)
+        share = paillier.holder(
+            channel, paillier.prepare(matrix), transpose=transpose, vectors=vectors, mine=mine, rng=s.rng
+        )
         return share, channel.traffic
 
     def owner(s: Session) -> Any:  # noqa: ANN401
@@ -60,6 +63,16 @@ def test_shares_add_up_to_the_product(*, transpose: bool, shared: bool, signed: 
     assert all(share.dtype == np.uint64 for share in shares)
 
 
+@pytest.mark.parametrize("transpose", [False, True])
+@pytest.mark.parametrize("vectors", [0, 1, 3])
+def test_several_vectors_at_once(*, transpose: bool, vectors: int) -> None:
+    matrix, n = words(3, 2), 3 if transpose else 2
+    v, mine = words(n, vectors), words(n, vectors)
+    results = run(matrix, v, transpose=transpose, mine=mine, vectors=vectors)
+    product = (matrix.T if transpose else matrix) @ (v + mine)
+    assert np.array_equal(results["holder"][0] + results["owner"][0], product)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (0, 2), (2, 0)])
 def test_small_shapes(shape: tuple[int, int]) -> None:
     matrix, v = words(*shape), words(shape[1])
@@ -83,15 +96,18 @@ def test_masks_hide_the_products() -> None:
     def owner(s: Session) -> None:
         channel = s.channel("holder")
         plain = kernel.encode(KEY.public, [1, 2])
-        query = wire.PaillierVector(version=paillier.VERSION, rows=24, columns=2)
+        query = wire.PaillierVectors(version=paillier.VERSION, rows=24, cols=2, vectors=1)
         n = np.frombuffer(KEY.public.encoded, dtype=np.uint8)
         channel.send(query, n, kernel.encrypt(KEY, plain, s.rng.uint8(2, KEY.public.random_bytes)))
-        seen.append(kernel.decrypt(KEY, channel.recv(wire.PaillierProduct)[1]))
+        seen.append(kernel.decrypt(KEY, channel.recv(wire.PaillierProducts)[1]))
 
     zeros = np.zeros((24, 2), dtype=np.int64)
-    parties = {"holder": lambda s: paillier.holder(s.channel("owner"), zeros, rng=s.rng), "owner": owner}
+    parties = {
+        "holder": lambda s: paillier.holder(s.channel("owner"), paillier.prepare(zeros), rng=s.rng),
+        "owner": owner,
+    }
     shares = run_parties(parties, seed=b"masks")["holder"]
-    width = paillier._mask_bytes(2)
+    width = paillier.mask_bytes(2)
     assert 8 * width >= 128 + 1 + 40
     masks = seen[0]
     assert not masks[:, width:].any()
@@ -107,15 +123,20 @@ def test_a_product_is_encrypted_anew() -> None:
 
     def owner(s: Session) -> None:
         rng = Rng.from_seed(b"the same")
-        query = wire.PaillierVector(version=paillier.VERSION, rows=1, columns=1)
+        query = wire.PaillierVectors(version=paillier.VERSION, rows=1, cols=1, vectors=1)
         plain, n = kernel.encode(KEY.public, [3]), np.frombuffer(KEY.public.encoded, dtype=np.uint8)
         channel = s.channel("holder")
         channel.send(query, n, kernel.encrypt(KEY, plain, rng.uint8(1, KEY.public.random_bytes)))
-        answers.append(channel.recv(wire.PaillierProduct)[1].tobytes())
+        answers.append(channel.recv(wire.PaillierProducts)[1].tobytes())
 
     matrix = np.array([[5]])
     for _ in range(2):
-        run_parties({"holder": lambda s: paillier.holder(s.channel("owner"), matrix, rng=s.rng), "owner": owner})
+        run_parties(
+            {
+                "holder": lambda s: paillier.holder(s.channel("owner"), paillier.prepare(matrix), rng=s.rng),
+                "owner": owner,
+            }
+        )
     assert answers[0] != answers[1]
 
 
@@ -123,16 +144,18 @@ def offered(**changes: Any) -> None:  # noqa: ANN401  # what the owner says othe
     """The holder of a matrix of two columns against an owner who sends something else."""
     n = KEY.public.encoded
     c = kernel.encrypt(KEY, kernel.encode(KEY.public, [1, 2]), Rng().uint8(2, KEY.public.random_bytes))
-    words = {"version": paillier.VERSION, "rows": 1, "columns": 2, "transpose": False}
+    words = {"version": paillier.VERSION, "rows": 1, "cols": 2, "transpose": False, "vectors": 1}
     modulus, ciphertexts = changes.pop("n", n), changes.pop("c", c)
 
     def owner(s: Session) -> None:
-        query = wire.PaillierVector(**words | changes)
+        query = wire.PaillierVectors(**words | changes)
         s.channel("holder").send(query, np.frombuffer(modulus, dtype=np.uint8), ciphertexts)
-        s.channel("holder").recv(wire.PaillierProduct)
+        s.channel("holder").recv(wire.PaillierProducts)
 
     matrix = np.ones((1, 2), dtype=np.int64)
-    run_parties({"holder": lambda s: paillier.holder(s.channel("owner"), matrix, rng=s.rng), "owner": owner})
+    run_parties(
+        {"holder": lambda s: paillier.holder(s.channel("owner"), paillier.prepare(matrix), rng=s.rng), "owner": owner}
+    )
 
 
 def test_the_holder_takes_nothing_that_does_not_fit() -> None:
@@ -142,11 +165,11 @@ def test_the_holder_takes_nothing_that_does_not_fit() -> None:
     n = KEY.public.encoded
     for changes, text in (
         ({"version": 99}, "version 1"),
-        ({"rows": 2}, "one matrix"),
-        ({"columns": 3}, "one matrix"),
-        ({"transpose": True}, "one matrix"),
-        ({"c": good[:1].copy()}, "a ciphertext for each"),
-        ({"c": good[:, :-1].copy()}, "twice the key's length"),
+        ({"rows": 2}, "the same sizes"),
+        ({"cols": 3}, "the same sizes"),
+        ({"transpose": True}, "the same sizes"),
+        ({"c": good[:1].copy()}, "as many ciphertexts"),
+        ({"c": good[:, :-1].copy()}, "as many ciphertexts"),
         ({"c": zero}, "coprime to n"),
         ({"c": large}, "below n squared"),
         ({"n": n[:128]}, "at least 2048 bits"),
@@ -163,13 +186,13 @@ def test_the_owner_takes_nothing_that_does_not_fit() -> None:
     for answer, text in (
         (np.zeros((1, width), dtype=np.uint8), "coprime"),
         (np.full((1, width), 255, dtype=np.uint8), "below n squared"),
-        (np.ones((2, width), dtype=np.uint8), "each entry of the product"),
-        (np.ones((1, width - 1), dtype=np.uint8), "each entry of the product"),
+        (np.ones((2, width), dtype=np.uint8), "as many ciphertexts"),
+        (np.ones((1, width - 1), dtype=np.uint8), "as many ciphertexts"),
     ):
 
         def holder(s: Session, answer: np.ndarray = answer) -> None:
-            s.channel("owner").recv(wire.PaillierVector)
-            s.channel("owner").send(wire.PaillierProduct(), answer)
+            s.channel("owner").recv(wire.PaillierVectors)
+            s.channel("owner").send(wire.PaillierProducts(), answer)
 
         def owner(s: Session) -> object:
             v = np.ones(1, dtype=np.uint64)
@@ -190,18 +213,19 @@ def test_a_flipped_bit_goes_unnoticed_but_hits_one_entry() -> None:
 
 
 def test_misuse() -> None:
-    ints = np.ones((2, 2), dtype=np.int64)
+    ints = paillier.prepare(np.ones((2, 2), dtype=np.int64))
+    wide = paillier.prepare(np.ones((1, 1 << 17), dtype=np.int64))
     wrong = [
-        lambda s: paillier.holder(s.channel("b"), ints.astype(np.int32), rng=s.rng),
-        lambda s: paillier.holder(s.channel("b"), ints[0], rng=s.rng),
-        lambda s: paillier.holder(s.channel("b"), np.ones((1, 1 << 17), dtype=np.int64), rng=s.rng),
-        lambda s: paillier.holder(s.channel("b"), ints, mine=np.ones(3, dtype=np.uint64), rng=s.rng),
-        lambda s: paillier.vector(s.channel("b"), ints[0], rows=2, cols=2, key=KEY, rng=s.rng),
-        lambda s: paillier.vector(s.channel("b"), np.ones(3, np.uint64), rows=2, cols=2, key=KEY, rng=s.rng),
-        lambda s: paillier.vector(
-            s.channel("b"), np.ones(1 << 17, np.uint64), rows=2, cols=1 << 17, key=KEY, rng=s.rng
-        ),
+        lambda s: paillier.holder(s.channel("b"), wide, rng=s.rng),
+        lambda s: paillier.holder(s.channel("b"), ints, vectors=1 << 16, rng=s.rng),
+        lambda s: paillier.holder(s.channel("b"), ints, mine=words(3), rng=s.rng),
+        lambda s: paillier.holder(s.channel("b"), ints, vectors=2, mine=words(2), rng=s.rng),
+        lambda s: paillier.vector(s.channel("b"), np.ones(2), rows=2, cols=2, key=KEY, rng=s.rng),
+        lambda s: paillier.vector(s.channel("b"), words(3), rows=2, cols=2, key=KEY, rng=s.rng),
+        lambda s: paillier.vector(s.channel("b"), words(1 << 17), rows=2, cols=1 << 17, key=KEY, rng=s.rng),
     ]
     for call in wrong:
         with pytest.raises(UsageError):
             run_parties({"a": call, "b": lambda _: None})
+    with pytest.raises(UsageError, match="at least 2048"):
+        paillier.key(bits=1024)

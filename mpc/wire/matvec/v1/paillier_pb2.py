@@ -25,19 +25,19 @@ _sym_db = _symbol_database.Default()
 from mpc.wire.wire.v1 import message_pb2 as unseen_dot_wire_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1funseen/matvec/v1/paillier.proto\x12\x10unseen.matvec.v1\x1a\x1cunseen/wire/v1/message.proto\"\x94\x01\n\x0ePaillierVector\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0c\n\x04rows\x18\x02 \x01(\x04\x12\x0f\n\x07\x63olumns\x18\x03 \x01(\x04\x12\x11\n\ttranspose\x18\x04 \x01(\x08:?\x8a\xe7\x18\x11\n\x01n\x12\x02u1\x1a\x05plain \x80\x08\x8a\xe7\x18&\n\x0b\x63iphertexts\x12\x02u1\x1a\x0e\x65ntries cipher \x80\x80\x80 \"=\n\x0fPaillierProduct:*\x8a\xe7\x18&\n\x0b\x63iphertexts\x12\x02u1\x1a\x0e\x65ntries cipher \x80\x80\x80 b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1funseen/matvec/v1/paillier.proto\x12\x10unseen.matvec.v1\x1a\x1cunseen/wire/v1/message.proto\"\xa3\x01\n\x0fPaillierVectors\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0c\n\x04rows\x18\x02 \x01(\x04\x12\x0c\n\x04\x63ols\x18\x03 \x01(\x04\x12\x11\n\ttranspose\x18\x04 \x01(\x08\x12\x0f\n\x07vectors\x18\x05 \x01(\x04:?\x8a\xe7\x18\x11\n\x01n\x12\x02u1\x1a\x05plain \x80\x08\x8a\xe7\x18&\n\x0b\x63iphertexts\x12\x02u1\x1a\x0e\x65ntries cipher \x80\x80\x80 \">\n\x10PaillierProducts:*\x8a\xe7\x18&\n\x0b\x63iphertexts\x12\x02u1\x1a\x0e\x65ntries cipher \x80\x80\x80 b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'unseen.matvec.v1.paillier_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PAILLIERVECTOR']._loaded_options = None
-  _globals['_PAILLIERVECTOR']._serialized_options = b'\212\347\030\021\n\001n\022\002u1\032\005plain \200\010\212\347\030&\n\013ciphertexts\022\002u1\032\016entries cipher \200\200\200 '
-  _globals['_PAILLIERPRODUCT']._loaded_options = None
-  _globals['_PAILLIERPRODUCT']._serialized_options = b'\212\347\030&\n\013ciphertexts\022\002u1\032\016entries cipher \200\200\200 '
-  _globals['_PAILLIERVECTOR']._serialized_start=84
-  _globals['_PAILLIERVECTOR']._serialized_end=232
-  _globals['_PAILLIERPRODUCT']._serialized_start=234
-  _globals['_PAILLIERPRODUCT']._serialized_end=295
+  _globals['_PAILLIERVECTORS']._loaded_options = None
+  _globals['_PAILLIERVECTORS']._serialized_options = b'\212\347\030\021\n\001n\022\002u1\032\005plain \200\010\212\347\030&\n\013ciphertexts\022\002u1\032\016entries cipher \200\200\200 '
+  _globals['_PAILLIERPRODUCTS']._loaded_options = None
+  _globals['_PAILLIERPRODUCTS']._serialized_options = b'\212\347\030&\n\013ciphertexts\022\002u1\032\016entries cipher \200\200\200 '
+  _globals['_PAILLIERVECTORS']._serialized_start=84
+  _globals['_PAILLIERVECTORS']._serialized_end=247
+  _globals['_PAILLIERPRODUCTS']._serialized_start=249
+  _globals['_PAILLIERPRODUCTS']._serialized_end=311
 # @@protoc_insertion_point(module_scope)

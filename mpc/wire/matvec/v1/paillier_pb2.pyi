@@ -5,18 +5,20 @@ from typing import ClassVar as _ClassVar, Optional as _Optional
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class PaillierVector(_message.Message):
-    __slots__ = ("version", "rows", "columns", "transpose")
+class PaillierVectors(_message.Message):
+    __slots__ = ("version", "rows", "cols", "transpose", "vectors")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
-    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    COLS_FIELD_NUMBER: _ClassVar[int]
     TRANSPOSE_FIELD_NUMBER: _ClassVar[int]
+    VECTORS_FIELD_NUMBER: _ClassVar[int]
     version: int
     rows: int
-    columns: int
+    cols: int
     transpose: bool
-    def __init__(self, version: _Optional[int] = ..., rows: _Optional[int] = ..., columns: _Optional[int] = ..., transpose: _Optional[bool] = ...) -> None: ...
+    vectors: int
+    def __init__(self, version: _Optional[int] = ..., rows: _Optional[int] = ..., cols: _Optional[int] = ..., transpose: _Optional[bool] = ..., vectors: _Optional[int] = ...) -> None: ...
 
-class PaillierProduct(_message.Message):
+class PaillierProducts(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
