@@ -28,7 +28,7 @@ test: setup ## the whole test-suite: Rust, then Python; under ten minutes on two
 	@$(BIN)/python -m pytest $(PARALLEL) $(PYTEST_ARGS)
 
 # The paths for processors without AES or AVX2, which a machine that has both would never take by itself.
-PORTABLE = --cfg curve25519_dalek_backend="serial" --cfg aes_backend="soft" --cfg sha2_backend="soft" --cfg polyval_backend="soft" --cfg sm2_backend="soft"
+PORTABLE = --cfg curve25519_dalek_backend="serial" --cfg aes_backend="soft" --cfg sha2_backend="soft" --cfg polyval_backend="soft" --cfg sm2_backend="soft" --cfg ring_backend="soft"
 
 test-portable: setup ## the native core's tests on its portable paths
 	@cd native && RUSTFLAGS='$(PORTABLE)' $(CARGO) test --quiet --locked --no-default-features --target-dir target/portable

@@ -258,6 +258,45 @@ def ot_send(
 ) -> None:
     """SoftSpoken's sender: (128 / k, 2^k, 16), a 16-byte offset, (16 n / k,); fills out, (n, 16)."""
 
+# The ring Z_2^64 (ring.rs) and bit planes (bits.rs)
+
+_Place: TypeAlias = tuple[_Secret, int]  # a key of 16 bytes, and the first block of its stream
+
+STEP_PLANES: int
+CARRY_PLANES: int
+
+def ring_mask(words: NDArray[np.uint64], kind: str, key: _Secret, block: int) -> None:
+    """To (n,) words: the key's stream, by "add", "subtract" or "xor", in place."""
+
+def ring_product(
+    kind: str,
+    x0: NDArray[np.uint64],
+    x1: NDArray[np.uint64],
+    y0: NDArray[np.uint64],
+    y1: NDArray[np.uint64],
+    plus: _Place,
+    minus: _Place,
+    z: NDArray[np.uint64],
+) -> None:
+    """(n,) each: z = x0·y0 + x0·y1 + x1·y0 + plus - minus for "multiply", the same with AND and XOR for "and"."""
+
+def ring_matmul(
+    a: NDArray[np.uint64], b: NDArray[np.uint64], shape: tuple[int, int, int], sums: NDArray[np.uint64]
+) -> None:
+    """Adds to sums, (n·p,), the product of a, (n·m,), and b, (m·p,), for the shape (n, m, p). Row by row."""
+
+def bits_planes(words: NDArray[np.uint64], planes: NDArray[np.uint64]) -> None:
+    """(n,) → (64·⌈n/64⌉,)."""
+
+def bits_words(planes: NDArray[np.uint64], words: NDArray[np.uint64]) -> None:
+    """(64·⌈n/64⌉,) → (n,)."""
+
+def bits_steps(words: NDArray[np.uint64], planes: NDArray[np.uint64]) -> None:
+    """(n,) to XOR into (STEP_PLANES·⌈n/64⌉,)."""
+
+def bits_carries(steps: NDArray[np.uint64], words: NDArray[np.uint64], one: bool, planes: NDArray[np.uint64]) -> None:
+    """(STEP_PLANES·⌈n/64⌉,) and (n,) → (CARRY_PLANES·⌈n/64⌉,)."""
+
 # Uniform permutations of a batch (shuffle.rs)
 
 def permutation_vartime(key: _Secret, out: NDArray[np.int64]) -> None:

@@ -8,8 +8,9 @@
 //! What the processor offers is found out when it is needed: AVX2 for the group, VAES or AES-NI for the generator, SHA
 //! instructions or AVX2 for the hashes. No build flag is needed for that. The portable path is forced by
 //! `RUSTFLAGS='--cfg curve25519_dalek_backend="serial" --cfg aes_backend="soft" --cfg sha2_backend="soft" --cfg
-//! polyval_backend="soft" --cfg sm2_backend="soft"'`.
+//! polyval_backend="soft" --cfg sm2_backend="soft" --cfg ring_backend="soft"'`.
 
+pub mod bits;
 pub mod blocks;
 pub mod code;
 pub mod cuckoo;
@@ -29,6 +30,7 @@ pub mod paillier;
 pub mod parallel;
 pub mod pprf;
 pub mod prg;
+pub mod ring;
 pub mod ristretto255;
 pub mod rlwe;
 pub mod sha256;

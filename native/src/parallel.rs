@@ -93,6 +93,31 @@ where
     }
 }
 
+/// Fills `out`, `rows` rows of one width, in blocks of whole columns: `work(first, pieces)` fills columns `first` on, of
+/// which `pieces` has one slice for each row.
+pub fn fill_columns<T, F>(out: &mut [T], rows: usize, grain: Grain, work: F)
+where
+    T: Send,
+    F: Fn(usize, &mut [&mut [T]]) + Sync,
+{
+    let width = out.len() / rows;
+    if width == 0 {
+        return;
+    }
+    let mut blocks: Vec<Vec<&mut [T]>> = (0..width.div_ceil(grain.chunk)).map(|_| Vec::with_capacity(rows)).collect();
+    for row in out.chunks_exact_mut(width) {
+        for (block, piece) in blocks.iter_mut().zip(row.chunks_mut(grain.chunk)) {
+            block.push(piece);
+        }
+    }
+    match if width > grain.serial { pool() } else { None } {
+        Some(pool) => pool.install(|| {
+            blocks.par_iter_mut().enumerate().for_each(|(i, pieces)| work(i * grain.chunk, pieces));
+        }),
+        None => blocks.iter_mut().enumerate().for_each(|(i, pieces)| work(i * grain.chunk, pieces)),
+    }
+}
+
 /// Runs `work(i)` for every `i` below `rows`.
 pub fn each<F>(rows: usize, grain: Grain, work: F)
 where
@@ -140,6 +165,19 @@ mod tests {
             })
             .unwrap();
             assert!(out.iter().enumerate().all(|(i, &value)| value == (i / 3) as u32 + 1));
+        }
+    }
+
+    #[test]
+    fn every_column_is_filled_once() {
+        for width in [0, 1, 8, 9, 255, 256, 257, 1000] {
+            let mut out = vec![0u32; width * 3];
+            fill_columns(&mut out, 3, GROUP, |first, pieces| {
+                for (row, piece) in pieces.iter_mut().enumerate() {
+                    piece.iter_mut().enumerate().for_each(|(i, value)| *value += (3 * (first + i) + row) as u32 + 1);
+                }
+            });
+            assert!(out.iter().enumerate().all(|(i, &value)| value as usize == 3 * (i % width) + i / width + 1));
         }
     }
 

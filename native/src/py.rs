@@ -30,6 +30,7 @@ mod mask;
 mod okvs;
 mod ot;
 mod paillier;
+mod ring;
 mod rlwe;
 mod shuffle;
 mod sm2;
@@ -561,6 +562,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         okvs::register,
         ot::register,
         paillier::register,
+        ring::register,
         rlwe::register,
         shuffle::register,
         sm2::register,
