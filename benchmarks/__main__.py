@@ -6,6 +6,7 @@ import importlib
 import sys
 
 WHAT = ("arithmetic", "lookup", "matvec", "multi", "payload", "psi", "transport", "unbalanced")
+WHAT = ("aggregation", "lookup", "multi", "payload", "psi", "transport", "unbalanced")
 
 
 def main() -> int:
