@@ -136,7 +136,8 @@ def _serve_runs(pipe: Pipe, me: str, base: Mapping[str, Channel], names: tuple[s
         if result is None:
             pipe.send(Done(seconds, spent, use))
             continue
-        result.values[...] -= sum((values(name, n) for name in result.survivors), np.zeros(n))
+        for name in result.survivors:
+            np.subtract(result.values, values(name, n), out=result.values)
         wrong = float(np.abs(result.values).max()) if n else 0.0
         pipe.send(Done(seconds, spent, use, result.survivors, wrong))
 

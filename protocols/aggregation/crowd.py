@@ -113,6 +113,15 @@ def receive_words(channel: Channel, size: int, take: Callable[[int, Words], obje
         take(start, words)
 
 
+def copying(array: Words) -> Callable[[int, Words], None]:
+    """What puts pieces into their places in an array."""
+
+    def take(start: int, words: Words) -> None:
+        array[start : start + len(words)] = words
+
+    return take
+
+
 def add(total: Words, start: int, words: Words) -> None:
     """Add a piece to a total, in place."""
     part = total[start : start + len(words)]
@@ -128,12 +137,11 @@ def read_arrays(crowd: Crowd, names: Iterable[str], total: Words, *, at_once: in
     wanted = tuple(names)
 
     def read(channel: Channel) -> None:
-        pieces: list[tuple[int, Words]] = []
+        array = np.empty_like(total)
         channel.send(wire.Turn(parties=len(wanted)))
-        receive_words(channel, len(total), lambda start, words: pieces.append((start, words)))
+        receive_words(channel, len(total), copying(array))
         with lock:
-            for start, words in pieces:
-                add(total, start, words)
+            add(total, 0, array)
 
     return tuple(sorted(crowd.ask("receive", wanted, read, at_once=at_once)))
 
@@ -165,10 +173,6 @@ def send_total(
 def receive_total(channel: Channel, layout: Layout, closed: wire.Closed) -> Aggregate:
     """The last step of a party that is told the sum."""
     total = np.empty(layout.words, dtype=np.uint64)
-
-    def take(start: int, words: Words) -> None:
-        total[start : start + len(words)] = words
-
-    receive_words(channel, layout.words, take)
+    receive_words(channel, layout.words, copying(total))
     values, weights = layout.decode(total)
     return Aggregate(values, weights, tuple(closed.survivors), dict.fromkeys(closed.dropped, ""))

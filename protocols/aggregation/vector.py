@@ -64,8 +64,10 @@ class Layout:
         signed = words.view(np.int64)
         numbers: Values = signed
         if self.kind == "real":
-            numbers = signed.astype(np.float64)
-            np.ldexp(numbers, -self.fraction, out=numbers)
+            numbers = words.view(np.float64)
+            for start in range(0, len(words), PIECE):  # in place, since the array may be large
+                part = signed[start : start + PIECE].astype(np.float64)
+                np.ldexp(part, -self.fraction, out=numbers[start : start + PIECE])
         n = self.entries
         weight = None if self.weight == "none" else numbers[n:].reshape(self.shape if self.weight == "each" else ())
         return numbers[:n].reshape(self.shape), weight
