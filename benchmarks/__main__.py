@@ -5,8 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-WHAT = ("arithmetic", "lookup", "matvec", "multi", "payload", "psi", "transport", "unbalanced")
-WHAT = ("aggregation", "lookup", "multi", "payload", "psi", "transport", "unbalanced")
+WHAT = ("aggregation", "arithmetic", "lookup", "matvec", "multi", "payload", "psi", "transport", "unbalanced")
 
 
 def main() -> int:
