@@ -154,15 +154,15 @@ def send_total(
     counted: tuple[str, ...],
     joined: Iterable[str],
     *,
-    tell: bool,
+    tells: Callable[[str], bool],
 ) -> Aggregate:
-    """The last step of who collects: say who is in the sum, and the sum where all are to learn it. Spends `total`."""
+    """The last step of who collects: say who is in the sum, and the sum to whom `tells` says. Spends `total`."""
     lost = {name: crowd.gone.get(name, "") for name in joined if name not in counted}
     closed = wire.Closed(survivors=counted, dropped=sorted(lost))
 
     def send(channel: Channel) -> None:
         channel.send(closed)
-        if tell:
+        if tells(channel.peer):
             send_words(channel, len(total), lambda start, stop: total[start:stop])
 
     crowd.ask("result", survivors, send)

@@ -38,7 +38,7 @@ def contribute(
         mine.require_room(turn.parties)
         send_words(channel, mine.layout.words, mine.words)
         (closed,) = next_step(channel, wire.Closed)
-        return None if agreed.reveal_to == "aggregator" else receive_total(channel, mine.layout, closed)
+        return receive_total(channel, mine.layout, closed) if agreed.tells(session.me) else None
     except BaseException as error:
         channel.close(f"{session.me} left the sum ({type(error).__name__})")
         raise
@@ -61,7 +61,7 @@ def collect(
         if layout is None or len(survivors) < agreed.minimum:
             crowd.refuse(len(survivors), agreed.minimum)
             raise too_few(len(survivors), agreed.minimum)
-        return send_total(crowd, layout, total, survivors, survivors, offers, tell=agreed.reveal_to == "all")
+        return send_total(crowd, layout, total, survivors, survivors, offers, tells=agreed.tells)
     except PolicyError:
         raise  # the parties have been told, and end by themselves
     except BaseException as error:

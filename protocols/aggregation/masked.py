@@ -101,7 +101,7 @@ def contribute(
         identity: with malicious security, this party's key and the others'.
 
     Returns:
-        The sum, where all are told it; None otherwise.
+        The sum, where this party is told it; None otherwise.
 
     Raises:
         UsageError: values that do not fit, or options.
@@ -194,7 +194,7 @@ class _Party:
         of_seeds, of_secrets = held.shares[is_seed, :_SEED_WORDS], held.shares[is_secret, _SEED_WORDS:]
         channel.send(wire.Opened(), np.ascontiguousarray(of_seeds), np.ascontiguousarray(of_secrets))  # 8
         (closed,) = next_step(self._channel, wire.Closed)  # 9
-        if self._rules.reveal_to == "aggregator":
+        if not self._rules.tells(self._session.me):
             return None
         return receive_total(channel, layout, closed)
 
@@ -589,4 +589,4 @@ class _Collector:
             for start in range(0, len(total), PIECE):
                 add(total, start, self._own.words(start, min(start + PIECE, len(total))))
         counted = tuple(sorted([*survivors, me] if self._own else survivors))
-        return send_total(crowd, layout, total, survivors, counted, names, tell=self._rules.reveal_to == "all")
+        return send_total(crowd, layout, total, survivors, counted, names, tells=self._rules.tells)

@@ -31,7 +31,7 @@ class Rules:
             ``protocols.aggregation.graph`` says above 64 parties.
         max_dropout: share of the parties that may drop out, above 64 parties.
         max_corrupt: share of the parties that may collude with the aggregator, above 64 parties.
-        reveal_to: whether ``all`` parties are told the sum, or the ``aggregator`` alone.
+        reveal_to: who is told the sum besides the aggregator: ``all`` parties, nobody (``aggregator``), or the named.
         security: ``semi-honest``, or ``malicious``: privacy against an aggregator that does not follow the protocol.
         run: with malicious security the run's name, which no other run of these parties has had.
 
@@ -44,7 +44,7 @@ class Rules:
     threshold: int | None = None
     max_dropout: float = 1 / 3
     max_corrupt: float = 1 / 5
-    reveal_to: Literal["all", "aggregator"] = "all"
+    reveal_to: Literal["all", "aggregator"] | tuple[str, ...] = "all"
     security: Literal["semi-honest", "malicious"] = "semi-honest"
     run: str = ""
 
@@ -56,12 +56,16 @@ class Rules:
             raise UsageError("threshold counts holders of shares: leave it out, or raise it.")
         if not (0 <= self.max_dropout < 1 and 0 <= self.max_corrupt < 1):
             raise UsageError("max_dropout and max_corrupt are shares of the parties, from 0 to below 1.")
-        if self.reveal_to not in ("all", "aggregator"):
-            raise UsageError(f"reveal_to is 'all' or 'aggregator', not {self.reveal_to!r}.")
+        if self.reveal_to not in ("all", "aggregator") and not isinstance(self.reveal_to, tuple):
+            raise UsageError(f"reveal_to is 'all', 'aggregator' or a tuple of parties' names, not {self.reveal_to!r}.")
         if self.security not in ("semi-honest", "malicious"):
             raise UsageError(f"security is 'semi-honest' or 'malicious', not {self.security!r}.")
         if (self.security == "malicious") != bool(self.run):
             raise UsageError("A run has a name, `run`, with malicious security and only then: parties sign under it.")
+
+    def tells(self, party: str) -> bool:
+        """Whether a party, other than the aggregator, is told the sum."""
+        return self.reveal_to == "all" or (isinstance(self.reveal_to, tuple) and party in self.reveal_to)
 
     def shape(self, parties: int) -> graph.Shape:
         """Neighbours, threshold and fewest survivors of so many parties, the aggregator not counted.
@@ -104,7 +108,7 @@ class Rules:
             threshold=self.threshold or 0,
             max_dropout=_thousandths(self.max_dropout),
             max_corrupt=_thousandths(self.max_corrupt),
-            reveal_to=self.reveal_to,
+            reveal_to=self.reveal_to if isinstance(self.reveal_to, str) else ", ".join(sorted(self.reveal_to)),
             run=self.run,
         )
 

@@ -87,7 +87,7 @@ def contribute(
         send_words(to, layout.words, masked)  # 5
         wipe(seed)
         (closed,) = next_step(to, wire.Closed)  # 8
-        if agreed.reveal_to == "aggregator":
+        if not agreed.tells(session.me):
             return None
         return receive_total(to, layout, closed)
     except BaseException as error:
@@ -146,7 +146,7 @@ def collect(
             session.progress(Progress(f"{OPERATOR.name}: unmask", start + len(words), len(total)))
 
         receive_words(helper, len(total), take)  # 7
-        return send_total(crowd, layout, total, survivors, survivors, names, tell=agreed.reveal_to == "all")  # 8
+        return send_total(crowd, layout, total, survivors, survivors, names, tells=agreed.tells)  # 8
     except PolicyError:
         raise  # the parties have been told, and end by themselves
     except BaseException as error:

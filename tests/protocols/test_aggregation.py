@@ -141,6 +141,14 @@ def test_long_arrays_go_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     assert steps[-1].done == steps[-1].total
 
 
+def test_only_the_named_learn() -> None:
+    arrays = numbers(4, 2)
+    results = run(arrays, rules=Rules(reveal_to=("silo-001", "silo-003")))
+    for name in ("hub", "silo-001", "silo-003"):
+        assert np.array_equal(results[name].values, total(arrays))
+    assert results["silo-000"] is results["silo-002"] is None
+
+
 def test_only_the_aggregator_learns() -> None:
     arrays = numbers(3, 2)
     results = run(arrays, rules=Rules(reveal_to="aggregator"))
@@ -413,7 +421,7 @@ def test_misuse_says_what_to_do() -> None:
         "no cipher suite": lambda: Rules(suite="none"),
         "threshold counts holders": lambda: Rules(threshold=0),
         "shares of the parties": lambda: Rules(max_dropout=1.5),
-        "'all' or 'aggregator'": lambda: Rules(reveal_to="none"),  # type: ignore[arg-type]
+        "'all', 'aggregator' or a tuple": lambda: Rules(reveal_to="none"),  # type: ignore[arg-type]
         "'semi-honest' or 'malicious'": lambda: Rules(security="none"),  # type: ignore[arg-type]
         "A run has a name": lambda: Rules(security="malicious"),
         "choose from 6 to 10": lambda: Rules(threshold=5).shape(10),
