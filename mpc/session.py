@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextvars
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from mpc.channel import Channel
-from mpc.errors import UsageError
+from mpc.errors import ChannelError, UsageError
 from mpc.rng import Rng
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -50,3 +55,33 @@ class Session:
         """End all conversations."""
         for channel in self.channels.values():
             channel.close(reason)
+
+
+def at_once(session: Session, peers: Sequence[str], talk: Callable[[Channel, Rng], T]) -> Iterator[tuple[str, T]]:
+    """Hold a conversation with each of several peers, all at a time, each in a thread with randomness of its own.
+
+    Args:
+        session: this party's run.
+        peers: with whom.
+        talk: one conversation, over the channel to a peer.
+
+    Returns:
+        Peers and what `talk` returned for them, as they come to an end.
+
+    Raises:
+        What one of the conversations raises, and not an error of the others that merely follows from it: where one
+        fails, all channels of the session are closed, and all have ended when the error is raised.
+    """
+    context = contextvars.copy_context()
+    with ThreadPoolExecutor(max(len(peers), 1), thread_name_prefix="conversation") as pool:
+        asked = {pool.submit(context.copy().run, talk, session.channel(p), session.rng.fork()): p for p in peers}
+        try:
+            for answer in as_completed(asked):
+                yield asked[answer], answer.result()
+        except BaseException as error:
+            session.close(f"a conversation of several broke off ({type(error).__name__})")
+            wait(asked)
+            causes = [
+                cause for answer in asked if (cause := answer.exception()) and not isinstance(cause, ChannelError)
+            ]
+            raise causes[0] if isinstance(error, ChannelError) and causes else error from None

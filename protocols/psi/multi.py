@@ -21,9 +21,7 @@ Cost:     with n the leader's items and m(n) = `oprf.table_rows(n)`: for each ot
 
 from __future__ import annotations
 
-import contextvars
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed, wait
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -32,13 +30,13 @@ from numpy.typing import NDArray
 
 from mpc import suite as suites
 from mpc.channel import Channel
-from mpc.errors import ChannelError, UsageError
+from mpc.errors import UsageError
 from mpc.kernels import blocks, wipe
 from mpc.kernels import hash as hashes
 from mpc.kernels import join as joins
 from mpc.kernels.packing import pack
 from mpc.rng import Rng
-from mpc.session import Progress, Session
+from mpc.session import Progress, Session, at_once
 from mpc.suite import Suite
 from mpc.wire.psi.v1 import multi_pb2 as wire
 from protocols.operator import Operator
@@ -163,7 +161,7 @@ def _lead(session: Session, at: oprf.Points, agreed: _Agreed, suite: Suite) -> N
         points = agreed.sizes[channel.peer]
         return opprf.receive(channel, at, correlation, peer_points=points, suite=suite, rng=rng)  # 3
 
-    for done, values in enumerate(_with_all(session, evaluate)):
+    for done, (_, values) in enumerate(at_once(session, sorted(session.channels), evaluate)):
         total ^= values
         session.progress(Progress(OPERATOR.name, done + 1, len(session.channels)))
     rows = np.flatnonzero(~total.view(np.uint64).any(axis=1))  # 4: the shares add up to zero
@@ -307,23 +305,3 @@ def _shown(text: str) -> str:
 def _channels(session: Session) -> list[Channel]:
     """One to each other party, by name."""
     return [session.channels[name] for name in sorted(session.channels)]
-
-
-def _with_all(session: Session, talk: Callable[[Channel, Rng], Bytes]) -> Iterator[Bytes]:
-    """What `talk` returns for each other party, as they come; all conversations run at once.
-
-    Where one fails they all end, and the error that is not a mere consequence is raised.
-    """
-    context = contextvars.copy_context()
-    with ThreadPoolExecutor(len(session.channels), thread_name_prefix=OPERATOR.name) as pool:
-        asked = [pool.submit(context.copy().run, talk, channel, session.rng.fork()) for channel in _channels(session)]
-        try:
-            for answer in as_completed(asked):
-                yield answer.result()
-        except BaseException as error:
-            session.close(f"a conversation of several broke off ({type(error).__name__})")
-            wait(asked)
-            causes = [
-                cause for answer in asked if (cause := answer.exception()) and not isinstance(cause, ChannelError)
-            ]
-            raise causes[0] if isinstance(error, ChannelError) and causes else error from None
