@@ -16,6 +16,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from typer.testing import CliRunner
+
+from unseen.cli import tree
+
 COMMAND = (sys.executable, "-m", "unseen")
 READY_WITHIN_S = 60.0
 STOP_WITHIN_S = 15.0
@@ -43,11 +47,15 @@ class Server:
 
 
 def run(*arguments: str | Path) -> Mapping[str, object]:
-    """Run ``unseen … --json`` and return the object that it prints. Raises CommandFailed with its own words."""
-    command = [*COMMAND, *map(str, arguments), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise CommandFailed(f"unseen {' '.join(map(str, arguments))}\n{done.stderr.strip()}")
+    """Run ``unseen … --json`` and return the object that it prints. Raises CommandFailed with its own words.
+
+    In this process: a process of its own for each of the twenty commands of a deployment would take a second each.
+    """
+    words = [*map(str, arguments), "--json"]
+    done = CliRunner().invoke(tree(words[0]), words)
+    if done.exit_code:
+        said = done.stderr.strip() or repr(done.exception)
+        raise CommandFailed(f"unseen {' '.join(words[:-1])}\n{said}")
     result: dict[str, object] = json.loads(done.stdout)
     return result
 
@@ -146,6 +154,21 @@ def wait_for_products(home: Path, node: Server, *, within_s: float, waiting: Cal
         waiting(passed)
         time.sleep(0.5)
     raise CommandFailed(f"{node.name} does not serve after {passed:.0f} s:\n{_end_of(node.log)}")
+
+
+def wait_until_announced(root: Path, coordinator: str, names: tuple[str, ...]) -> None:
+    """Wait until the coordinator knows these nodes, whose homes are in `root`: a job can be submitted then.
+
+    Raises CommandFailed after a minute.
+    """
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        found = run("coordinator", "parties", "--home", root / names[0], "--coordinator", coordinator)
+        parties = found["parties"]
+        if isinstance(parties, list) and {party["name"] for party in parties} >= set(names):
+            return
+        time.sleep(0.3)
+    raise CommandFailed(f"not announced within a minute: {', '.join(names)}")
 
 
 def product_pids(home: Path) -> list[int]:

@@ -40,7 +40,6 @@ from rich.console import Console
 from rich.table import Table
 
 from examples import deployment, synthetic_people
-from examples.deployment import CommandFailed
 from mpc.testing import run_parties
 from protocols import psi
 from unseen.cli.output import Message, text
@@ -139,7 +138,7 @@ STEPS = {
     ),
 }
 
-console = Console(highlight=False, emoji=False)
+console = Console(file=sys.stdout, highlight=False, emoji=False)  # this one, whatever captures a command's output
 
 
 @dataclass(frozen=True)
@@ -183,18 +182,6 @@ def in_one_process() -> tuple[list[int], list[int]]:
         }
     )
     return results["bank"].rows.tolist(), results["insurer"].rows.tolist()
-
-
-def wait_until_announced(root: Path, coordinator: str, names: tuple[str, ...]) -> None:
-    """Wait until the coordinator knows the nodes: a job can be submitted then."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        found = deployment.run("coordinator", "parties", "--home", root / names[0], "--coordinator", coordinator)
-        parties = found["parties"]
-        if isinstance(parties, list) and {party["name"] for party in parties} >= set(names):
-            return
-        time.sleep(0.3)
-    raise CommandFailed(f"not announced within a minute: {', '.join(names)}")
 
 
 def show_report(state: object) -> None:
@@ -263,7 +250,7 @@ def main() -> int:
             (home / "policy.toml").write_text(POLICY_TOML.format(**words))
             running.enter_context(deployment.serving("node", home))
         done("people", bank=len(bank.ids), insurer=len(insurer.ids))
-        wait_until_announced(root, coordinator.at, ("bank", "insurer"))
+        deployment.wait_until_announced(root, coordinator.at, ("bank", "insurer"))
         done("serving")
 
         job_toml = root / "psi.toml"

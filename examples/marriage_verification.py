@@ -125,7 +125,7 @@ STEPS = {
     "report": Message("Report: {path}", "报告：{path}"),
 }
 
-console = Console(highlight=False, emoji=False)
+console = Console(file=sys.stdout, highlight=False, emoji=False)  # this one, whatever captures a command's output
 
 
 @dataclass(frozen=True)
