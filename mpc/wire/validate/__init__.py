@@ -1,0 +1,1 @@
+"""Generated from proto/unseen/validate by proto/generate.py."""

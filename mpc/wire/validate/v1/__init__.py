@@ -1,0 +1,1 @@
+"""Generated from proto/unseen/validate/v1 by proto/generate.py."""
