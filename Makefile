@@ -4,7 +4,7 @@
 BIN := .venv/bin
 CARGO := PYO3_PYTHON=$(CURDIR)/$(BIN)/python cargo
 
-EXAMPLES := marriage_verification joint_customers
+EXAMPLES := marriage_verification income_validation joint_customers
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-all test test-portable bench lint format wheel proto lock setup clean
@@ -13,8 +13,9 @@ help: ## this list
 	@echo "make TARGET   (PYTHON=… chooses the interpreter, SUITE=… the suite of the demo)"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: setup ## marriage verification over real nodes: two minutes, ends with a table and build/demo/report.json
+demo: setup ## marriage verification, then income validation, over real nodes: two minutes; tables, build/demo/*.json
 	@$(BIN)/python -m examples.marriage_verification $(if $(SUITE),--suite $(SUITE))
+	@$(BIN)/python -m examples.income_validation $(if $(SUITE),--suite $(SUITE)) --report build/demo/income.json
 
 demo-all: setup ## every example, one after the other
 	@set -e; for example in $(EXAMPLES); do echo "== $$example"; $(BIN)/python -m examples.$$example $(if $(SUITE),--suite $(SUITE)); done

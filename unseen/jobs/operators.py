@@ -12,15 +12,15 @@ from typing import Any
 from mpc.errors import UsageError
 from unseen import settings
 from unseen.governance.documents import canonical
-from unseen.jobs import psi
+from unseen.jobs import psi, validate
 from unseen.jobs.spec import JOB_BYTES, Head, Job
 from unseen.jobs.task import Runnable, Task, Yield
 
 # Each line is of another type of parameters, which `_parameters` holds its job against.
-OPERATORS: Mapping[str, Runnable[Any]] = {psi.RUNNABLE.operator.name: psi.RUNNABLE}
+OPERATORS: Mapping[str, Runnable[Any]] = {one.operator.name: one for one in (psi.RUNNABLE, *validate.RUNNABLES)}
 """By name, what runs it."""
 
-_WORK = ("unseen.jobs.psi_work",)
+_WORK = ("unseen.jobs.psi_work", "unseen.jobs.validate_work")
 """What the operators import when they run."""
 
 

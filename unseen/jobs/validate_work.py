@@ -1,0 +1,81 @@
+"""What a worker does for ``validate.threshold.…``: read, ask or answer, and put the grades beside the rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from mpc.data import amounts, tables
+from mpc.session import Progress
+from protocols.validate import threshold
+from protocols.validate.operators import OPERATORS, Alignment, learned
+from protocols.validate.threshold import Thresholds
+from unseen.jobs.task import Task, Yield
+from unseen.jobs.validate import GRADE, MEANING, Parameters, sources_of
+
+
+def run(task: Task, parameters: Parameters, alignment: Alignment) -> Yield:
+    """This party's part. Called in its worker process."""
+    task.session.progress(Progress("read", 0, 1))
+    table = _read(task)
+    task.session.progress(Progress("read", 1, 1))
+    asks = task.session.me == parameters.asker
+    column = parameters.claim if asks else task.mine.columns[0]
+    values = amounts.whole(table[column], decimals=parameters.decimals, name=column)
+    keys = tuple(table[key] for key in task.mine.keys)
+    sources = sources_of(task.job, parameters)
+    thresholds = Thresholds(parameters.tolerance_bp, parameters.limit_bp)
+    suite, form = task.job.head.suite, task.mine.form
+    protocol = OPERATORS[alignment].name
+    if not asks:
+        answered = threshold.answer(
+            task.session,
+            keys,
+            values,
+            asker=parameters.asker,
+            sources=sources,
+            compute=parameters.compute,
+            thresholds=thresholds,
+            alignment=alignment,
+            minimum=task.minimum_result,
+            duplicates=parameters.duplicates,
+            suite=suite,
+            form=form,
+        )
+        sizes = {"rows": table.num_rows, "applicants": answered.applicants}
+        if answered.found is not None:
+            sizes["applicants_found"] = answered.found
+        return Yield(protocol, table.num_rows, None, sizes, learned(alignment, "source", asker=parameters.asker))
+    asked = threshold.ask(
+        task.session,
+        keys,
+        values,
+        sources=sources,
+        compute=parameters.compute,
+        thresholds=thresholds,
+        alignment=alignment,
+        minimum=task.minimum_result,
+        suite=suite,
+        form=form,
+    )
+    meanings = np.array(threshold.grade_names(thresholds, language=parameters.language))
+    result = table.append_column(GRADE, pa.array(asked.grades))
+    result = result.append_column(MEANING, pa.array(meanings[asked.grades], pa.string()))
+    sizes = {"rows": table.num_rows, **{f"{name} records": n for name, n in (asked.records or {}).items()}}
+    return Yield(
+        protocol=protocol,
+        rows=table.num_rows,
+        result_rows=result.num_rows,
+        sizes=sizes,
+        learned=learned(alignment, "asker", asker=parameters.asker),
+        schema=result.schema,
+        batches=result.to_batches(max_chunksize=tables.BATCH_ROWS),
+    )
+
+
+def _read(task: Task) -> pa.Table:
+    """This party's columns: keys first, as the job names them."""
+    batches = list(tables.batches(task.data))
+    if not batches:
+        return pa.table({name: pa.array([], pa.string()) for name in task.mine.all_columns})
+    return pa.Table.from_batches(batches).select(task.mine.all_columns)
