@@ -5,7 +5,18 @@ from __future__ import annotations
 import importlib
 import sys
 
-WHAT = ("aggregation", "arithmetic", "lookup", "matvec", "multi", "payload", "psi", "transport", "unbalanced")
+WHAT = (
+    "aggregation",
+    "arithmetic",
+    "lookup",
+    "matvec",
+    "multi",
+    "payload",
+    "psi",
+    "transport",
+    "unbalanced",
+    "validate",
+)
 
 
 def main() -> int:
