@@ -24,6 +24,7 @@ from protocols.arithmetic.party import (
     alone,
     ideal_party,
     input_party,
+    three_party,
     two_party,
 )
 from protocols.arithmetic.shared import Shared, concatenate, maximum, minimum, stack, where
@@ -47,6 +48,7 @@ __all__ = [
     "sigmoid_three_segments",
     "sqrt",
     "stack",
+    "three_party",
     "two_party",
     "where",
 ]

@@ -40,7 +40,7 @@ from mpc.session import Session
 from mpc.suite import Suite
 from mpc.wire.arithmetic.v1 import agreement_pb2, input_pb2
 from protocols.arithmetic import ideal as clear
-from protocols.arithmetic import pieces, two
+from protocols.arithmetic import pieces, three, two
 from protocols.arithmetic.engine import Array, Disagreement, Engine, Scheme
 from protocols.arithmetic.shared import Context, Kind, Shared, Truncation, public_array, public_words
 from protocols.ot.method import Method
@@ -52,7 +52,7 @@ MAX_VALUES = 1 << 31
 
 Values = NDArray[Any]
 
-_SCHEMES = {scheme.name: scheme for scheme in (two.SCHEME,)}
+_SCHEMES = {scheme.name: scheme for scheme in (two.SCHEME, three.SCHEME)}
 _SHOWN = 64  # characters of what a peer says that an error text repeats
 
 
@@ -271,7 +271,7 @@ class InputParty:
         header = input_pb2.Array(use="input", parties=[self.session.me], kind=kind, fraction=bits, shape=plain.shape)
         for peer in self.compute:
             _send(self.session.channel(peer), header, self._steps)
-        for peer, components in zip(self.compute, self.scheme.deal(plain, self.session.rng), strict=True):
+        for peer, components in zip(self.compute, self.scheme.deal(plain.reshape(-1), self.session.rng), strict=True):
             pieces.send(self.session.channel(peer), components)
 
     def obtain(self) -> Values:
@@ -305,6 +305,43 @@ class InputParty:
 
 
 @contextmanager
+def three_party(
+    session: Session,
+    *,
+    compute: Sequence[str],
+    inputs: Sequence[str] | None = None,
+    suite: str | Suite = "intl",
+    fraction: int = fixed.FRACTION,
+    truncation: Truncation = "faithful",
+) -> Iterator[Computation]:
+    """Compute with three parties, of which at most one is corrupt (semi-honest). Called by each of the three.
+
+    Args:
+        session: with a channel to each party that takes part.
+        compute: names of the three, in an order that is the same everywhere.
+        inputs: names of those who only bring or take values; all others of the session by default.
+        suite: cipher suite, or its name.
+        fraction: fractional bits of real numbers.
+        truncation: ``faithful``, or ``local``: products cost less and are, now and then, wildly wrong.
+
+    Raises:
+        UsageError: other than three different names, or this party is none of them.
+        PeerError: another party runs something else; the text names what differs.
+    """
+    with _computing(
+        session,
+        lambda chosen: three.ThreeParty(session, compute, suite=chosen),
+        three.SCHEME,
+        compute=compute,
+        inputs=inputs,
+        suite=suite,
+        fraction=fraction,
+        truncation=truncation,
+    ) as run:
+        yield run
+
+
+@contextmanager
 def two_party(
     session: Session,
     *,
@@ -315,7 +352,7 @@ def two_party(
     fraction: int = fixed.FRACTION,
     truncation: Truncation = "faithful",
 ) -> Iterator[Computation]:
-    """Compute with two parties, without a dealer. Called by each of the two;
+    """Compute with two parties, without a dealer. Called by each of the two.
 
     Args:
         session: with a channel to each party that takes part.
