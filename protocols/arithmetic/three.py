@@ -86,23 +86,23 @@ Steps = Generator[None, None, None]
 
 def deal(values: Array, rng: Rng) -> tuple[Array, ...]:
     """Replicated shares of words, or of bits: (2, *S) for each of the three parties."""
+    flat = values.reshape(-1)  # of a shape (), numpy would make scalars, and warn where these wrap around
     if values.dtype == np.bool_:
-        random = rng.uint8(2, -(-values.size // 8))
-        x, y = (_unpacked(row, values.size).reshape(values.shape) for row in random)
-        z: Array = values ^ x ^ y
+        x, y = (_unpacked(row, flat.size) for row in rng.uint8(2, -(-flat.size // 8)))
+        z: Array = flat ^ x ^ y
     else:
-        x, y = rng.uint64(2, *values.shape)
-        z = values - x - y
-    return np.stack((x, y)), np.stack((y, z)), np.stack((z, x))
+        x, y = rng.uint64(2, flat.size)
+        z = flat - x - y
+    return tuple(np.stack(pair).reshape(2, *values.shape) for pair in ((x, y), (y, z), (z, x)))
 
 
 def combine(components: Sequence[Array]) -> Array:
     """The value of which all three parties' components are given; Disagreement where two copies of one differ."""
     if any(not np.array_equal(components[i][1], components[(i + 1) % 3][0]) for i in range(3)):
         raise Disagreement("copies of a component differ")
-    x, y, z = (held[0] for held in components)
+    x, y, z = (held[0].reshape(-1) for held in components)
     value: Array = x ^ y ^ z if x.dtype == np.bool_ else x + y + z
-    return value
+    return value.reshape(components[0].shape[1:])
 
 
 SCHEME = Scheme("three-party", 3, 2, deal, combine)

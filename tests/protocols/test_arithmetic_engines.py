@@ -212,7 +212,9 @@ def test_opening_to_some(kind: Kind) -> None:
 
 
 @every_engine
-@pytest.mark.parametrize("values", [ALL, ALL % 2 == 1, ALL[:0], ALL[:1].reshape(())], ids=["words", "bits", "empty", "one"])
+@pytest.mark.parametrize(
+    "values", [ALL, ALL % 2 == 1, ALL[:0], ALL[:1].reshape(())], ids=["words", "bits", "empty", "one"]
+)
 def test_dealt_by_one_who_does_not_compute(kind: Kind, values: Array) -> None:
     dealt = kind.scheme.deal(values, Rng())
     assert len(dealt) == kind.scheme.parties == len(kind.compute)
