@@ -1,14 +1,16 @@
 """Shared arithmetic between two parties without a dealer: additive shares over Z_2^64, products by oblivious transfer.
 
     a = s + t     s at the first of the two parties, t at the second; bits by XOR
-    s·t           a product of one's number with the other's: a transfer for each bit of one of them [Gilboa 1999]
+    s·t           a product of one's number with the other's: a transfer for each bit of one of them [Gilboa 1999];
+                  many products, and those of matrices, by ring LWE (protocols.matvec)
     AND           one transfer in each direction gives the products of one random bit, which both choose by, with two
                   others, which both offer: triples [Beaver 1991] that need no message of their own
     [a < 0]       highest bits of s and t, and the carry of the rest: the millionaires' problem on 63 bits. Sixteen
                   leaves of four bits, each by a 1-out-of-16 transfer of "less" and "equal", and a tree of ANDs, of
                   which two at a time have the left operand in common [Rathee et al. 2020, CrypTFlow2]
 
-Security: semi-honest, either party; of protocols.ot, and of a hash that is correlation-robust. Exact methods are exact.
+Security: semi-honest, either party; of protocols.ot, of a hash that is correlation-robust, and of protocols.matvec.
+Exact:    what ``Engine`` calls exact; but products under encryption are wrong with odds of 2^-53 each.
 Leaks:    nothing but shapes. A truncated value that opens also says to which side it was rounded, against shares that
           the party that learns it knows; an opened sum of both parties' inputs tells each the other's.
 Cost:     for each value, the transfers and the bytes of both directions, and rounds; a round is a message of either
@@ -21,6 +23,9 @@ Cost:     for each value, the transfers and the bytes of both directions, and ro
               to_bits           512  160.25        7        truncate               1   8.125        2
               from_bits          64     296        2        open                   0      16        1
 
+          From ENCRYPTED products on mul takes 204 bytes a product, for whole blocks of 8192, and 0.2 MB more;
+          matmul (n, m) @ (m, p) is as n·m·p products of mul, or as two of protocols.matvec.rlwe where that is less.
+          fourier of K terms takes 2 K (out_bits + 9) transfers or, under encryption, 174 K + 60 bytes, and a truncate.
           Comparisons and bits are padded to multiples of 64 values. input, sum_inputs, outward and truncate_local send
           nothing. An envelope is some 100 bytes a message. Set-up: one round, and for each direction, when it is first
           needed, the base transfers of protocols.ot.extension.
@@ -45,8 +50,10 @@ from mpc.rng import Rng
 from mpc.session import Session
 from mpc.suite import Suite
 from mpc.wire.arithmetic.v1 import two_pb2 as wire
+from protocols import matvec
 from protocols.arithmetic.engine import Array, Bits, Scheme, Words
 from protocols.arithmetic.two_transfers import Received, Sent, Transfers
+from protocols.matvec import elementwise, rlwe
 from protocols.ot.method import Method
 
 VERSION = 1
@@ -57,11 +64,15 @@ COMPARED = 1 << 15
 AT_A_TIME = 1 << 20
 """Transfers of a direction that other methods use at a time."""
 
+ENCRYPTED = 1 << 11
+"""From so many products on they are made under encryption, which takes whole blocks of ``elementwise.BLOCK``."""
+
 _GROUP = transfers.GROUP
 _NODES = transfers.LEAVES - 1
 _TOP = np.uint64(63)
 _ONE = np.uint64(1)
 _LOW = np.uint64((1 << 63) - 1)
+_ZEROS = 1 << 19  # bytes of encryptions of zero and of envelopes in a product of matrices, about
 _MASKS = b"unseen arithmetic two v1 "
 
 
@@ -147,6 +158,7 @@ class TwoParty:
         self._channel = channel
         self._first = first
         self._rng = rng
+        self._secret: matvec.Key | None = None
         self._steps = 0
         self._program = 0
         mine = rng.uint8(prg.KEY_BYTES[-1])
@@ -236,8 +248,12 @@ class TwoParty:
         self._note("mul", a.shape)
         _require_same(a, b)
         product: Words = a * b
-        product += self._crossed(a.reshape(-1), b.reshape(-1)).reshape(a.shape)
-        return product
+        x, y = a.reshape(-1), b.reshape(-1)
+        if len(x) < ENCRYPTED:
+            crossed = self._two_products("mul", x, y, bits=64)
+        else:
+            crossed = self._encrypted((x, y) if self._first else (y, x))
+        return product + crossed.reshape(a.shape)
 
     def matmul(self, a: Words, b: Words) -> Words:  # noqa: D102
         (_, n, m), (_, other, p) = a.shape, b.shape
@@ -245,15 +261,57 @@ class TwoParty:
             raise UsageError(f"({n}, {m}) @ ({other}, {p}) are no matrices that can be multiplied.")
         self._note("matmul", (n, m, p))
         product: Words = np.matmul(a, b)
-        if not product.size or not m:
-            return product
-        rows = max(1, AT_A_TIME // (64 * m * p))
-        for part in _parts(n, rows):
-            left = np.broadcast_to(a[0, part, :, None], (len(a[0, part]), m, p))
-            right = np.broadcast_to(b[0, None], left.shape)
-            crossed = self._crossed(left.reshape(-1), right.reshape(-1))
-            product[0, part] += crossed.reshape(left.shape).sum(axis=1, dtype=np.uint64)
+        if product.size and m:
+            x, y = np.ascontiguousarray(a[0]), np.ascontiguousarray(b[0])
+            plans = rlwe.plan(n, m, p, bits=64), rlwe.plan(p, m, n, bits=64)
+            size = 2 * min(plan.cost_bytes() for plan in plans) + _ZEROS
+            if size > n * m * p * 2 * (4 * 64 + transfers.product_bytes(64)):
+                product[0] += self._multiplied(x, y)
+            elif plans[0].cost_bytes() <= plans[1].cost_bytes():
+                product[0] += self._enclosed(x, y)
+            else:
+                product[0] += self._enclosed(np.ascontiguousarray(y.T), np.ascontiguousarray(x.T)).T
         return product
+
+    def _multiplied(self, x: Words, y: Words) -> Words:
+        """Shares of x @ y' + x' @ y, the primed ones the other party's, by transfers."""
+        (n, m), p = x.shape, y.shape[1]
+        shares = np.empty((n, p), dtype=np.uint64)
+        for part in _parts(n, max(1, AT_A_TIME // (64 * m * p))):
+            left = np.broadcast_to(x[part, :, None], (part.stop - part.start, m, p))
+            right = np.broadcast_to(y, left.shape)
+            crossed = self._two_products("matmul", left.reshape(-1), right.reshape(-1), bits=64)
+            shares[part] = crossed.reshape(left.shape).sum(axis=1, dtype=np.uint64)
+        return shares
+
+    def _enclosed(self, x: Words, y: Words) -> Words:
+        """The same by ring LWE: each party's matrix on the left meets the other's encrypted one on the right."""
+        shares = np.zeros((len(x), y.shape[1]), dtype=np.uint64)
+        for holds in (self._first, not self._first):
+            if holds:
+                matrix = matvec.prepare(x)
+                shares += matvec.holder(self._channel, matrix, vectors=y.shape[1], rng=self._rng)
+            else:
+                rows, cols = x.shape
+                shares += matvec.vector(self._channel, y, rows=rows, cols=cols, key=self._key(), rng=self._rng)
+        return shares
+
+    def _encrypted(self, factors: Sequence[Words]) -> Words:
+        """Shares of the sum of the products of one's factors with the other's, (n,) each, by ring LWE."""
+        total = np.zeros(len(factors[0]), dtype=np.uint64)
+        for some in range(0, len(factors), elementwise.MAX_TERMS):
+            stacked = np.stack(factors[some : some + elementwise.MAX_TERMS])
+            if self._first:
+                total += elementwise.key_side(self._channel, stacked, key=self._key(), rng=self._rng)
+            else:
+                total += elementwise.other_side(self._channel, stacked, rng=self._rng)
+        return total
+
+    def _key(self) -> matvec.Key:
+        """This party's key, drawn when it is first needed."""
+        if self._secret is None:
+            self._secret = matvec.key(self._rng)
+        return self._secret
 
     def truncate(self, a: Words, bits: int) -> Words:  # noqa: D102
         _require_places(bits)
@@ -287,7 +345,8 @@ class TwoParty:
         flat = a.reshape(-1)
         total = np.empty_like(flat)
         bits = scale[1] + 2
-        for part in _parts(len(flat), max(1, AT_A_TIME // (2 * len(sizes) * bits))):
+        encrypts = len(flat) >= ENCRYPTED
+        for part in _parts(len(flat), 1 << 16 if encrypts else max(1, AT_A_TIME // (2 * len(sizes) * bits))):
             turns = (flat[part] & np.uint64((1 << period_bits) - 1)).astype(np.float64) * (2 * math.pi / 2**period_bits)
             angles = np.arange(1, len(sizes) + 1)[:, None] * turns
             sines, cosines = np.sin(angles), np.cos(angles)
@@ -296,6 +355,9 @@ class TwoParty:
             else:
                 factors = np.concatenate((cosines, sines))
             words = _fixed(factors, scale[not self._first])  # (2 K, n)
+            if encrypts:
+                total[part] = self._encrypted(list(words))
+                continue
             # The second chooses by numbers that are not negative; the first takes the surplus off again.
             surplus = np.uint64(1 << scale[1])
             given = words if self._first else words + surplus
@@ -374,10 +436,6 @@ class TwoParty:
         return theirs  # type: ignore[no-any-return]
 
     # Products of one party's numbers with the other's
-
-    def _crossed(self, a: Words, b: Words) -> Words:
-        """Shares of a·b' + a'·b, (n,) each, the primed ones the other party's."""
-        return self._two_products("mul", a, b, bits=64)
 
     def _products(self, operation: str, mine: Words, *, bits: int, offers: bool, bitwise: bool = False) -> Words:
         """Shares of x·y: x, of so many bits, is the number of the party that does not offer, y the other's. (n,)"""

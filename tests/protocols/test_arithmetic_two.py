@@ -149,8 +149,9 @@ def test_truncation_is_faithful(bits: int) -> None:
 @pytest.mark.parametrize(
     ("coefficients", "out_bits"), [([1.0], 28), ([7.9], 28), ([0.5, -1.0, 2.0, 0.1, -0.3], 20), ([2.0], 0)]
 )
-def test_fourier(coefficients: list[float], out_bits: int) -> None:
-    x = words(3000, 5)
+@pytest.mark.parametrize("n", [200, two.ENCRYPTED])
+def test_fourier(coefficients: list[float], out_bits: int, n: int) -> None:
+    x = words(n, 5)
 
     def program(e: TwoParty) -> Results:
         return {"sum": e.open(e.fourier(shared(e, x), 30, coefficients, out_bits))}
@@ -161,7 +162,9 @@ def test_fourier(coefficients: list[float], out_bits: int) -> None:
     assert error <= len(coefficients) + 2
 
 
-@pytest.mark.parametrize(("n", "m", "p"), [(1, 1, 1), (3, 5, 2), (2, 0, 3), (0, 3, 2), (17, 9, 1), (1, 40, 3)])
+@pytest.mark.parametrize(
+    ("n", "m", "p"), [(1, 1, 1), (3, 5, 2), (2, 0, 3), (0, 3, 2), (17, 9, 1), (90, 2, 80), (4, 300, 3)]
+)
 def test_matmul(n: int, m: int, p: int) -> None:
     x, y = words(n * m, 6).reshape(n, m), words(m * p, 7).reshape(m, p)
     found = both(lambda e: {"product": e.open(e.matmul(shared(e, x), shared(e, y, "bob")))})
@@ -271,7 +274,7 @@ def test_cost(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Bytes, transfers and messages are what the docstring says."""
     call, transfers, size, rounds = COSTS[name]
     monkeypatch.setitem(two_transfers.STOCK, "softspoken", 0)  # so that no more are made than are needed
-    n = 1 << 12
+    n = 1 << 10
 
     def party(session: Session) -> tuple[int, int]:
         channel = session.channel("bob" if session.me == "ann" else "ann")
@@ -289,6 +292,24 @@ def test_cost(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     made = {0: 0, 1: 1, 64: 1}.get(transfers, 2 * (rounds if name == "to_bits" else 1))
     assert messages == 2 * rounds + made
     assert 0 <= bytes_sent - n * (size + 4 * transfers) <= 120 * messages
+
+
+def test_cost_of_many_products() -> None:
+    """Under encryption, 204 bytes a product."""
+    n = 1 << 14
+    x, y = words(n, 18), words(n, 19)
+
+    def party(session: Session) -> tuple[int, Array | None]:
+        e = TwoParty(session, ("ann", "bob"))
+        a, b = shared(e, x), shared(e, y, "bob")
+        channel = session.channel("bob" if session.me == "ann" else "ann")
+        before = channel.traffic.bytes_sent
+        product = e.mul(a, b)
+        return channel.traffic.bytes_sent - before, e.open(product)
+
+    (sent, product), (answered, _) = run_parties({"ann": party, "bob": party}).values()
+    assert np.array_equal(product, x * y)
+    assert 0 <= sent + answered - 204 * n <= 200_000
 
 
 # What can be seen -----------------------------------------------------------------------------------------------------
