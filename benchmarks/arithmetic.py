@@ -14,6 +14,7 @@ once, such as base transfers and keys, and says `"first": true`.
 from __future__ import annotations
 
 import argparse
+import operator
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,15 +44,15 @@ class Operation:
         inputs: how to draw each of them.
         shared: the operation on shares.
         plain: what it should give.
-        max_error: how far the result may be from it. Relative where `relative` says so.
-        relative: whether errors count in proportion to the result.
+        steps: how far the result may be from it, in steps of the smallest fraction; 0 where it is exact.
+        relative: how much farther, in proportion to the result.
     """
 
     inputs: tuple[Draw, ...]
     shared: Callable[..., arithmetic.Shared]
     plain: Callable[..., Values]
-    max_error: float = 0.0
-    relative: bool = False
+    steps: float = 0.0
+    relative: float = 0.0
 
 
 def _whole(bits: int) -> Draw:
@@ -77,29 +78,30 @@ def _square(draw: Draw) -> Draw:
 
 
 def operations(error: float) -> Mapping[str, Operation]:
-    """All that can be measured. `error` is the sigmoid's."""
-    product = (_whole(31), _whole(31))
+    """All that can be measured, with the errors that their documentation allows. `error` is the sigmoid's."""
+    whole, real = (_whole(31), _whole(31)), (_real(-1e3, 1e3), _real(-1e3, 1e3))
+    matrices, real_matrices = (_square(_whole(24)),) * 2, (_square(_real(-8, 8)),) * 2
+    once = 1 + 2.0**-10  # one step, and what floating point loses in the comparison
+
+    def logistic(x: Values) -> Values:
+        return 1 / (1 + np.exp(-x))
+
     return {
-        "less": Operation((_whole(61), _whole(60)), lambda a, b: a < b, lambda a, b: a < b),
-        "equal": Operation((_few, _few), lambda a, b: a == b, lambda a, b: a == b),
-        "and": Operation((_condition, _condition), lambda a, b: a & b, lambda a, b: a & b),
-        "where": Operation((_condition, *product), arithmetic.where, np.where),
-        "mul": Operation(product, lambda a, b: a * b, lambda a, b: a * b),
-        "mulfx": Operation((_real(-1e3, 1e3), _real(-1e3, 1e3)), lambda a, b: a * b, lambda a, b: a * b, STEP),
-        "matmul": Operation((_square(_whole(24)), _square(_whole(24))), lambda a, b: a @ b, lambda a, b: a @ b),
-        "matmulfx": Operation(
-            (_square(_real(-8, 8)), _square(_real(-8, 8))), lambda a, b: a @ b, lambda a, b: a @ b, STEP
-        ),
-        "divide": Operation(
-            (_real(-100, 100), _real(0.5, 100)), lambda a, b: a / b, lambda a, b: a / b, 2.0**-8, relative=False
-        ),
-        "sigmoid": Operation(
-            (_real(-20, 20),), lambda x: arithmetic.sigmoid(x, error=error), lambda x: 1 / (1 + np.exp(-x)), error
-        ),
-        "exp": Operation((_real(-10, 4),), arithmetic.exp, np.exp, 1e-2),
-        "log": Operation((_real(0.01, 1000),), arithmetic.log, np.log, 1e-3),
-        "sqrt": Operation((_real(0, 1000),), arithmetic.sqrt, np.sqrt, 1e-2),
+        "less": Operation((_whole(61), _whole(60)), operator.lt, operator.lt),
+        "equal": Operation((_few, _few), operator.eq, operator.eq),
+        "and": Operation((_condition, _condition), operator.and_, operator.and_),
+        "where": Operation((_condition, *whole), arithmetic.where, np.where),
         "argmax": Operation((_whole(40),), lambda a: a.argmax(), lambda a: np.asarray(a.argmax())),
+        "mul": Operation(whole, operator.mul, operator.mul),
+        "mulfx": Operation(real, operator.mul, operator.mul, once),
+        "matmul": Operation(matrices, operator.matmul, operator.matmul),
+        "matmulfx": Operation(real_matrices, operator.matmul, operator.matmul, once),
+        "divide": Operation((_real(-100, 100), _real(0.5, 100)), operator.truediv, operator.truediv, 1.5, 2.0**-20),
+        "sqrt": Operation((_real(0, 1e6),), arithmetic.sqrt, np.sqrt, 1.5, 2.0**-21),
+        "exp": Operation((_real(-10, 10),), arithmetic.exp, np.exp, 1.5, 2.0**-20),
+        "log": Operation((_real(0.01, 1e6),), arithmetic.log, np.log, 1.5 + 2.0**-20 / STEP),
+        "sigmoid": Operation((_real(-20, 20),), lambda x: arithmetic.sigmoid(x, error=error), logistic, error / STEP),
+        "sigmoid3": Operation((_real(-20, 20),), arithmetic.sigmoid_three_segments, logistic, 0.06 / STEP),
     }
 
 
@@ -134,19 +136,18 @@ def _task(
             with clock:
                 result = wanted.shared(*shared)
             found = mpc.reveal(result)
-            worst = max(worst, _error(found, wanted.plain(*values), relative=wanted.relative))
-    if worst > wanted.max_error:
-        raise SystemExit(f"{op}: the result is off by {worst:g}, and {wanted.max_error:g} is allowed")
+            worst = max(worst, _error(wanted, found, wanted.plain(*values)))
     return worst
 
 
-def _error(found: Values, expected: Values, *, relative: bool) -> float:
+def _error(wanted: Operation, found: Values, expected: Values) -> float:
+    """The largest absolute error. SystemExit where one is larger than the operation allows."""
     if found.shape != expected.shape:
-        raise SystemExit(f"the result has the shape {found.shape} and not {expected.shape}")
-    if expected.dtype.kind != "f":
-        return float(np.count_nonzero(found != expected))  # exact, or wrong
-    errors = np.abs(found - expected)
-    return float(np.max(errors / np.maximum(np.abs(expected), 1e-9) if relative else errors, initial=0.0))
+        raise SystemExit(f"the result has the shape {found.shape}, and {expected.shape} is right")
+    errors = np.abs(found.astype(np.float64) - expected) if expected.dtype.kind == "f" else found != expected
+    if np.any(errors > wanted.steps * STEP + wanted.relative * np.abs(expected.astype(np.float64))):
+        raise SystemExit(f"a result is off by {np.max(errors):g}, more than is allowed")
+    return float(np.max(errors, initial=0))
 
 
 def main(arguments: Sequence[str]) -> int:
