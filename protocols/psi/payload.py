@@ -168,7 +168,7 @@ def receive(
     Raises:
         UsageError: a key that comes twice, too many, a table of another suite, a width that there is not.
         PeerError: the peer runs something else, or broke the protocol.
-        EncodingFailed: with odds below 2^-39, as the stores' encoding fails.
+        EncodingFailed: with odds below 2^-39 for each store that is made.
     """
     with _closing(channel):
         table = items if isinstance(items, Table) else arrange(items, suite=suite, rng=rng)
