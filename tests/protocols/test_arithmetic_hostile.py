@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
+from google.protobuf.message import Message
 
 from mpc.errors import PeerError
+from mpc.kernels import ring
+from mpc.rng import Rng
 from mpc.session import Session
 from mpc.testing import run_parties
 from mpc.wire.arithmetic.v1 import agreement_pb2, input_pb2
 from protocols import arithmetic
-from protocols.arithmetic import party
+from protocols.arithmetic import party, three
+from protocols.arithmetic.three import ThreeParty
 
 COMPUTE = ("tax", "fund")
 
@@ -141,3 +146,80 @@ def test_nothing_opens_where_one_party_would_open_something_else() -> None:
     with pytest.raises(PeerError, match="who differ in shape .* and in parties"):
         run_parties({"bank": asks, "tax": compute, "fund": compute})
     assert not opened
+
+
+# Three parties: masks, and what is on its way ------------------------------------------------------------------------
+
+THREE = ("ann", "bob", "cat")
+
+
+def every_method(engine: ThreeParty) -> None:
+    """Each method once, on several pieces."""
+    words = Rng.from_seed(b"words").uint64(500)
+    a = engine.input(words if engine.me == "ann" else None, "ann", words.shape)
+    b = engine.input(words[::-1].copy() if engine.me == "cat" else None, "cat", words.shape)
+    bits = engine.input_bits(words % 2 == 1 if engine.me == "bob" else None, "bob", words.shape)
+    total = engine.sum_inputs(words)
+    engine.mul(a, b)
+    engine.matmul(a.reshape(2, 50, 10), b.reshape(2, 10, 50))
+    engine.truncate(total, 7)
+    engine.truncate_local(total, 7)
+    engine.fourier(a, 20, [0.5, 0.25], 18)
+    engine.negative(a)
+    engine.is_zero(a)
+    engine.and_(bits, bits)
+    binary = engine.to_bits(b)
+    engine.and_(binary, binary)
+    assert np.array_equal(engine.open(engine.from_bits(binary)), words[::-1])
+    engine.bit_to_word(bits)
+    engine.select_word(bits, a)
+    engine.outward(a)
+    engine.outward(bits)
+    engine.open(bits, ("bob",))
+
+
+def test_what_is_on_its_way_does_not_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large messages leave by a thread while the method goes on: on a slow line, after it has computed much more."""
+    monkeypatch.setattr(three, "PIECE", 128)
+    monkeypatch.setattr(three, "DIRECT", 0)
+    seen = []
+    sends, flushes = three._Outbox.send, three._Outbox.flush
+    waiting: dict[int, list[tuple[np.ndarray, bytes]]] = {}
+
+    def send(self: three._Outbox, header: Message, data: np.ndarray) -> None:
+        waiting.setdefault(id(self), []).append((data, data.tobytes()))
+        sends(self, header, data)
+
+    def flush(self: three._Outbox) -> None:
+        flushes(self)
+        for data, as_sent in waiting.pop(id(self), []):
+            seen.append(len(as_sent))
+            assert data.tobytes() == as_sent
+
+    monkeypatch.setattr(three._Outbox, "send", send)
+    monkeypatch.setattr(three._Outbox, "flush", flush)
+    run_parties(dict.fromkeys(THREE, lambda s: every_method(ThreeParty(s, THREE))))
+    assert len(seen) > 300
+
+
+def test_no_part_of_a_key_stream_masks_twice_and_both_holders_use_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: dict[tuple[str, bytes], list[range]] = {}
+    takes = ThreeParty._take
+
+    def take(self: ThreeParty, place: int, words: int) -> ring.Place:
+        taken = takes(self, place, words)
+        blocks = range(taken.block, taken.block + -(-words // ring.WORDS_PER_BLOCK))
+        used.setdefault((self.me, bytes(taken.key)), []).append(blocks)
+        return taken
+
+    monkeypatch.setattr(three, "PIECE", 128)
+    monkeypatch.setattr(ThreeParty, "_take", take)
+    run_parties(dict.fromkeys(THREE, lambda s: every_method(ThreeParty(s, THREE))))
+    assert len(used) == 6
+    assert len({key for _, key in used}) == 3
+    for ranges in used.values():
+        assert len(ranges) > 60
+        assert all(one.stop <= following.start for one, following in itertools.pairwise(ranges))
+    for key in {key for _, key in used}:
+        (one, other) = (ranges for (_, of), ranges in used.items() if of == key)
+        assert one == other
