@@ -13,7 +13,7 @@ and masked for nothing. Back as a word, it multiplies x to a number of fixed siz
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,10 +21,13 @@ import numpy as np
 from mpc import fixed
 from mpc.errors import UsageError
 from protocols.arithmetic.engine import Array, Bits, Engine, Words
-from protocols.arithmetic.shared import Context, Operand, Shared, context_of, negatives, stack
+from protocols.arithmetic.shared import Context, Operand, Shared, concatenate, context_of, negatives, stack
 
 MAX_FRACTION = 24
 """Most fractional bits that these functions take."""
+
+AT_A_TIME = 1 << 18
+"""Values that a function takes at a time; of more, its rounds are those of several runs."""
 
 _Z = np.uint64
 
@@ -45,6 +48,11 @@ def divide(a: Operand, b: Operand) -> Shared:
     lower = b if isinstance(b, Shared) else context.constant(b)
     shape = np.broadcast_shapes(upper.shape, lower.shape)
     lower = lower.as_fixed(f)
+    if lower.size > AT_A_TIME:
+        flat = [x.broadcast_to(shape).ravel() for x in (upper, lower)]
+        starts = range(0, flat[0].size, AT_A_TIME)
+        pieces = [divide(*(x[start : start + AT_A_TIME] for x in flat)) for start in starts]
+        return concatenate(pieces).reshape(shape)
     engine, top = context.engine, 27 + f
     b_words = _flat(lower.components)
     a_words = _flat(upper.as_fixed(f).broadcast_to(shape).components)
@@ -79,8 +87,12 @@ def sqrt(x: Shared) -> Shared:
     Error:  at most 1.5 steps + √x·2^-21.
     Steps:  bits, size, 1/√c on [1/4, 1) by a cubic start and two steps of Goldschmidt's.
     """
-    number, f = _real(x)
-    context, engine = x.context, x.context.engine
+    return _by_pieces(_sqrt, x)
+
+
+def _sqrt(number: Shared) -> Shared:
+    f = number.fraction
+    context, engine = number.context, number.context.engine
     words = _flat(number.components)
     odd = f % 2
     if odd:
@@ -105,8 +117,12 @@ def exp(x: Shared) -> Shared:
     Steps:  x·log2(e) = n + r by bits, 2^n by multiplying the powers that n's bits select, 2^r by a polynomial of
             degree 6.
     """
-    number, f = _real(x)
-    context, engine = x.context, x.context.engine
+    return _by_pieces(_exp, x)
+
+
+def _exp(number: Shared) -> Shared:
+    f = number.fraction
+    context, engine = number.context, number.context.engine
     words = _flat(number.components)
     least = f + 1  # 2^-least rounds to nothing
     turned = context.truncate(words * _Z(round(math.log2(math.e) * 2**26)), f)  # 26 fractional bits
@@ -135,8 +151,12 @@ def log(x: Shared) -> Shared:
     Error:  at most 1.5 steps + 2^-20.
     Steps:  bits, size 2^j, j from parities of the size's bits, ln c on [1/2, 1) by a polynomial of degree 8.
     """
-    number, f = _real(x)
-    context, engine = x.context, x.context.engine
+    return _by_pieces(_log, x)
+
+
+def _log(number: Shared) -> Shared:
+    f = number.fraction
+    context, engine = number.context, number.context.engine
     words = _flat(number.components)
     size = _highest(engine, engine.to_bits(words))
     scale = engine.from_bits(_reversed(size, 62))  # 2^(61−j)
@@ -165,11 +185,16 @@ def sigmoid(x: Shared, *, error: float = 1e-3) -> Shared:
     if error not in _SIGMOID:
         raise UsageError(f"error is one of {', '.join(map(str, _SIGMOID))}, not {error!r}.")
     limit, factor, period_bits, coefficients = _SIGMOID[error]
-    number, f = _real(x)
-    if f < fixed.FRACTION:
-        raise UsageError(f"sigmoid takes at least {fixed.FRACTION} fractional bits, not {f}: call as_fixed first.")
-    middle = x.context.engine.fourier(_flat(number.components) * _Z(factor), f + period_bits, coefficients, f)
-    return _between(number, _as(number, middle) + 0.5, limit)
+
+    def of_piece(number: Shared) -> Shared:
+        f = number.fraction
+        if f < fixed.FRACTION:
+            raise UsageError(f"sigmoid takes at least {fixed.FRACTION} fractional bits, not {f}: call as_fixed first.")
+        words = _flat(number.components) * _Z(factor)
+        middle = number.context.engine.fourier(words, f + period_bits, coefficients, f)
+        return _between(number, _as(number, middle) + 0.5, limit)
+
+    return _by_pieces(of_piece, x)
 
 
 def sigmoid_three_segments(x: Shared) -> Shared:
@@ -179,9 +204,12 @@ def sigmoid_three_segments(x: Shared) -> Shared:
     Error:  at most 0.06.
     Steps:  two comparisons in one, no product but the one that selects.
     """
-    number, _ = _real(x)
-    line = x.context.truncate(number.components * _Z(45), 8)
-    return _between(number, _as(number, line) + 0.5, 128 / 45)
+
+    def of_piece(number: Shared) -> Shared:
+        line = number.context.truncate(number.components * _Z(45), 8)
+        return _between(number, _as(number, line) + 0.5, 128 / 45)
+
+    return _by_pieces(of_piece, x)
 
 
 # Steps ---------------------------------------------------------------------------------------------------------------
@@ -243,11 +271,15 @@ def _check_fraction(f: int) -> None:
         raise UsageError(f"These functions take up to {MAX_FRACTION} fractional bits, not {f}: call as_fixed first.")
 
 
-def _real(x: Shared) -> tuple[Shared, int]:
-    """As a real number, and its fractional bits."""
+def _by_pieces(function: Callable[[Shared], Shared], x: Shared) -> Shared:
+    """The function of x as a real number, of at most so many values at a time, which bounds the memory."""
     number = x if x.kind == "fixed" else x.as_fixed()
     _check_fraction(number.fraction)
-    return number, number.fraction
+    if number.size <= AT_A_TIME:
+        return function(number)
+    flat = number.ravel()
+    pieces = [function(flat[start : start + AT_A_TIME]) for start in range(0, flat.size, AT_A_TIME)]
+    return concatenate(pieces).reshape(number.shape)
 
 
 def _flat(components: Array) -> Array:

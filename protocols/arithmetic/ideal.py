@@ -19,6 +19,7 @@ from typing import Literal
 import numpy as np
 
 from mpc.errors import UsageError
+from mpc.kernels import ring
 from mpc.rng import Rng
 from mpc.session import Session
 from protocols.arithmetic import pieces
@@ -114,8 +115,7 @@ class Ideal:
         return product
 
     def matmul(self, a: Words, b: Words) -> Words:  # noqa: D102
-        product: Words = np.matmul(a, b)
-        return product
+        return ring.matmul(a[0], b[0])[None]
 
     def truncate(self, a: Words, bits: int) -> Words:  # noqa: D102
         unit = np.uint64(1 << bits)

@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from mpc import fixed
 from mpc.errors import UsageError
+from mpc.kernels import ring
 from protocols.arithmetic.engine import Array, Engine, Words
 
 Kind = Literal["int", "fixed", "bool"]
@@ -693,8 +694,7 @@ def _matmul(a: Operand, b: Operand) -> Shared:
 
 def _local_matmul(a: Words, b: Words) -> Words:
     """(k or 1, n, m) @ (1 or k, m, p)."""
-    product: Words = np.matmul(a, b)
-    return product
+    return np.stack([ring.matmul(a[i % len(a)], b[i % len(b)]) for i in range(max(len(a), len(b)))])
 
 
 def _below(a: Operand, b: Operand) -> Shared:

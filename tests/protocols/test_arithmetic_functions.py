@@ -169,6 +169,15 @@ def test_products_are_off_by_a_step(rounding: Rounding) -> None:
         assert abs(error.mean()) < 6 * 2.0**-18 / np.sqrt(12 * N) * 2
 
 
+def test_large_arrays_go_by_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = on_grid(np.random.default_rng(5).uniform(0.1, 9, (7, 30)), 18)
+    for function in (arithmetic.sqrt, arithmetic.sigmoid, lambda s: s / s[::-1], lambda s: 1 / s[:, :1] + s):
+        whole = applied(function, x, fraction=18, rounding="up")
+        monkeypatch.setattr(functions, "AT_A_TIME", 64)
+        np.testing.assert_array_equal(applied(function, x, fraction=18, rounding="up"), whole)
+        monkeypatch.undo()
+
+
 @pytest.mark.parametrize("function", [arithmetic.sqrt, arithmetic.exp, arithmetic.log, arithmetic.sigmoid])
 def test_whole_numbers_become_real_ones(function: Callable[[Any], Shared]) -> None:
     mpc = arithmetic.alone()
