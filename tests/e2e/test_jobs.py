@@ -37,7 +37,7 @@ from unseen.server import as_credentials
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
 
-BANK, INSURER, BUREAU = "bank", "insurer", "data-bureau"
+BANK, INSURER, COURT, BUREAU = "bank", "insurer", "court", "data-bureau"
 SCENARIO = "joint-customers"
 SHARED = 300
 DATA = {"small": 1000, "large": 12_000, "double": 10}
@@ -68,6 +68,27 @@ requester = "bank"
 operator = "psi"
 data_set = "{name}"
 columns = ["id", "number"]
+authorities = ["data-bureau"]
+valid_from = 2020-01-01T00:00:00Z
+valid_until = 2099-01-01T00:00:00Z
+"""
+
+
+VISITS = {BANK: ["1.50", "", "2.25"], INSURER: ["4.00"], COURT: ["10.00", "-1.00", ""]}
+"""The column of the data set ``visits``, with gaps."""
+VISITS_TOML = """
+[[data_set]]
+name = "visits"
+source = "visits.csv"
+columns = ["cost"]
+"""
+VISITS_RULE_TOML = """
+[[allow_job]]
+scenario = "joint-customers"
+requester = "bank"
+operator = "aggregation.sum"
+data_set = "visits"
+columns = ["cost"]
 authorities = ["data-bureau"]
 valid_from = 2020-01-01T00:00:00Z
 valid_until = 2099-01-01T00:00:00Z
@@ -119,13 +140,19 @@ class Place:
         return grant.issue(self.town.world.identity(signer).signer, **words | changes)
 
     def submit(self, data: str = "small", *, signed: Signed | None = None, who: str = BANK, **changes: Any) -> str:  # noqa: ANN401  # as psi_job
-        papers = self.papers(data, signed=signed, who=who, **changes)
+        return self.offer(self.papers(data, signed=signed, who=who, **changes), who=who)
+
+    def offer(self, papers: dict[str, str], *, who: str = BANK) -> str:
+        """Submit a job's papers; the coordinator's identifier of it."""
         submission = wire.JobSubmission(papers=wire.JobPapers(**papers))
         return self.coordinator(who).call(services.SUBMIT_JOB, submission).id
 
     def papers(self, data: str, *, signed: Signed | None = None, who: str = BANK, **changes: Any) -> dict[str, str]:  # noqa: ANN401
         """A job, its grant and its request, as texts."""
-        job, permit = psi_job(data, **changes), signed or self.grant(data)
+        return self.signed_papers(psi_job(data, **changes), signed or self.grant(data), who=who)
+
+    def signed_papers(self, job: bytes, permit: Signed, *, who: str = BANK) -> dict[str, str]:
+        """The papers of a job in canonical form under a grant."""
         asked = request.ask(
             self.town.world.identity(who).signer, job=hashlib.sha256(job).digest(), grant=grant.digest(permit)
         )
@@ -209,7 +236,8 @@ def psi_job(
 
 
 def write_data(directory: Path, party: str) -> None:
-    for name, n in DATA.items():
+    (directory / "visits.csv").write_text("\n".join(["cost,secret", *(f"{cost},-" for cost in VISITS[party]), ""]))
+    for name, n in DATA.items() if party != COURT else ():
         columns = rows_of(party, n)
         if name == "double" and party == INSURER:
             columns["id"][-1] = columns["id"][0]
@@ -225,22 +253,22 @@ def _place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     root = tmp_path_factory.mktemp("jobs")
     town = Town(root, World(root))
     ca.init_ca(town.world.ca, now=utc_now() - timedelta(days=1))
-    ports = {name: f"127.0.0.1:{free_port()}" for name in (COORDINATOR, BANK, INSURER)}
-    for name in (COORDINATOR, BANK, INSURER, BUREAU):
+    ports = {name: f"127.0.0.1:{free_port()}" for name in (COORDINATOR, BANK, INSURER, COURT)}
+    for name in (COORDINATOR, BANK, INSURER, COURT, BUREAU):
         enrol(town.world, name)
     settings = f'listen = "{ports[COORDINATOR]}"\ncrl = "{town.world.ca / "crl.pem"}"\nheartbeat = "2s"\n'
     town.home(COORDINATOR).coordinator_toml.write_text(settings)
-    for name, kind in ((BANK, "parquet"), (INSURER, "csv")):
+    for name, kind in ((BANK, "parquet"), (INSURER, "csv"), (COURT, "")):
         home = town.home(name)
-        data = "".join(DATA_TOML.format(name=one, kind=kind) for one in DATA)
+        data = VISITS_TOML + "".join(DATA_TOML.format(name=one, kind=kind) for one in DATA if kind)
         home.node_toml.write_text(NODE_TOML.format(listen=ports[name], coordinator=ports[COORDINATOR]) + data)
-        home.policy_toml.write_text("".join(RULE_TOML.format(name=one) for one in DATA))
+        home.policy_toml.write_text(VISITS_RULE_TOML + "".join(RULE_TOML.format(name=one) for one in DATA if kind))
         write_data(home.root, name)
     place = Place(town, ports)
     try:
-        for name in (COORDINATOR, BANK, INSURER):
+        for name in (COORDINATOR, BANK, INSURER, COURT):
             place.start(name)
-        until(lambda: announced(place) >= {BANK, INSURER})
+        until(lambda: announced(place) >= {BANK, INSURER, COURT})
         yield place
     finally:
         for client in place.clients.values():
@@ -319,6 +347,39 @@ def test_one_party_gets_the_result_as_csv_and_the_other_none(place: Place) -> No
     assert report["learned"] == [f"how many different keys {BANK} holds"]
     assert sorted(path.name for path in place.town.home(INSURER).result(job).iterdir()) == ["report.json"]
     assert not any(part.report.sizes for part in state.parties)
+
+
+def test_three_parties_sum_a_column(place: Place) -> None:
+    raw = {
+        "operator": "aggregation.sum",
+        "operator_version": operators.version_of("aggregation.sum"),
+        "scenario": SCENARIO,
+        "suite": "gm",
+        "output": "csv",
+        "party": [
+            {"name": p, "data_set": "visits", "keys": [], "form": "text", "columns": ["cost"]}
+            for p in (BANK, INSURER, COURT)
+        ],
+        "parameters": {"aggregator": COURT, "reveal_to": [BANK, COURT], "decimals": 2},
+    }
+    permit = place.grant(
+        operator="aggregation.sum",
+        operator_version=operators.version_of("aggregation.sum"),
+        access=[Access(party=p, data_set="visits", columns=["cost"]) for p in (BANK, INSURER, COURT)],
+        recipients=[BANK, COURT],
+        minimum_result=5,
+    )
+    job = place.offer(place.signed_papers(documents.canonical(raw), permit))
+    state = place.ended(job)
+    assert place.parts(job) == dict.fromkeys((BANK, INSURER, COURT), ("finished", ""))
+    for name in (BANK, COURT):
+        table = pyarrow.csv.read_csv(place.town.home(name).result(job) / "result.csv").to_pylist()
+        assert len(table) == 1
+        assert (table[0]["column"], float(table[0]["sum"]), table[0]["values"]) == ("cost", 16.75, 5)
+        assert table[0]["mean"] == pytest.approx(16.75 / 5)
+    assert not (place.town.home(INSURER).result(job) / "result.csv").exists()
+    learned = {part.party: len(part.report.learned) for part in state.parties}
+    assert learned == {BANK: 2, INSURER: 0, COURT: 2}
 
 
 def test_the_command_line_from_grant_to_report(place: Place, tmp_path: Path) -> None:

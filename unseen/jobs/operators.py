@@ -12,15 +12,17 @@ from typing import Any
 from mpc.errors import UsageError
 from unseen import settings
 from unseen.governance.documents import canonical
-from unseen.jobs import psi, validate
+from unseen.jobs import aggregation, psi, validate
 from unseen.jobs.spec import JOB_BYTES, Head, Job
 from unseen.jobs.task import Runnable, Task, Yield
 
-# Each line is of another type of parameters, which `_parameters` holds its job against.
-OPERATORS: Mapping[str, Runnable[Any]] = {one.operator.name: one for one in (psi.RUNNABLE, *validate.RUNNABLES)}
+# Each is of another type of parameters, which `_parameters` holds its job against.
+_RUNNABLES: tuple[Runnable[Any], ...] = (psi.RUNNABLE, aggregation.RUNNABLE, *validate.RUNNABLES)
+
+OPERATORS: Mapping[str, Runnable[Any]] = {one.operator.name: one for one in _RUNNABLES}
 """By name, what runs it."""
 
-_WORK = ("unseen.jobs.psi_work", "unseen.jobs.validate_work")
+_WORK = ("unseen.jobs.aggregation_work", "unseen.jobs.psi_work", "unseen.jobs.validate_work")
 """What the operators import when they run."""
 
 

@@ -47,12 +47,12 @@ class PartyInput(BaseModel):
     """The party."""
     data_set: ProductName
     """Its data set, as its node.toml names it."""
-    keys: Annotated[tuple[Column, ...], Field(strict=False, min_length=1, max_length=8)]
-    """The key columns, in the same order at every party."""
+    keys: Annotated[tuple[Column, ...], Field(strict=False, max_length=8)] = ()
+    """The key columns, in the same order at every party; none for an operator that asks for none."""
     form: str = "text"
     """Form of the keys, such as ``resident-id`` (`mpc.data.identifiers`)."""
     columns: Annotated[tuple[Column, ...], Field(strict=False, max_length=100)] = ()
-    """Further columns of its own that the party wants beside the keys in its result. No other party sees them."""
+    """Further columns of its own: what the operator reads, or the party wants beside the keys. No other sees them."""
 
     @property
     def all_columns(self) -> tuple[str, ...]:
