@@ -70,6 +70,12 @@ impl Modulus {
         self.sub(self.reduce(x as u64 ^ 1 << 63), self.reduce(1 << 63))
     }
 
+    /// A signed number mod p, of less than p in size.
+    #[inline(always)]
+    pub fn reduce_small(&self, x: i64) -> u64 {
+        (x as u64).wrapping_add(self.p & (x >> 63) as u64)
+    }
+
     /// (a + b) mod p for residues.
     #[inline(always)]
     pub fn add(&self, a: u64, b: u64) -> u64 {
@@ -168,12 +174,21 @@ impl Factor {
         x.wrapping_mul(self.value).wrapping_sub(high(x, self.quotient).wrapping_mul(p))
     }
 
+    /// x · factor mod p, for any signed x.
+    #[inline(always)]
+    pub fn times_signed(self, x: i64, modulus: &Modulus) -> u64 {
+        modulus.sub(self.times(x as u64 ^ 1 << 63, modulus), self.times(1 << 63, modulus))
+    }
+
     /// x · factor mod p, for any x.
     #[inline(always)]
     pub fn times(self, x: u64, modulus: &Modulus) -> u64 {
         modulus.once(self.times_lazy(x, modulus.p))
     }
 }
+
+/// Numbers that the three levels nearest to the values work on at once.
+const LAST: usize = 8;
 
 /// The transform for one prime and one N.
 pub struct Ntt {
@@ -187,13 +202,14 @@ pub struct Ntt {
 }
 
 impl Ntt {
-    /// For polynomials of `n` coefficients, a power of two of at least 4, and a prime 1 mod 2n.
+    /// For polynomials of `n` coefficients, 2 to an odd power of at least 3, and a prime 1 mod 2n.
     ///
     /// ψ is g^((p - 1) / 2n) for the least g > 1 that makes it have order 2n.
     pub fn new(p: u64, n: usize) -> Self {
         let modulus = Modulus::new(p);
         let order = 2 * n as u64;
-        assert!(n.is_power_of_two() && n >= 4 && (p - 1).is_multiple_of(order), "a prime that is 1 mod 2n");
+        assert!(n.is_power_of_two() && n >= LAST && n.ilog2() % 2 == 1, "2 to an odd power of at least 3");
+        assert!((p - 1).is_multiple_of(order), "a prime that is 1 mod 2n");
         let psi = (2..)
             .map(|g| modulus.pow_vartime(g, (p - 1) / order))
             .find(|&root| modulus.pow_vartime(root, n as u64) == p - 1)
@@ -223,13 +239,13 @@ impl Ntt {
             *a = u + v;
             *b = u + twice - v;
         };
-        // Two levels at a time while four rows are left, so that each number is loaded half as often.
+        // Two levels at a time, so that each number is loaded half as often, and the last three at once.
         let (mut blocks, mut width) = (1, n);
-        while width >= 4 {
+        while width > LAST {
             let quarter = width / 4;
             for (i, block) in x.chunks_exact_mut(width).enumerate() {
-                let (first, second) =
-                    (self.roots[blocks + i], [self.roots[2 * (blocks + i)], self.roots[2 * (blocks + i) + 1]]);
+                let first = self.roots[blocks + i];
+                let second = [self.roots[2 * (blocks + i)], self.roots[2 * (blocks + i) + 1]];
                 let (left, right) = block.split_at_mut(2 * quarter);
                 let (a, b) = left.split_at_mut(quarter);
                 let (c, d) = right.split_at_mut(quarter);
@@ -243,15 +259,25 @@ impl Ntt {
             blocks *= 4;
             width /= 4;
         }
-        if width == 2 {
-            for (pair, &root) in x.as_chunks_mut::<2>().0.iter_mut().zip(&self.roots[blocks..]) {
-                let [a, b] = pair;
-                butterfly(a, b, root);
+        let roots = [1, 2, 4].map(|level| &self.roots[level * blocks..2 * level * blocks]);
+        let roots = roots[0].iter().zip(roots[1].as_chunks::<2>().0).zip(roots[2].as_chunks::<4>().0);
+        for ([a, b, c, d, e, f, g, h], ((&first, second), third)) in x.as_chunks_mut::<LAST>().0.iter_mut().zip(roots) {
+            butterfly(a, e, first);
+            butterfly(b, f, first);
+            butterfly(c, g, first);
+            butterfly(d, h, first);
+            butterfly(a, c, second[0]);
+            butterfly(b, d, second[0]);
+            butterfly(e, g, second[1]);
+            butterfly(f, h, second[1]);
+            butterfly(a, b, third[0]);
+            butterfly(c, d, third[1]);
+            butterfly(e, f, third[2]);
+            butterfly(g, h, third[3]);
+            for value in [a, b, c, d, e, f, g, h] {
+                let below = (*value).min(value.wrapping_sub(twice));
+                *value = self.modulus.once(below);
             }
-        }
-        for value in x.iter_mut() {
-            let value_below = (*value).min(value.wrapping_sub(twice));
-            *value = self.modulus.once(value_below);
         }
     }
 
@@ -265,16 +291,26 @@ impl Ntt {
             *a = sum.min(sum.wrapping_sub(twice));
             *b = root.times_lazy(difference, p);
         };
-        let (mut blocks, mut width) = (n / 2, 2);
-        if n.ilog2() % 2 == 1 {
-            for (pair, &root) in x.as_chunks_mut::<2>().0.iter_mut().zip(&self.inverse_roots[blocks..]) {
-                let [a, b] = pair;
-                butterfly(a, b, root);
-            }
-            (blocks, width) = (blocks / 2, 4);
+        let blocks = n / LAST;
+        let roots = [1, 2, 4].map(|level| &self.inverse_roots[level * blocks..2 * level * blocks]);
+        let roots = roots[0].iter().zip(roots[1].as_chunks::<2>().0).zip(roots[2].as_chunks::<4>().0);
+        for ([a, b, c, d, e, f, g, h], ((&last, second), first)) in x.as_chunks_mut::<LAST>().0.iter_mut().zip(roots) {
+            butterfly(a, b, first[0]);
+            butterfly(c, d, first[1]);
+            butterfly(e, f, first[2]);
+            butterfly(g, h, first[3]);
+            butterfly(a, c, second[0]);
+            butterfly(b, d, second[0]);
+            butterfly(e, g, second[1]);
+            butterfly(f, h, second[1]);
+            butterfly(a, e, last);
+            butterfly(b, f, last);
+            butterfly(c, g, last);
+            butterfly(d, h, last);
         }
+        // The rest two levels at a time: `blocks` are those of the first of the two, of `width` numbers each.
+        let (mut blocks, mut width) = (blocks / 2, 2 * LAST);
         while blocks >= 1 {
-            // Here `blocks` counts those of the first of two levels, of `width` numbers each.
             let (half, outer) = (width / 2, blocks / 2);
             for (i, block) in x.chunks_exact_mut(2 * width).enumerate() {
                 let first = [self.inverse_roots[blocks + 2 * i], self.inverse_roots[blocks + 2 * i + 1]];
@@ -328,10 +364,13 @@ mod tests {
                 let r = x % p;
                 assert_eq!(i128::from(m.centred(r)).rem_euclid(i128::from(p)), i128::from(r));
                 assert!(m.centred(r).unsigned_abs() <= p / 2);
+                assert_eq!(m.reduce_small(m.centred(r)), r);
                 for y in edges.into_iter().chain(numbers(x).take(20)) {
                     let both = u128::from(x) << 64 | u128::from(y);
                     assert_eq!(u128::from(m.reduce_wide(both)), both % u128::from(p));
-                    assert_eq!(u128::from(Factor::new(&m, y).times(x, &m)), wide(x, y % p) % u128::from(p));
+                    let factor = Factor::new(&m, y);
+                    assert_eq!(u128::from(factor.times(x, &m)), wide(x, y % p) % u128::from(p));
+                    assert_eq!(factor.times_signed(x as i64, &m), factor.times(m.reduce_signed(x as i64), &m));
                     let s = y % p;
                     assert_eq!(m.sub(m.add(r, s), s), r);
                     assert_eq!(u128::from(m.mul(r, s)), wide(r, s) % u128::from(p));
@@ -356,7 +395,7 @@ mod tests {
 
     #[test]
     fn transforms_multiply_polynomials() {
-        for (p, n) in [(PRIMES[0], 8), (PRIMES[1], 16), (PRIMES[2], 64), (PRIMES[3], 128), (PRIMES[0], 8192)] {
+        for (p, n) in [(PRIMES[0], 8), (PRIMES[1], 32), (PRIMES[2], 128), (PRIMES[3], 512), (PRIMES[0], 8192)] {
             let ntt = Ntt::new(p, n);
             let m = &ntt.modulus;
             let a: Vec<u64> = numbers(1).take(n).map(|x| x % p).collect();
@@ -385,7 +424,7 @@ mod tests {
 
     #[test]
     fn values_stand_where_they_should() {
-        let (p, n) = (PRIMES[1], 16);
+        let (p, n) = (PRIMES[1], 32);
         let ntt = Ntt::new(p, n);
         let m = &ntt.modulus;
         let psi = ntt.roots[n / 2].value; // place n/2 is 1 with its bits reversed
@@ -394,7 +433,7 @@ mod tests {
         let mut values = a.clone();
         ntt.forward(&mut values);
         for (k, &value) in values.iter().enumerate() {
-            let x = m.pow_vartime(psi, 2 * (k.reverse_bits() >> (usize::BITS - 4)) as u64 + 1);
+            let x = m.pow_vartime(psi, 2 * (k.reverse_bits() >> (usize::BITS - 5)) as u64 + 1);
             assert_eq!(value, a.iter().rev().fold(0, |sum, &c| m.add(m.mul(sum, x), c)));
         }
     }

@@ -30,6 +30,9 @@ pub const BLOCKS: Grain = Grain { serial: 1 << 14, chunk: 1 << 14 };
 /// For trees of some thousand leaves: about 20 µs a row.
 pub const TREE: Grain = Grain { serial: 8, chunk: 16 };
 
+/// For polynomials of some thousand coefficients: about 100 µs a row.
+pub const POLYNOMIAL: Grain = Grain { serial: 2, chunk: 16 };
+
 /// How many threads a large batch uses.
 ///
 /// Errors where `UNSEEN_THREADS` is set to something that is not a whole number from 1 to 1024.

@@ -18,7 +18,7 @@ use std::sync::OnceLock;
 use zeroize::Zeroizing;
 
 use crate::ntt::{Factor, Modulus, Ntt, secret_row};
-use crate::parallel::{self, TREE};
+use crate::parallel::{self, POLYNOMIAL};
 use crate::{Error, prg};
 
 /// Coefficients of a polynomial.
@@ -180,10 +180,10 @@ fn ternary(seed: &[u8], purpose: Use, index: usize) -> Zeroizing<Vec<u64>> {
     out
 }
 
-/// The values of a polynomial of signed words modulo one prime.
-fn values_of(ntt: &Ntt, signed: &[u64], out: &mut [u64]) {
-    for (out, &x) in out.iter_mut().zip(signed) {
-        *out = ntt.modulus.reduce_signed(x as i64);
+/// The values of a polynomial of small signed numbers modulo one prime.
+fn values_of(ntt: &Ntt, small: &[u64], out: &mut [u64]) {
+    for (out, &x) in out.iter_mut().zip(small) {
+        *out = ntt.modulus.reduce_small(x as i64);
     }
     ntt.forward(out);
 }
@@ -214,7 +214,7 @@ fn expand_one(set: &Set, public: &[u8], index: usize, l: usize, out: &mut [u64])
 /// The a sides of ciphertexts 0 to n - 1 of a public seed, as values: (n, primes, N).
 pub fn expand(set: &Set, public: &[u8], out: &mut [u64]) -> Result<(), Error> {
     check(out.len().is_multiple_of(set.width()), "whole ciphertexts")?;
-    parallel::fill_rows(out, N, TREE, |first, rows| {
+    parallel::fill_rows(out, N, POLYNOMIAL, |first, rows| {
         for (i, row) in rows.chunks_exact_mut(N).enumerate() {
             expand_one(set, public, (first + i) / set.len(), (first + i) % set.len(), row);
         }
@@ -256,7 +256,7 @@ pub fn encrypt(
             Some((Factor::new(m, q), m))
         }
     };
-    parallel::fill_rows(out, set.width(), TREE, |first, rows| {
+    parallel::fill_rows(out, set.width(), POLYNOMIAL, |first, rows| {
         let mut remainder = secret_row(N);
         let mut a = vec![0; N];
         for (i, row) in rows.chunks_exact_mut(set.width()).enumerate() {
@@ -272,8 +272,8 @@ pub fn encrypt(
             for (l, (ntt, out)) in set.primes.iter().zip(row.chunks_exact_mut(N)).enumerate() {
                 let m = &ntt.modulus;
                 for ((out, &r), &e) in out.iter_mut().zip(remainder.iter()).zip(e.iter()) {
-                    let scaled = by_prime[l].times(m.reduce_signed(r as i64), m);
-                    *out = m.add(scaled, m.reduce_signed(e as i64));
+                    let scaled = by_prime[l].times_signed(r as i64, m);
+                    *out = m.add(scaled, m.reduce_small(e as i64));
                 }
                 ntt.forward(out);
                 expand_one(set, public, index, l, &mut a);
@@ -289,20 +289,18 @@ pub fn encrypt(
 /// The values, modulo each prime of the set, of known polynomials: signed words, or residues of a plaintext prime.
 pub fn lift(set: &Set, plain: Plain, polynomials: &[u64], out: &mut [u64]) -> Result<(), Error> {
     check(polynomials.len() * set.len() == out.len() && polynomials.len().is_multiple_of(N), "whole polynomials")?;
-    parallel::fill_rows(out, N, TREE, |first, rows| {
+    parallel::fill_rows(out, N, POLYNOMIAL, |first, rows| {
         for (i, row) in rows.chunks_exact_mut(N).enumerate() {
             let (polynomial, l) = ((first + i) / set.len(), (first + i) % set.len());
             let coefficients = &polynomials[polynomial * N..][..N];
             let ntt = &set.primes[l];
-            match plain {
-                Plain::Word => values_of(ntt, coefficients, row),
-                Plain::Prime(t) => {
-                    for (out, &x) in row.iter_mut().zip(coefficients) {
-                        *out = ntt.modulus.reduce_signed(t.modulus.centred(t.modulus.reduce(x)));
-                    }
-                    ntt.forward(row);
-                }
+            for (out, &x) in row.iter_mut().zip(coefficients) {
+                *out = match plain {
+                    Plain::Word => ntt.modulus.reduce_signed(x as i64),
+                    Plain::Prime(t) => ntt.modulus.reduce_signed(t.modulus.centred(t.modulus.reduce(x))),
+                };
             }
+            ntt.forward(row);
         }
         Ok(())
     })
@@ -386,7 +384,7 @@ pub fn reply(
     check(ciphertexts.zero.iter().all(|side| side.len() == width), "one encryption of zero")?;
     check(out.len() == shape.replies() * shape.reply_bytes(), "room for the replies")?;
     let masks = masks_of(plain, shape, seed)?;
-    parallel::fill_rows(out, shape.reply_bytes(), TREE, |first, rows| {
+    parallel::fill_rows(out, shape.reply_bytes(), POLYNOMIAL, |first, rows| {
         let mut sums = [secret_row(width), secret_row(width)];
         let mut u = secret_row(N);
         for (i, out) in rows.chunks_exact_mut(shape.reply_bytes()).enumerate() {
@@ -409,7 +407,7 @@ pub fn reply(
             let e = errors(seed, Use::ReplyError, index);
             let (out_a, out_b) = out.split_at_mut(N * REPLY);
             for (j, out) in out_a.as_chunks_mut().0.iter_mut().enumerate() {
-                *out = rounded(fraction(set, &sums[1], j, |m, x| m.add(x, m.reduce_signed(e[j] as i64))));
+                *out = rounded(fraction(set, &sums[1], j, |m, x| m.add(x, m.reduce_small(e[j] as i64))));
             }
             let floods = floods(plain, shape, seed, index);
             let masks = &masks[index * shape.wanted()..][..shape.wanted()];
@@ -528,7 +526,7 @@ pub fn decrypt(
     let s = secret_values(set, key);
     let [first, second] = [&set.primes[0], &set.primes[1]];
     let product = u128::from(first.modulus.p()) * u128::from(second.modulus.p());
-    parallel::fill_rows(out, wanted, TREE, |start, rows| {
+    parallel::fill_rows(out, wanted, POLYNOMIAL, |start, rows| {
         let mut by_prime = [secret_row(N), secret_row(N)];
         for (i, row) in rows.chunks_exact_mut(wanted).enumerate() {
             let (a, b) = replies[(start + i) * bytes..][..bytes].split_at(N * REPLY);
@@ -577,7 +575,7 @@ fn from_reply(bytes: &[u8; REPLY]) -> u128 {
 /// Slots to coefficients modulo a plaintext prime: (n, N) signed words -> (n, N) residues.
 pub fn encode(t: &Ntt, slots: &[u64], out: &mut [u64]) -> Result<(), Error> {
     check(slots.len() == out.len() && out.len().is_multiple_of(N), "whole polynomials")?;
-    parallel::fill_rows(out, N, TREE, |first, rows| {
+    parallel::fill_rows(out, N, POLYNOMIAL, |first, rows| {
         for (i, row) in rows.chunks_exact_mut(N).enumerate() {
             for (out, &x) in row.iter_mut().zip(&slots[(first + i) * N..]) {
                 *out = t.modulus.reduce_signed(x as i64);
@@ -598,7 +596,7 @@ pub fn decode(coefficients: [&[u64]; 3], out: &mut [u64]) -> Result<(), Error> {
     let [p0, p1] = [m0.p(), m1.p()];
     let by_p0 = Factor::new(m1, m1.invert(m1.reduce(p0)));
     let by_p0_p1 = Factor::new(m2, m2.invert(m2.mul(m2.reduce(p0), m2.reduce(p1))));
-    parallel::fill_rows(out, N, TREE, |first, rows| {
+    parallel::fill_rows(out, N, POLYNOMIAL, |first, rows| {
         let mut slots = [secret_row(N), secret_row(N), secret_row(N)];
         for (i, row) in rows.chunks_exact_mut(N).enumerate() {
             for ((t, slots), coefficients) in primes.iter().zip(&mut slots).zip(coefficients) {
