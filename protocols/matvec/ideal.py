@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mpc.channel import Channel
 from mpc.rng import Rng
 from mpc.wire.matvec.v1 import rlwe_pb2 as wire
+from protocols.matvec.paillier import PrivateKey
 from protocols.matvec.rlwe import Key, Prepared, key, prepare
 
 __all__ = ["Key", "Prepared", "holder", "key", "key_side", "other_side", "prepare", "vector"]
@@ -52,7 +53,7 @@ def vector(
     cols: int,
     transpose: bool = False,
     bits: int = 64,
-    key: Key,
+    key: Key | PrivateKey,
     rng: Rng,
 ) -> Words:
     """As ``protocols.matvec.vector``."""

@@ -39,14 +39,14 @@ import math
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpc.channel import Channel
 from mpc.errors import UsageError
-from mpc.kernels import rlwe, wipe
+from mpc.kernels import ring, rlwe, wipe
 from mpc.kernels.rlwe import WORD, N, Primes, Shape
 from mpc.rng import Rng
 from mpc.wire.matvec.v1 import rlwe_pb2 as wire
@@ -59,6 +59,8 @@ MAX_LENGTH = 1 << 32
 """Most rows, columns and vectors."""
 KEPT_BYTES = 1 << 30
 """A direction of a matrix whose transforms together are larger does not keep them: each run makes them anew."""
+
+Method = Literal["rlwe", "paillier"]
 
 _TERMS = 32  # blocks of a vector in one sum; longer vectors are cut, and the parts' products added up
 _ROWS = 8  # blocks of rows in a message of replies
@@ -170,10 +172,12 @@ class Prepared:
     Attributes:
         matrix: (rows, cols) int64.
         bits: bits of a signed entry, as both parties know them.
+        method: how ``protocols.matvec`` will multiply it.
     """
 
     matrix: NDArray[np.int64] = field(repr=False)
     bits: int
+    method: Method = "rlwe"
     _forms: dict[tuple[Any, ...], Words] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -192,25 +196,28 @@ class Prepared:
         return kept
 
 
-def prepare(matrix: NDArray[np.int64] | Words, *, bits: int = 64) -> Prepared:
+def prepare(matrix: NDArray[np.int64] | Words, *, bits: int = 64, method: Method = "rlwe") -> Prepared:
     """Take in a matrix. What a run needs of it is made in the first run of each direction, and kept.
 
     Args:
         matrix: (rows, cols), int64 or uint64, taken modulo 2^64. Must not change afterwards.
-        bits: entries are from -2^(bits-1) to 2^(bits-1) - 1. The peer is to give the same. Up to about 50 bits
-            ciphertexts are a quarter smaller.
+        bits: entries are from -2^(bits-1) to 2^(bits-1) - 1. The peer is to give the same. Up to 53 bits, ciphertexts
+            of method rlwe are a quarter smaller.
+        method: how ``protocols.matvec`` will multiply it. The owner's key has to be for the same.
 
     Raises:
-        UsageError: no matrix, or an entry beyond the bound.
+        UsageError: no matrix, an entry beyond the bound, or a method that there is not.
     """
     if matrix.ndim != 2 or matrix.dtype not in (np.int64, np.uint64):
         raise UsageError(f"The matrix is {matrix.dtype} of shape {matrix.shape}; give (rows, cols) int64 or uint64.")
     _primes(1, bits)
+    if method not in ("rlwe", "paillier"):
+        raise UsageError(f"There is no method {method!r}; choose rlwe or paillier.")
     signed: NDArray[np.int64] = matrix.view(np.int64)
     bound = 1 << (bits - 1)
     if bits < 64 and signed.size and (int(signed.min()) < -bound or int(signed.max()) >= bound):
         raise UsageError(f"Entries are beyond {bits} bits: scale the matrix down, or name more bits at both parties.")
-    return Prepared(signed, bits)
+    return Prepared(signed, bits, method)
 
 
 def holder(
@@ -222,23 +229,7 @@ def holder(
     mine: Words | None = None,
     rng: Rng,
 ) -> Words:
-    """The matrix holder's end: a share of M·V, or of Mᵀ·V.
-
-    Args:
-        channel: to the vectors' owner.
-        prepared: the matrix.
-        transpose: multiply by its transpose.
-        vectors: how many vectors, where the owner gives a matrix of them, (n, vectors); None for one vector, (n,).
-        mine: this party's own share of the vectors, where these are shared, (n,) or (n, vectors) uint64.
-        rng: this party's randomness.
-
-    Returns:
-        (m,), or (m, vectors), uint64: with the owner's result it adds up to the product modulo 2^64.
-
-    Raises:
-        UsageError: `mine` of another shape.
-        PeerError: the peer is about another product, or sent what are no ciphertexts.
-    """
+    """As ``protocols.matvec.holder``."""
     rows, cols = prepared.matrix.shape
     m, n, p = (cols, rows, vectors) if transpose else (rows, cols, vectors)
     shape_in, shape_out = ((n,), (m,)) if p is None else ((n, p), (m, p))
@@ -250,7 +241,7 @@ def holder(
         _reply(channel, prepared, plan(m, n, share.shape[1], bits=prepared.bits), share, transpose=transpose, rng=rng)
     if mine is not None:
         matrix = prepared.matrix.view(np.uint64)
-        share += ((matrix.T if transpose else matrix) @ mine).reshape(share.shape)
+        ring.matmul(matrix.T if transpose else matrix, mine[:, None] if p is None else mine, share)
     return share.reshape(shape_out)
 
 
@@ -265,25 +256,7 @@ def vector(
     key: Key,
     rng: Rng,
 ) -> Words:
-    """The vectors' owner's end: a share of M·V, or of Mᵀ·V.
-
-    Args:
-        channel: to the matrix's holder.
-        v: (n,), or (n, p) for p vectors, uint64; n is `cols`, or `rows` for the transpose.
-        rows: of the matrix.
-        cols: of the matrix.
-        transpose: multiply by the matrix's transpose.
-        bits: as the holder's ``prepare``.
-        key: from ``key``; kept from run to run.
-        rng: this party's randomness.
-
-    Returns:
-        (m,), or (m, p), uint64.
-
-    Raises:
-        UsageError: `v` of another shape.
-        PeerError: the peer broke the protocol.
-    """
+    """As ``protocols.matvec.vector``."""
     n, m = (rows, cols) if transpose else (cols, rows)
     if v.dtype != np.uint64 or v.ndim not in (1, 2) or v.shape[0] != n:
         raise UsageError(f"v is {v.dtype} of shape {v.shape}; give ({n},) or ({n}, vectors) uint64.")

@@ -174,6 +174,25 @@ def test_a_vector_that_two_others_share() -> None:
         matvec.holder_of_shared([], matvec.prepare(matrix), rng=RNG)
 
 
+def test_the_matrix_and_the_key_name_the_method() -> None:
+    matrix, v = matrix_of(2, 3), RNG.uint64(3)
+    prepared = matvec.prepare(matrix, method="paillier")
+
+    def owner(session: Session, method: matvec.Method) -> Words:
+        key = matvec.key(session.rng, method=method)
+        return matvec.vector(session.channel("holder"), v, rows=2, cols=3, key=key, rng=session.rng)
+
+    def run_with(method: matvec.Method) -> dict[str, Words]:
+        holder = lambda s: matvec.holder(s.channel("owner"), prepared, rng=s.rng)  # noqa: E731
+        return run_parties({"holder": holder, "owner": lambda s: owner(s, method)})
+
+    assert np.array_equal(sum(run_with("paillier").values()), product(matrix, v))
+    with pytest.raises(PeerError, match="PaillierVectors"):
+        run_with("rlwe")
+    with pytest.raises(UsageError, match="choose rlwe or paillier"):
+        matvec.prepare(matrix, method="lwe")  # type: ignore[arg-type]
+
+
 def test_shares_are_uniform_whatever_the_product() -> None:
     """Of the zero product every bit of either share is a coin, as it is of any other."""
     matrix = np.zeros((6000, 1), dtype=np.int64)
