@@ -6,9 +6,10 @@
 
 The parties talk over gRPC with mutual TLS on the loopback. The inputs are shared before the clock starts, the result is
 still shared when it stops; then it is opened and compared with what numpy says, and a result that is off by more than
-the operation allows ends the benchmark. `seconds` is the slowest party's; bytes and rounds are the first party's, over
-all its channels. Each of `--repeat` runs has a line, all in the same processes: only the first pays for what is set up
-once, such as base transfers and keys, and says `"first": true`.
+the operation allows ends the benchmark. `seconds` is the slowest party's; bytes, rounds and messages are the first
+party's, over all its channels. In the ring of three, where one neighbour is sent to and the other heard, a round is a
+message. Each of `--repeat` runs has a line, all in the same processes: only the first pays for what is set up once, such
+as base transfers and keys, and says `"first": true`.
 """
 
 from __future__ import annotations
@@ -190,6 +191,7 @@ def main(arguments: Sequence[str]) -> int:
                 "engine": options.engine,
                 "max_error": max(done.result for done in dones),
                 "method": options.method if options.engine == "2pc" else None,
+                "messages_sent": sections[0].traffic.messages_sent,
                 "bytes_total": sum(section.traffic.bytes_sent for section in sections),
                 "first": run == 0,
             },

@@ -189,7 +189,7 @@ def _refuse(channel: Channel) -> NoReturn:
 
 def _require_few(*sizes: int) -> None:
     if max(sizes) > MOST:
-        raise UsageError(f"Paillier's encryption is for up to {MOST} entries at a time: take protocols.matvec.")
+        raise UsageError(f"Paillier's encryption is for up to {MOST} entries at a time: take method='rlwe'.")
 
 
 def _low_words(plaintexts: NDArray[np.uint8]) -> Words:
