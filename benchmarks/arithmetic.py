@@ -8,8 +8,8 @@ The parties talk over gRPC with mutual TLS on the loopback. The inputs are share
 still shared when it stops; then it is opened and compared with what numpy says, and a result that is off by more than
 the operation allows ends the benchmark. `seconds` is the slowest party's; bytes, rounds and messages are the first
 party's, over all its channels. In the ring of three, where one neighbour is sent to and the other heard, a round is a
-message. Each of `--repeat` runs has a line, all in the same processes: only the first pays for what is set up once, such
-as base transfers and keys, and says `"first": true`.
+message. Each of `--repeat` runs has a line, all in the same processes: only the first pays for what is set up once,
+such as base transfers and keys, and says `"first": true`.
 """
 
 from __future__ import annotations
