@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,17 +18,22 @@ pytestmark = pytest.mark.e2e
 
 def example(name: str, *arguments: str, lang: str = "en") -> str:
     """What an example prints; fails with its words if it fails."""
-    done = subprocess.run(
+    with subprocess.Popen(
         [sys.executable, "-m", f"examples.{name}", *arguments],
         cwd=ROOT,
         env={**os.environ, "UNSEEN_LANG": lang, "COLUMNS": "120"},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
-        timeout=100,
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return done.stdout
+        start_new_session=True,
+    ) as process:
+        try:
+            said, errors = process.communicate(timeout=100)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)  # its nodes too, which would outlive it
+            raise
+    assert process.returncode == 0, said[-2000:] + errors[-2000:]
+    return said
 
 
 @pytest.mark.timeout(120)
