@@ -21,6 +21,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -319,8 +320,8 @@ def main() -> int:
     with ExitStack() as running:
         coordinator = running.enter_context(deployment.serving("coordinator", root / "coordinator"))
         write_settings(root, coordinator.at, operator)
-        for name in OWNERS:
-            running.enter_context(deployment.serving("node", root / name))
+        with ThreadPoolExecutor() as pool:  # each takes a second until it serves
+            list(pool.map(lambda name: running.enter_context(deployment.serving("node", root / name)), OWNERS))
         deployment.wait_until_announced(root, coordinator.at, tuple(OWNERS))
         done("serving")
         job = str(deployment.run("job", "submit", job_toml, "--home", root / "bank")["id"])
