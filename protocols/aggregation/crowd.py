@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from mpc.channel import Channel
-from mpc.errors import ChannelError
+from mpc.errors import ChannelError, UsageError
 from mpc.session import Progress, Session
 from mpc.wire.aggregation.v1 import aggregation_pb2 as wire
 from protocols.aggregation.vector import PIECE, Aggregate, Layout, Words
@@ -29,7 +29,10 @@ class Crowd:
     def __init__(self, session: Session, names: Iterable[str], *, stage: str) -> None:
         self._session = session
         self._stage = stage
-        self._channels = {name: session.channel(name) for name in sorted(names)}
+        wanted = sorted(names)
+        if len(set(wanted)) != len(wanted):
+            raise UsageError("A party is named twice: each adds one array to a sum.")
+        self._channels = {name: session.channel(name) for name in wanted}
         self._gone: dict[str, str] = {}
 
     @property

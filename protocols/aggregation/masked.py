@@ -362,8 +362,7 @@ def collect(
         PolicyError: too few parties were left; nothing was opened.
         PeerError: a party runs something else, or broke the protocol. The run ends for all.
     """
-    names = tuple(sorted(session.channels if parties is None else set(parties)))
-    crowd = Crowd(session, names, stage=OPERATOR.name)
+    crowd = Crowd(session, session.channels if parties is None else parties, stage=OPERATOR.name)
     try:
         own = None if mine is None else vector(mine, weight=weight, fraction=fraction)
         if readers < 1:

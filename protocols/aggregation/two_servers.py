@@ -118,8 +118,8 @@ def collect(
         PeerError: a party or the other server runs something else, or broke the protocol. The run ends for all.
     """
     helper = session.channel(unmasker)
-    names = sorted(set(session.channels) - {unmasker} if parties is None else set(parties))
-    crowd = Crowd(session, names, stage=OPERATOR.name)
+    crowd = Crowd(session, set(session.channels) - {unmasker} if parties is None else parties, stage=OPERATOR.name)
+    names = crowd.present
     try:
         agreed = _checked(rules)
         offers = crowd.ask("offer", names, lambda channel: channel.recv(wire.Offer)[0])  # 3
@@ -173,8 +173,8 @@ def unmask(
         PeerError: a party or the other server runs something else, or broke the protocol. The run ends for all.
     """
     to = session.channel(collector)
-    names = sorted(set(session.channels) - {collector} if parties is None else set(parties))
-    crowd = Crowd(session, names, stage=OPERATOR.name)
+    crowd = Crowd(session, set(session.channels) - {collector} if parties is None else parties, stage=OPERATOR.name)
+    names = crowd.present
     try:
         agreed = _checked(rules)
         deposits = crowd.ask("deposit", names, lambda channel: channel.recv(wire.Deposit))  # 1

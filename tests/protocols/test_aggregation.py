@@ -430,6 +430,10 @@ def test_misuse_says_what_to_do() -> None:
     }.items():
         with pytest.raises(UsageError, match=text):
             make()
+    with pytest.raises(UsageError, match="named twice"):
+        run(numbers(2, 1), collector={"parties": ["silo-000", "silo-001", "silo-000"]})
+    with pytest.raises(UsageError, match="session has"):
+        run(numbers(2, 1), collector={"parties": ["silo-000", "silo-001", "silo-002"]})
     with pytest.raises(UsageError, match="give both or neither"):
         run(numbers(2, 1), own={"silo-000": {"identity": signed("silo-000")}})
 
