@@ -14,7 +14,7 @@ from unseen.cli.grant import GrantText
 from unseen.governance import grant, policy
 from unseen.governance.grant import Access
 from unseen.home import Home
-from unseen.jobs import operators, validate
+from unseen.jobs import aggregation, operators, validate
 from unseen.node import settings as node_settings
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "jobs.md"
@@ -29,7 +29,7 @@ def _files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         text, name = block
         found[name] = directory / name
         found[name].write_text(text, encoding="utf-8")
-    names = {"joint-customers.toml", "node.toml", "policy.toml", "psi.toml", "income-validation.toml"}
+    names = {"joint-customers.toml", "node.toml", "policy.toml", "psi.toml", "income-validation.toml", "visits.toml"}
     assert set(found) == names
     return found
 
@@ -87,3 +87,10 @@ def test_the_other_operator(files: dict[str, Path]) -> None:
         assert job.recipients == ("bank",)
         assert validate.sources_of(job, job.parameters) == ("tax", "social-security", "housing-fund")
         assert job.asked_by("bank").operator == operator
+
+
+def test_sums_over_many_parties(files: dict[str, Path]) -> None:
+    job, _ = operators.load(files["visits.toml"])
+    assert isinstance(job.parameters, aggregation.Parameters)
+    assert job.recipients == ("health-bureau", "insurer")
+    assert [one.columns for one in job.asked_by("insurer").access][1] == ["total_cost", "days_in_bed"]
