@@ -136,8 +136,9 @@ def arrange(items: Packed, *, suite: Suite, rng: Rng) -> Table:
             continue
         used = np.flatnonzero(rows >= 0)
         number = (places[rows[used]] == used[:, None]).argmax(axis=1)  # which of the three places it is
+        own = oprf.Points(halves.keys[rows[used]], halves.values[rows[used]])
+        _place(own, number)
         points = oprf.Points(rng.uint8(bins, _BLOCK), rng.uint8(bins, _BLOCK))
-        own = _at_place(oprf.Points(halves.keys[rows[used]], halves.values[rows[used]]), number)
         points.keys[used], points.values[used] = own.keys, own.values
         return Table(rows, len(items), suite.name, salt, points)
     raise EncodingFailed(f"the items have no bins under {_ATTEMPTS} salts, which has odds below 2^-160")
@@ -225,24 +226,12 @@ def send(
         sets.require_distinct(digests)
         if not len(items) or not peer_size:
             return np.zeros((width, bins), dtype=np.uint64)
-        correlation = vole.send(channel, oprf.table_rows(bins), suite=suite, rng=rng)  # 2
-        halves = oprf.points(digests)
-        places = cuckoo.places(halves.keys, bins=bins)
         masks = rng.uint64(2 * _blocks(width), bins)
-        programmed = np.negative(masks[:, places.T])  # (words, 3, k)
-        programmed[1 : 1 + width] += values[:, None]
-        at = [_at_place(halves, np.full(len(items), number)) for number in range(cuckoo.PLACES)]
-        opprf.send_blocks(
-            channel,
-            oprf.Points(
-                np.concatenate([points.keys for points in at]), np.concatenate([points.values for points in at])
-            ),
-            _as_blocks(programmed.reshape(len(masks), -1)),
-            correlation,
-            peer_items=bins,
-            suite=suite,
-            rng=rng,
-        )  # 3
+        at, programmed = _programmed(oprf.points(digests), values, masks)
+        del digests
+        correlation = vole.send(channel, oprf.table_rows(bins), suite=suite, rng=rng)  # 2
+        opprf.send_blocks(channel, at, programmed, correlation, peer_items=bins, suite=suite, rng=rng)  # 3
+        del at, programmed, correlation
         return _matched(channel, masks, width, first=False, suite=suite, rng=rng, method=method)
 
 
@@ -293,14 +282,23 @@ def _blocks(width: int) -> int:
     return -(-(1 + width) // 2)
 
 
-def _at_place(halves: oprf.Points, number: NDArray[np.int64]) -> oprf.Points:
-    """What an item is, at one of its three places, to the OPPRF: uniform blocks that differ from place to place."""
-    tweaks = np.zeros_like(halves.keys)
+def _programmed(halves: oprf.Points, values: Words, masks: Words) -> tuple[oprf.Points, Bytes]:
+    """All items at all their places, 3·k points place by place, and what is programmed there: (blocks, 3·k, 16)."""
+    k = len(halves)
+    places = cuckoo.places(halves.keys, bins=masks.shape[1]).T
+    words = np.negative(masks[:, places])  # (words, 3, k)
+    words[1 : 1 + len(values)] += values[:, None]
+    at = oprf.Points(np.tile(halves.keys, (cuckoo.PLACES, 1)), np.tile(halves.values, (cuckoo.PLACES, 1)))
+    _place(at, np.repeat(np.arange(cuckoo.PLACES), k))
+    return at, _as_blocks(words.reshape(len(masks), cuckoo.PLACES * k))
+
+
+def _place(points: oprf.Points, number: NDArray[np.int64]) -> None:
+    """Make of items, in place, what they are to the OPPRF at one of their three places: blocks as uniform as before."""
+    tweaks = np.zeros_like(points.keys)
     tweaks[:, 0] = number
-    points = oprf.Points(halves.keys.copy(), halves.values.copy())
     blocks.hash_under(tweaks, points.keys)
     blocks.hash_under(tweaks, points.values)
-    return points
 
 
 def _as_blocks(words: Words) -> Bytes:
