@@ -195,12 +195,11 @@ def ask(
         terms = _terms(operator, who, thresholds, chosen, form)
         for source in who.sources:  # 1
             _agree(session.channel(source), terms, wire.ThresholdTerms(applicants=n, salt=salt))
-        session.progress(Progress("align", 0, 1))
+        session.progress(Progress("align", 0, len(who.sources)))
         if alignment == "consented":
             rows, given, records = _name_them(session, who, digests, amounts)  # 2
         else:
             rows, given, records = _with_payloads(session, who, mine.keys, amounts, chosen)  # 2
-        session.progress(Progress("align", 1, 1))
         by_place = _grades(_put_in(session, who, given, operator))
         grades = np.empty(n, dtype=np.uint8)
         grades[rows[rows >= 0]] = by_place[rows >= 0]
@@ -306,10 +305,9 @@ def _roles(session: Session, asker: str, sources: Sequence[str], compute: Sequen
         raise UsageError(f"compute names {stranger[0]}, which is none of the sources {', '.join(who.sources)}.")
     if session.me not in (asker, *who.sources):
         raise UsageError(f"{session.me} is neither the asker {asker} nor one of the sources {', '.join(who.sources)}.")
-    for name in ({asker, *who.sources} if session.me in (asker, *who.compute) else {asker, *who.compute}) - {
-        session.me
-    }:
-        session.channel(name)
+    met = {asker, *who.sources} if session.me in (asker, *who.compute) else {asker, *who.compute}
+    for name in met - {session.me}:
+        session.channel(name)  # which says that there is none
     return who
 
 
@@ -399,26 +397,29 @@ def _name_them(
     session: Session, who: _Roles, digests: NDArray[np.uint8], claims: Words
 ) -> tuple[NDArray[np.int64], Words, None]:
     """Consented, the asker's side. Returns as `_with_payloads`; places are those of the asker's own order."""
-    for source in who.sources:
+    for done, source in enumerate(who.sources, start=1):
         for piece in _pieces(len(digests)):
             session.channel(source).send(wire.ThresholdApplicants(), digests[piece])
+        session.progress(Progress("align", done, len(who.sources)))
     return np.arange(len(digests)), claims[np.newaxis], None
 
 
 def _look_up(channel: Channel, n: int, mine: NDArray[np.uint8], amounts: Words) -> tuple[Words, int]:
     """Consented, a source's side. Returns (2, n): amount and 1 for each applicant of whom there is a record, 0 and 0
-    for the others; and how many there are of.
+    for the others; and of how many there is one.
     """
-    held = np.zeros((2, n), dtype=np.int64)
+    theirs = np.empty((n, _DIGEST_BYTES), dtype=np.uint8)
     for piece in _pieces(n):
-        _, theirs = channel.recv(wire.ThresholdApplicants)
-        channel.require(
-            len(theirs) == piece.stop - piece.start, f"the digests of {n} applicants, {_PIECE} in a message"
-        )
-        rows, at = joins.join(mine, theirs, most=max(len(mine), len(theirs)))
-        channel.require(len(np.unique(at)) == len(np.unique(rows)) == len(at), "applicants who all differ")
-        held[0, piece.start + at] = amounts[rows]
-        held[1, piece.start + at] = 1
+        _, digests = channel.recv(wire.ThresholdApplicants)
+        fits = len(digests) == piece.stop - piece.start
+        channel.require(fits, f"the digests of {n} applicants, {_PIECE} in a message")
+        theirs[piece] = digests
+    rows, at = joins.join(mine, theirs, most=n)
+    # Two claims about one person would be two questions in one.
+    channel.require(len(np.unique(rows)) == len(rows), "applicants who all differ")
+    held = np.zeros((2, n), dtype=np.int64)
+    held[0, at] = amounts[rows]
+    held[1, at] = 1
     return held, int(held[1].sum())
 
 
@@ -440,6 +441,7 @@ def _with_payloads(
     for source, got in at_once(session, who.sources, receive):
         given[1:] += got.values
         records[source] = got.peer_size
+        session.progress(Progress("align", len(records), len(who.sources)))
     used = table.rows >= 0
     given[0, used] = claims[table.rows[used]].view(np.uint64)
     return table.rows, given.view(np.int64), {source: records[source] for source in who.sources}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -156,8 +157,10 @@ def test_many_applicants_go_by_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     results = run_parties({**functions, "bank": bank})
     assert results["bank"].grades.tolist() == expected(claims, held, Thresholds())
     assert [(p.stage, p.done, p.total) for p in seen] == [
-        ("align", 0, 1),
-        ("align", 1, 1),
+        ("align", 0, 3),
+        ("align", 1, 3),
+        ("align", 2, 3),
+        ("align", 3, 3),
         ("compute", 8, 21),
         ("compute", 16, 21),
         ("compute", 21, 21),
@@ -451,6 +454,30 @@ def test_digests_that_there_cannot_be(
     found = outcomes(parties({"a": 1, "b": 1, "c": 1}, held))
     assert any(isinstance(one, PeerError) and problem in str(one) for one in found.values())
     assert not isinstance(found["bank"], Asked)
+
+
+@pytest.mark.parametrize("leaver", ["bank", "tax", "fund"])
+def test_whoever_leaves_in_whatever_round_leaves_nobody_waiting(leaver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    functions = parties({"a": 1, "b": 100}, {name: {"a": 1} for name in SOURCES})
+    send, sent = Channel.send, Counter[int]()
+    last = 0
+
+    def leaves(self: Channel, header: Message, *arrays: Array | Buffer) -> None:
+        if self.me == leaver:
+            sent[last] += 1
+            if sent[last] > last:
+                raise ConnectionError("the plug was pulled")
+        send(self, header, *arrays)
+
+    monkeypatch.setattr(Channel, "send", leaves)
+    while True:
+        try:
+            run_parties(functions, timeout_s=10)
+            break
+        except ConnectionError:
+            last += 1
+    # It has left before each of its messages, and stayed at the end.
+    assert last == sent[last] >= 2 * len(SOURCES)
 
 
 @pytest.mark.parametrize(

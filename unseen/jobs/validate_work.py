@@ -42,9 +42,8 @@ def run(task: Task, parameters: Parameters, alignment: Alignment) -> Yield:
             suite=suite,
             form=form,
         )
+        # Not of how many it has a record: what is said here may be reported, and that is not for the asker to know.
         sizes = {"rows": table.num_rows, "applicants": answered.applicants}
-        if answered.found is not None:
-            sizes["applicants_found"] = answered.found
         return Yield(protocol, table.num_rows, None, sizes, learned(alignment, "source", asker=parameters.asker))
     asked = threshold.ask(
         task.session,
