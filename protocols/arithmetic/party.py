@@ -271,8 +271,11 @@ class InputParty:
         header = input_pb2.Array(use="input", parties=[self.session.me], kind=kind, fraction=bits, shape=plain.shape)
         for peer in self.compute:
             _send(self.session.channel(peer), header, self._steps)
-        for peer, components in zip(self.compute, self.scheme.deal(plain.reshape(-1), self.session.rng), strict=True):
-            pieces.send(self.session.channel(peer), components)
+        flat = plain.reshape(-1)
+        for start in range(0, flat.size, pieces.PIECE):  # to all in turn, so that none waits for another's whole
+            parts = self.scheme.deal(flat[start : start + pieces.PIECE], self.session.rng)
+            for peer, components in zip(self.compute, parts, strict=True):
+                pieces.send(self.session.channel(peer), components)
 
     def obtain(self) -> Values:
         """What the computing parties reveal to this party: int64, float64 or bool array.
@@ -286,19 +289,20 @@ class InputParty:
             channel = self.session.channel(peer)
             channel.require(header.use == "reveal" and self.session.me in header.parties, "an array that opens to me")
             require_same(channel, first, header, without=("step",))
-        parts = [
-            pieces.receive(
-                self.session.channel(peer), self.scheme.components, tuple(first.shape), bits=first.kind == "bool"
-            )
-            for peer in self.compute
-        ]
-        try:
-            value = self.scheme.combine(parts)
-        except Disagreement as error:
-            self.session.close("copies of a share differ")
-            one = f"one of {', '.join(self.compute)}"
-            raise PeerError(str(error), party=one, protocol="arithmetic", step="obtain") from None
-        return _plain(value, _kind(first), first.fraction)
+        size, bits = math.prod(first.shape), first.kind == "bool"
+        value: Array = np.empty(size, dtype=np.bool_ if bits else np.uint64)
+        for start in range(0, size, pieces.PIECE):
+            part = (min(pieces.PIECE, size - start),)
+            channels = [self.session.channel(peer) for peer in self.compute]
+            parts = [pieces.receive(channel, self.scheme.components, part, bits=bits) for channel in channels]
+            try:
+                value[start : start + pieces.PIECE] = self.scheme.combine(parts)
+            except Disagreement as error:
+                for channel in channels:
+                    channel.close("copies of a share differ")
+                one = f"one of {', '.join(self.compute)}"
+                raise PeerError(str(error), party=one, protocol="arithmetic", step="obtain") from None
+        return _plain(value.reshape(tuple(first.shape)), _kind(first), first.fraction)
 
 
 # Ways in -------------------------------------------------------------------------------------------------------------

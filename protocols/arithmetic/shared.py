@@ -213,6 +213,8 @@ class Shared:
         bits = self.context.fraction if fraction is None else fraction
         fixed.check_fraction(bits)
         more = bits - number.fraction
+        if number.kind == "fixed" and not more:
+            return number
         words = number.components << np.uint64(more) if more >= 0 else self.context.truncate(number.components, -more)
         return Shared(self.context, words, "fixed", bits)
 
@@ -441,7 +443,8 @@ def where(condition: Operand, a: Operand, b: Operand) -> Shared:
     if _is_bool(a) and _is_bool(b):
         one = a if isinstance(a, Shared) else context.constant(a)
         return (condition & (one ^ b)) ^ b
-    return condition * _linear(operator.sub, *_lift(context, a, b)) + b
+    one, other = _lift(context, a, b)
+    return condition * (one - other) + other
 
 
 def minimum(a: Operand, b: Operand) -> Shared:
@@ -557,18 +560,17 @@ def _bits(context: Context, a: Operand) -> Array:
 def _lift(context: Context, *operands: Operand) -> list[Shared]:
     """All as numbers with the same fractional bits; all of them whole, or none."""
     plain = [x if isinstance(x, Shared) else public_array(x) for x in operands]
-    fractions = [(x.fraction if x.kind == "fixed" else -1) if isinstance(x, Shared) else -1 for x in plain]
-    fraction = max(fractions)
-    if fraction < 0 and any(not isinstance(x, Shared) and x.dtype.kind == "f" for x in plain):
-        fraction = context.fraction
+    fractions = [x.fraction for x in plain if isinstance(x, Shared) and x.kind == "fixed"]
+    if not fractions and any(not isinstance(x, Shared) and x.dtype.kind == "f" for x in plain):
+        fractions = [context.fraction]
+    fraction = max(fractions, default=0)
+    kind: Kind = "fixed" if fractions else "int"
     lifted = []
     for x in plain:
         if isinstance(x, Shared):
-            number = _number(x)
-            lifted.append(number if fraction < 0 or number.fraction == fraction == 0 else number.as_fixed(fraction))
+            lifted.append(x.as_fixed(fraction) if fractions else _number(x))
         else:
-            words = context.engine.constant(public_words(x, max(fraction, 0)))
-            lifted.append(Shared(context, words, "int" if fraction < 0 else "fixed", max(fraction, 0)))
+            lifted.append(Shared(context, context.engine.constant(public_words(x, fraction)), kind, fraction))
     return lifted
 
 
