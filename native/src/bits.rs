@@ -316,7 +316,7 @@ mod tests {
             }
             assert_eq!(
                 out.iter().map(|word| word.count_ones()).sum::<u32>(),
-                given.iter().map(|w| w.count_ones()).sum()
+                given.iter().map(|w| w.count_ones()).sum::<u32>()
             );
             words(&out, &mut back);
             assert!(back == given);
