@@ -148,16 +148,23 @@ impl Set {
     }
 }
 
-/// Bytes of a seed's stream for one polynomial.
-fn stream(seed: &[u8], purpose: Use, index: usize, out: &mut [u8]) {
-    prg::fill(seed, (purpose as u128) << 120 | (index as u128) << 64, out).expect("a seed of 32 bytes");
+/// Hands out the first `count` pieces of W bytes, 8 or 16, of a seed's stream for one polynomial.
+fn draw<const W: usize>(seed: &[u8], purpose: Use, index: usize, count: usize, mut take: impl FnMut([u8; W])) {
+    const BUFFER: usize = 4096;
+    let start = (purpose as u128) << 120 | (index as u128) << 64;
+    let mut buffer = Zeroizing::new([0; BUFFER]);
+    for (i, first) in (0..count).step_by(BUFFER / W).enumerate() {
+        let bytes = &mut buffer[..W * (count - first).min(BUFFER / W)];
+        prg::fill(seed, start + (i * BUFFER / prg::BLOCK) as u128, bytes).expect("a seed of 32 bytes");
+        bytes.as_chunks().0.iter().copied().for_each(&mut take);
+    }
 }
 
 /// A polynomial of a seed's words.
 fn words(seed: &[u8], purpose: Use, index: usize) -> Zeroizing<Vec<u64>> {
-    let mut bytes = Zeroizing::new(vec![0; 8 * N]);
-    stream(seed, purpose, index, &mut bytes);
-    Zeroizing::new(bytes.as_chunks().0.iter().map(|&word| u64::from_le_bytes(word)).collect())
+    let mut out = Zeroizing::new(Vec::with_capacity(N));
+    draw(seed, purpose, index, N, |word| out.push(u64::from_le_bytes(word)));
+    out
 }
 
 /// A polynomial of errors.
@@ -347,7 +354,8 @@ impl Shape {
 
     fn check(&self) -> Result<(), Error> {
         let counts = [self.batches, self.vectors, self.rows, self.terms];
-        check(counts.iter().all(|&count| count < 1 << 28), "counts below 2^28")?;
+        let products = counts.iter().try_fold(1usize, |product, &count| product.checked_mul(count.max(1)));
+        check(products.is_some_and(|products| products < 1 << 32), "fewer than 2^32 products")?;
         check(self.stride.is_power_of_two() && self.stride <= N, "the stride is a power of two up to N")
     }
 }
@@ -478,16 +486,15 @@ fn rounded(fraction: u128) -> [u8; REPLY] {
 pub fn masks(plain: Plain, shape: Shape, seed: &[u8], out: &mut [u64]) -> Result<(), Error> {
     shape.check()?;
     check(out.len() == shape.replies() * shape.wanted(), "room for the masks")?;
-    let mut blocks = Zeroizing::new(vec![0; 16 * shape.wanted()]);
     for (index, row) in out.chunks_exact_mut(shape.wanted()).enumerate() {
-        stream(seed, Use::Mask, index, &mut blocks);
-        for (out, block) in row.iter_mut().zip(blocks.as_chunks().0) {
-            let block = u128::from_le_bytes(*block);
-            *out = match plain {
+        let mut row = row.iter_mut();
+        draw(seed, Use::Mask, index, shape.wanted(), |block| {
+            let block = u128::from_le_bytes(block);
+            *row.next().expect("as many as are wanted") = match plain {
                 Plain::Word => block as u64,
                 Plain::Prime(t) => t.modulus.reduce_wide(block),
             };
-        }
+        });
     }
     Ok(())
 }
@@ -500,11 +507,12 @@ fn masks_of(plain: Plain, shape: Shape, seed: &[u8]) -> Result<Zeroizing<Vec<u64
 
 /// Noise for the b side of a reply, as fractions: uniform from -1 / 4t to 1 / 4t, t rounded up to a power of two.
 fn floods(plain: Plain, shape: Shape, seed: &[u8], index: usize) -> Zeroizing<Vec<u128>> {
-    let mut blocks = Zeroizing::new(vec![0; 16 * shape.wanted()]);
-    stream(seed, Use::Flood, index, &mut blocks);
     let half = 1u128 << (126 - plain.bits());
-    let flood = |block: &[u8; 16]| (u128::from_le_bytes(*block) & (2 * half - 1)).wrapping_sub(half);
-    Zeroizing::new(blocks.as_chunks().0.iter().map(flood).collect())
+    let mut out = Zeroizing::new(Vec::with_capacity(shape.wanted()));
+    draw(seed, Use::Flood, index, shape.wanted(), |block| {
+        out.push((u128::from_le_bytes(block) & (2 * half - 1)).wrapping_sub(half));
+    });
+    out
 }
 
 /// Decrypts replies: (n, reply bytes) -> (n, wanted) modulo t.

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from mpc import _native
 from mpc.errors import UsageError
 from mpc.kernels import rlwe
 from mpc.kernels.rlwe import PLAIN, WORD, N, Shape
@@ -225,6 +226,18 @@ def test_misuse_is_told() -> None:
     for shape in (Shape(1, 1, 1, 2, 1), Shape(1, 2, 1, 1, 1)):
         with pytest.raises(ValueError, match="one "):
             rlwe.reply(shape, zero, (zero, zero), (zero, zero), seed=key, **plain)
+    with pytest.raises(ValueError, match="fewer than 2"):
+        _native.rlwe_masks(WORD, [1 << 32, 1 << 32, 1, 1, 1], bytes(32), np.empty(0, np.uint64))
+    row, short, out = good[0], good[0, 1:], np.zeros(N, np.uint64)
+    for native in (
+        lambda: _native.rlwe_lift(True, WORD, short, out),
+        lambda: _native.rlwe_expand(True, public, out),
+        lambda: _native.rlwe_encode(0, short, out),
+        lambda: _native.rlwe_decode([row, row, short], out),
+        lambda: _native.rlwe_decrypt(True, WORD, 8, bytes(32), key, out),
+    ):
+        with pytest.raises(ValueError, match="polynomials|ciphertexts|room"):
+            native()
     with pytest.raises(ValueError, match="a power of two"):
         rlwe.masks(Shape(1, 1, 1, 1, 3), plain=WORD, seed=key)
     with pytest.raises(ValueError, match="0, 1 or 2"):
