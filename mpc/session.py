@@ -57,13 +57,16 @@ class Session:
             channel.close(reason)
 
 
-def at_once(session: Session, peers: Sequence[str], talk: Callable[[Channel, Rng], T]) -> Iterator[tuple[str, T]]:
+def at_once(
+    session: Session, peers: Sequence[str], talk: Callable[[Channel, Rng], T], *, most: int = 64
+) -> Iterator[tuple[str, T]]:
     """Hold a conversation with each of several peers, all at a time, each in a thread with randomness of its own.
 
     Args:
         session: this party's run.
         peers: with whom.
         talk: one conversation, over the channel to a peer.
+        most: how many go on at a time; the others' peers wait meanwhile.
 
     Returns:
         Peers and what `talk` returned for them, as they come to an end.
@@ -73,7 +76,7 @@ def at_once(session: Session, peers: Sequence[str], talk: Callable[[Channel, Rng
         fails, all channels of the session are closed, and all have ended when the error is raised.
     """
     context = contextvars.copy_context()
-    with ThreadPoolExecutor(max(len(peers), 1), thread_name_prefix="conversation") as pool:
+    with ThreadPoolExecutor(min(max(len(peers), 1), most), thread_name_prefix="conversation") as pool:
         asked = {pool.submit(context.copy().run, talk, session.channel(p), session.rng.fork()): p for p in peers}
         try:
             for answer in as_completed(asked):

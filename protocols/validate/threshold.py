@@ -82,6 +82,7 @@ MAX_APPLICANTS = 1 << 22
 MAX_SOURCES = 15
 
 _PIECE = 1 << 18  # applicants, or bins, in a message and in one step of the arithmetic
+_AT_ONCE = 3  # runs of psi.payload that the asker holds in memory
 _SALT_BYTES = 32
 _DIGEST_BYTES = 16
 _SHOWN = 200  # characters of what a peer says that an error text repeats
@@ -438,7 +439,7 @@ def _with_payloads(
 
     given = np.zeros((3, len(table.rows)), dtype=np.uint64)
     records = {}
-    for source, got in at_once(session, who.sources, receive):
+    for source, got in at_once(session, who.sources, receive, most=_AT_ONCE):
         given[1:] += got.values
         records[source] = got.peer_size
         session.progress(Progress("align", len(records), len(who.sources)))
