@@ -309,12 +309,15 @@ mod tests {
         }
     }
 
+    /// What a party does to its components, under two places in streams.
+    type Part = dyn Fn([&[u64]; 2], [&[u64]; 2], &Place<'_>, &Place<'_>, &mut [u64]);
+
     #[test]
     fn three_parties_make_a_product() {
         for n in [0, 1, 511, 512, 513, 100_001] {
             let keys = [[1; 16], [2; 16], [3; 16]];
             let (x, y): ([_; 3], [_; 3]) = ([11, 12, 13].map(|s| words(s, n)), [14, 15, 16].map(|s| words(s, n)));
-            let part = |i: usize, f: &dyn Fn([&[u64]; 2], [&[u64]; 2], &Place<'_>, &Place<'_>, &mut [u64])| {
+            let part = |i: usize, f: &Part| {
                 let (j, mut out) = ((i + 1) % 3, vec![0; n]);
                 let places = [i, j].map(|i| Place { key: &keys[i], block: i as u128 * 5 });
                 f([&x[i], &x[j]], [&y[i], &y[j]], &places[0], &places[1], &mut out);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from protocols.arithmetic import two, two_transfers
 from protocols.arithmetic.engine import Array, Words
 from protocols.arithmetic.two import TwoParty
 from protocols.ot.method import Method
+from tests.transport.support import connected, make_parties
 
 EDGES = np.array(
     [0, 1, 2, 15, 16, 2**32, 2**62 - 1, 2**62, 2**63 - 1, 2**63, 2**63 + 1, 2**64 - 16, 2**64 - 1], dtype=np.uint64
@@ -435,6 +437,34 @@ def test_a_party_that_leaves_in_any_round(monkeypatch: pytest.MonkeyPatch, after
     with pytest.raises(KeyboardInterrupt):
         run_parties({"ann": party, "bob": party}, timeout_s=5)
     assert isinstance(ended["ann"], ChannelError)
+
+
+@pytest.mark.parametrize("transport", ["grpc", "wan"])
+def test_pieces_over_other_transports(monkeypatch: pytest.MonkeyPatch, transport: str) -> None:
+    """Threads and lanes of a long computation, to its end and where one party leaves in its middle."""
+    monkeypatch.setitem(two.COMPARED, "softspoken", 1 << 10)
+    x = words(5000, 20)
+
+    def party(session: Session, *, leaves: bool) -> Results:
+        e = TwoParty(session, ("bank", "tax"))
+        a = shared(e, x, "bank")
+        found = {"negative": e.open(e.negative(a))}
+        if leaves:
+            leaving(e, 15)
+        e.negative(a)
+        return found
+
+    with connected(transport, make_parties()) as (bank, tax):
+        lanes = {("bank", "tax"): bank, ("tax", "bank"): tax}
+        with pytest.raises(KeyboardInterrupt):
+            run_parties(
+                {"bank": partial(party, leaves=False), "tax": partial(party, leaves=True)}, connect=lambda _: lanes
+            )
+    with connected(transport, make_parties()) as (bank, tax):
+        lanes = {("bank", "tax"): bank, ("tax", "bank"): tax}
+        results = run_parties(dict.fromkeys(("bank", "tax"), partial(party, leaves=False)), connect=lambda _: lanes)
+    for found in results.values():
+        assert np.array_equal(found["negative"], x >> 63 == 1)
 
 
 @pytest.mark.parametrize("message", range(1, 11))
