@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mpc.errors import UsageError
+from mpc.errors import PeerError, UsageError
 from mpc.rng import Rng
 from mpc.session import Session
 from mpc.testing import run_parties
@@ -285,6 +285,31 @@ def test_misuse(kind: Kind) -> None:
     run(kind, program)
     with pytest.raises(UsageError, match="ann"):
         run_parties({"ann": lambda s: kind.engine(s, ("x", "y", "z")[: len(kind.compute)])})
+
+
+DIFFERENT: dict[str, Callable[[Engine, Words, int], object]] = {
+    "another method": lambda e, a, i: e.negative(a) if i else e.is_zero(a),
+    "another shape": lambda e, a, i: e.mul(a[:, i:], a[:, i:]),
+    "another precision": lambda e, a, i: e.truncate(a, 10 + i),
+    "a step more": lambda e, a, i: e.mul(e.truncate(a, 5), a) if i else e.mul(a, a),
+    "another learner": lambda e, a, i: e.open(a, e.compute[:2] if i else e.compute[:1]),
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+@pytest.mark.parametrize("kind", KINDS[1:], ids=lambda kind: kind.name)
+def test_programs_that_differ_end(kind: Kind, name: str) -> None:
+    """With an error of the peer, and not with a wrong result or by waiting."""
+    values = np.arange(5, dtype=np.uint64)
+
+    def program(e: Engine) -> None:
+        a = given(e, values, 1)
+        e.mul(a, a)  # two parties have their transfers then, for which one would otherwise wait until its time is up
+        DIFFERENT[name](e, np.ascontiguousarray(a), int(e.me == e.compute[0]))
+        e.open(a)  # the rest of the program, by which at the latest it has to come out
+
+    with pytest.raises(PeerError):
+        run(kind, program)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from mpc.channel import Traffic
 from mpc.errors import ChannelClosed, PeerError, UsageError
 from mpc.session import Session
 from mpc.testing import Tamper, run_parties
-from mpc.wire.arithmetic.v1 import agreement_pb2
+from mpc.wire.arithmetic.v1 import agreement_pb2, input_pb2
 from protocols import arithmetic
 from protocols.arithmetic import party, pieces
 from protocols.arithmetic.party import Computation, InputParty
@@ -228,10 +228,10 @@ def program(mpc: Computation, stop: str = "") -> np.ndarray[Any, Any]:
 
 
 @pytest.mark.parametrize("stop", PROGRAM)
-@pytest.mark.parametrize("way", [arithmetic.ideal_party, arithmetic.two_party], ids=["ideal", "two"])
+@pytest.mark.parametrize("way", [arithmetic.ideal_party, arithmetic.two_party, arithmetic.three_party])
 def test_a_party_that_leaves_ends_the_others(way: Callable[..., Any], stop: str) -> None:
     """At whatever step: the others raise at once, and do not wait for a timeout."""
-    names = ("tax", "fund")
+    names = ("tax", "fund", "social") if way is arithmetic.three_party else ("tax", "fund")
     ends: dict[str, BaseException] = {}
 
     def compute(s: Session) -> None:
@@ -249,10 +249,11 @@ def test_a_party_that_leaves_ends_the_others(way: Callable[..., Any], stop: str)
         except BaseException as error:
             ends[s.me] = error
 
-    run_parties({"tax": compute, "fund": compute, "bank": bank}, timeout_s=20)
+    run_parties(dict.fromkeys(names, compute) | {"bank": bank}, timeout_s=20)
     assert isinstance(ends["fund"], KeyboardInterrupt)
-    assert all(isinstance(ends[name], ChannelClosed) for name in ("tax", "bank"))
-    assert "KeyboardInterrupt" in str(ends["tax"])
+    others = [ends[name] for name in (*names, "bank") if name != "fund"]
+    assert all(isinstance(end, ChannelClosed) for end in others)
+    assert any("KeyboardInterrupt" in str(end) for end in others)
 
 
 LINKS = {("tax", "fund"): 6, ("bank", "tax"): 3, ("tax", "bank"): 3}
@@ -279,6 +280,26 @@ def test_one_flipped_bit(link: tuple[str, str], message: int) -> None:
     else:
         with pytest.raises(PeerError, match="copies of a value differ" if message == VALUES else "broke"):
             run_parties(parties, tamper={link: Tamper(message)})
+
+
+@pytest.mark.parametrize(
+    ("message", "kind", "says"),
+    [
+        (lambda: (input_pb2.Words(), np.zeros((1, 12), np.uint64)), "words", "2 x 12 words"),
+        (lambda: (input_pb2.Words(), np.zeros((2, 11), np.uint64)), "words", "2 x 12 words"),
+        (lambda: (input_pb2.Words(), np.zeros((2, pieces.PIECE + 1), np.uint64)), "words", "where at most"),
+        (lambda: (input_pb2.Words(), np.zeros((2, 2), np.uint64)), "bits", "got a .*Words"),
+        (lambda: (input_pb2.Bits(), np.zeros((2, 2), np.uint8)), "words", "got a .*Bits"),
+        (lambda: (input_pb2.Bits(), np.zeros((2, 3), np.uint8)), "bits", "2 x 12 bits"),
+        (lambda: (input_pb2.Bits(), np.array([[0, 0], [0, 16]], np.uint8)), "bits", "zeros behind the last bit"),
+    ],
+)
+def test_pieces_that_there_cannot_be(message: Callable[[], tuple[Any, ...]], kind: str, says: str) -> None:
+    def receives(s: Session) -> None:
+        pieces.receive(s.channel("bank"), 2, (3, 4), bits=kind == "bits")
+
+    with pytest.raises(PeerError, match=says):
+        run_parties({"tax": receives, "bank": lambda s: s.channel("tax").send(*message())})
 
 
 def test_what_it_costs() -> None:
