@@ -109,7 +109,7 @@ uses = 1                       # asking again with other claims would narrow inc
 not_before = 2020-01-01T00:00:00Z
 not_after = 2100-01-01T00:00:00Z
 minimum_result = 100           # grades for fewer applicants are given to nobody
-report_sizes = true
+report_sizes = false           # nor is it reported how many people a bureau knows
 
 """
 
@@ -267,7 +267,7 @@ def show_grades(result: pa.Table) -> None:
     counts = np.bincount(grades, minlength=len(GRADES))
     bars = Table("grade", "applicants", "", show_edge=False)
     for grade, name in GRADES.items():
-        bar = "█" * max(1, round(40 * counts[grade] / counts.max())) if counts[grade] else ""
+        bar = "█" * max(1, round(32 * counts[grade] / counts.max())) if counts[grade] else ""
         bars.add_row(text(name), f"{counts[grade]:,}", f"[{STYLES[grade]}]{bar}[/]")
     console.print(bars)
 
@@ -277,10 +277,9 @@ def show_report(parties: list[dict[str, dict[str, object]]]) -> None:
     table = Table("party", "what it learned", "bytes sent", "seconds", title="who learned what · 各方所知")
     for part in parties:
         said = part["report"]
-        learned, sizes = said["learned"], said["sizes"]
-        lines = [f"· {line}" for line in learned] if isinstance(learned, list) else []
-        lines += [f"  {name}: {value:,}" for name, value in sizes.items()] if isinstance(sizes, dict) else []
-        table.add_row(str(part["party"]), "\n".join(lines), f"{said['bytes_sent']:,}", f"{said['seconds']:.1f}")
+        learned = said["learned"]
+        lines = "\n".join(f"· {line}" for line in learned) if isinstance(learned, list) else ""
+        table.add_row(str(part["party"]), lines, f"{said['bytes_sent']:,}", f"{said['seconds']:.1f}")
         table.add_section()
     console.print(table)
 
