@@ -49,7 +49,8 @@ class Server:
 def run(*arguments: str | Path) -> Mapping[str, object]:
     """Run ``unseen … --json`` and return the object that it prints. Raises CommandFailed with its own words.
 
-    In this process: a process of its own for each of the twenty commands of a deployment would take a second each.
+    In this process: a process of its own for each of the twenty commands of a deployment would take a second each. Not
+    for several threads at a time, since it captures what is printed.
     """
     words = [*map(str, arguments), "--json"]
     done = CliRunner().invoke(tree(words[0]), words)
