@@ -1,7 +1,7 @@
 """Correlated transfers of random choices in both directions, made in bulk and taken as they are needed.
 
 Each party is the sender in one direction and the receiver in the other. A direction has one extension, set up when it
-is first needed, and numbers its transfers from 0 on: the number is the tweak under which the transfer is hashed.
+is first needed, and numbers its transfers: the number is the tweak under which the transfer is hashed.
 A long computation names beforehand what it will take; then the transfers of one piece are made, in a thread and a lane
 of each direction, while the piece before it is worked on.
 
@@ -38,6 +38,7 @@ STOCK = {"softspoken": 1 << 16, "silent": 1 << 20}
 """Most transfers that are made at a time for small demands."""
 
 _FIRST_STOCK = 1 << 12
+_FIRST_NUMBER = 1 << 57  # silent transfers hash what they are made of under the same offset, with tweaks of 56 bits
 BLOCK_BYTES = 16
 
 
@@ -96,7 +97,7 @@ class _Stock(Generic[Made]):
         self._make: Callable[[int, int], Made] = make
         self._most = most
         self._next = _FIRST_STOCK
-        self._made = 0
+        self._made = _FIRST_NUMBER
         self._left: Made | None = None
 
     def make(self, n: int) -> Made:
