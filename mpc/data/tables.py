@@ -15,14 +15,13 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
-import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from mpc import durable
@@ -30,6 +29,10 @@ from mpc.data import identifiers
 from mpc.errors import UsageError
 from mpc.kernels import hash as hashes
 from mpc.kernels.packing import Packed
+
+if TYPE_CHECKING:
+    # Imported where a data base is read: it takes as long as all of numpy, and most data sets are files.
+    import sqlalchemy as sa
 
 BATCH_ROWS = 1 << 16
 """Most rows of one batch."""
@@ -84,6 +87,8 @@ def batches(data_set: DataSet) -> Iterator[pa.RecordBatch]:
     if suffix == ".parquet":
         return _parquet(data_set, path)
     if suffix in _SQLITE:
+        import sqlalchemy as sa
+
         # SQLite would make a new, empty data base of a file that somebody removes meanwhile, if it were not read-only.
         read_only = {"mode": "ro", "uri": "true"}
         return _sql(data_set, sa.URL.create("sqlite", database=path.absolute().as_uri(), query=read_only))
@@ -382,6 +387,8 @@ def _check_text(batch: pa.RecordBatch, path: Path, first_row: int) -> None:
 
 
 def _sql(data_set: DataSet, url: str | sa.URL) -> Iterator[pa.RecordBatch]:
+    import sqlalchemy as sa
+
     if not data_set.table:
         raise UsageError("A data base has many tables: name the one to read (table = …).")
     try:
