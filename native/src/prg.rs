@@ -176,6 +176,21 @@ mod tests {
     }
 
     #[test]
+    fn the_paths_add_alike() {
+        for length in [0, 1, 2, 31, 32, 33, 479, 480, 481, 1001] {
+            let words: Vec<u64> = (0..length).map(|i: u64| i.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
+            for negative in [false, true] {
+                let (mut one, mut other) = (words.clone(), words.clone());
+                Stream::new(&[3; 16]).add(5, &mut one, negative);
+                add_portable(&Aes128Enc::new(&[3; 16].into()), 5, &mut other, negative);
+                assert_eq!(one, other, "{length}");
+                Stream::new(&[3; 16]).add(5, &mut one, !negative);
+                assert_eq!(one, words, "{length}");
+            }
+        }
+    }
+
+    #[test]
     fn keys_of_other_lengths_are_refused() {
         for length in [0, 15, 17, 24, 31, 33] {
             assert!(fill(&vec![0; length], 0, &mut [0; 16]).is_err());

@@ -100,7 +100,7 @@ class Identity:
     """A party's long-term key and those of all others, for runs against an aggregator that may be malicious.
 
     Attributes:
-        sign: this party's signature over a text, at most 128 bytes.
+        sign: this party's signature over a text.
         verify: whether a party, by its name, has signed a text; False for a party that is not known.
     """
 
@@ -134,9 +134,10 @@ def keys_text(run: str, name: str, public: bytes) -> bytes:
     return _SIGNED_KEYS + _field(run.encode()) + _field(name.encode()) + public
 
 
-def survivors_text(run: str, nonce: bytes, survived: bytes, dropped: bytes) -> bytes:
-    """What a party signs of the sets for which it opens masks."""
-    return _SIGNED_SURVIVORS + _field(run.encode()) + nonce + _field(survived) + dropped
+def survivors_text(run: str, nonce: bytes, names: Sequence[str], survived: bytes, dropped: bytes) -> bytes:
+    """What a party signs of the sets for which it opens masks, and of the roster that says whose bits they are."""
+    roster = b"".join(_field(name.encode()) for name in names)
+    return _SIGNED_SURVIVORS + _field(run.encode()) + nonce + _field(roster) + _field(survived) + dropped
 
 
 def _field(value: bytes) -> bytes:

@@ -311,7 +311,7 @@ class _Party:
 
     def _vote(self, identity: Identity, roster: _Roster, survived: NDArray[np.bool_], sets: list[bytes]) -> None:
         """Sign the sets, and see that as many as the threshold have signed the same."""
-        text = keys.survivors_text(self._rules.run, roster.nonce, *sets)
+        text = keys.survivors_text(self._rules.run, roster.nonce, roster.names, *sets)
         self._channel.send(wire.Vote(signature=identity.sign(text)))  # 7
         (votes,) = next_step(self._channel, wire.Votes)
         voters = np.array(votes.voters, dtype=np.int64)

@@ -586,13 +586,17 @@ def test_keys_that_their_owner_has_not_signed() -> None:
         run(arrays, rules=SIGNED, own=own)
 
 
-@pytest.mark.parametrize("kind", ["other sets", "too few votes", "a forged vote", "a vote of one that dropped"])
+@pytest.mark.parametrize(
+    "kind", ["other sets", "other names", "too few votes", "a forged vote", "a vote of one that dropped"]
+)
 def test_survivor_sets_that_differ_are_found(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     send = Channel.send
 
     def lying(channel: Channel, header: Message, *arrays: Any) -> None:  # noqa: ANN401
         if isinstance(header, wire.Survivors) and channel.peer == "silo-000" and kind == "other sets":
             arrays = (np.array([0b0111111], dtype=np.uint8), np.array([0b1000000], dtype=np.uint8))
+        if isinstance(header, wire.Roster) and channel.peer == "silo-000" and kind == "other names":
+            header.parties[6] = "silo-007"
         if isinstance(header, wire.Votes) and channel.peer == "silo-000":
             changed = wire.Votes()
             changed.CopyFrom(header)
@@ -609,6 +613,7 @@ def test_survivor_sets_that_differ_are_found(monkeypatch: pytest.MonkeyPatch, ki
     arrays = numbers(7, 3)
     what = {
         "other sets": "for the sets that this party was told|votes of survivors",
+        "other names": "keys that silo-007 has signed",
         "too few votes": "votes of 5 parties",
         "a forged vote": "a vote of silo-003",
         "a vote of one that dropped": "votes of parties, each once",

@@ -22,7 +22,7 @@ def test_the_code(capsys: pytest.CaptureFixture[str]) -> None:
         exec(text, {"session": s})
 
     run_parties({"hub": lambda s: run(hub, s), **{name: lambda s: run(party, s) for name in ("a", "b", "c")}})
-    assert capsys.readouterr().out.split() == "[31.5 -6.75] [10.5 -2.25] ('a', 'b', 'c') {}".split()
+    assert capsys.readouterr().out == "[31.5  -6.75] [10.5  -2.25] ('a', 'b', 'c') {}\n"
     results = run_parties(
         {
             "left": lambda s: two_servers.collect(s, unmasker="right"),
