@@ -20,7 +20,7 @@ from mpc.session import Progress, Session
 from mpc.testing import Tamper, run_parties
 from mpc.wire.aggregation.v1 import aggregation_pb2 as wire
 from protocols import aggregation
-from protocols.aggregation import Aggregate, Rules, crowd, graph, ideal, masked, rules, two_servers
+from protocols.aggregation import Aggregate, Rules, crowd, graph, ideal, keys, masked, rules, two_servers
 
 TWO = Rules(minimum=2)
 Arrays = Mapping[str, Any]
@@ -621,6 +621,18 @@ def test_survivor_sets_that_differ_are_found(monkeypatch: pytest.MonkeyPatch, ki
     with pytest.raises(PeerError, match=what[kind]) as raised:
         run(arrays, rules=SIGNED, own={name: {"identity": signed(name)} for name in arrays})
     assert raised.value.party == "hub"
+
+
+def test_what_is_signed_says_which_run_roster_and_sets() -> None:
+    made = [
+        keys.survivors_text(run, nonce, names, survived, dropped)
+        for run in ("a", "ab")
+        for nonce in (bytes(32), b"b" + bytes(31))
+        for names in (["ab", "c"], ["a", "bc"], ["abc"])
+        for survived, dropped in ((b"\3", b"\0"), (b"\1", b"\2"), (b"\3\0", b""), (b"", b"\3\0"))
+    ]
+    assert len(set(made)) == len(made)
+    assert len({keys.keys_text(run, name, b"k") for run, name in (("a", "bc"), ("ab", "c"), ("abc", ""))}) == 3
 
 
 # Two servers ----------------------------------------------------------------------------------------------------------
