@@ -33,7 +33,7 @@ Axis = int | tuple[int, ...] | None
 Public = NDArray[Any]
 
 _DTYPES: dict[Kind, DTypeLike] = {"int": np.int64, "fixed": np.float64, "bool": np.bool_}
-_RECIPROCAL_BITS = 20  # of a public divisor's reciprocal, relative to it
+_RECIPROCAL_BITS = 30  # of a public divisor's reciprocal, relative to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -635,9 +635,10 @@ def _times_public(a: Shared, public: Public) -> Shared:
 
 
 def _over_public(a: Shared, public: Public) -> Shared:
-    """Divide by public numbers c = m·2^h: shift by h, then multiply by 1/m with 20 bits.
+    """Divide by public numbers c = m·2^h: shift by h, then multiply by 1/m with 30 bits.
 
-    h is the same for all, so where divisors differ the reciprocals' 20 bits are those of the smallest.
+    What is shifted is split at bit 30, so that neither part's product overflows, however large the quotient. h is the
+    same for all, so where divisors differ the reciprocals' 30 bits are those of the smallest.
     """
     divisors = public.astype(np.float64)
     if not np.isfinite(divisors).all() or not divisors.all():
@@ -656,9 +657,10 @@ def _over_public(a: Shared, public: Public) -> Shared:
     if np.array_equal(np.abs(reciprocals), np.ones_like(reciprocals)):
         signs = fixed.integers(reciprocals.astype(np.int64))
         return replace(number, components=_spread(words, shape) * np.broadcast_to(signs, shape))
-    factors = fixed.encode(reciprocals, _RECIPROCAL_BITS)
-    words = _spread(words, shape) * np.broadcast_to(factors, shape)
-    return replace(number, components=a.context.truncate(words, _RECIPROCAL_BITS))
+    factors = np.broadcast_to(fixed.encode(reciprocals, _RECIPROCAL_BITS), shape)
+    high = a.context.truncate(words, _RECIPROCAL_BITS)
+    low = _spread(words - (high << np.uint64(_RECIPROCAL_BITS)), shape) * factors
+    return replace(number, components=_spread(high, shape) * factors + a.context.truncate(low, _RECIPROCAL_BITS))
 
 
 def _matmul(a: Operand, b: Operand) -> Shared:

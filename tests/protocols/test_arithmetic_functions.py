@@ -138,24 +138,24 @@ def test_the_constants_of_sigmoid_are_those_of_the_fit() -> None:
 
 @every_rounding
 def test_division_by_public_numbers(rounding: Rounding) -> None:
-    """A step, and 2^-20 of the quotient; of an array of divisors, of the quotient by the smallest."""
-    x = spread(-18, 23, 18, 0, signed=True)
+    """Two steps, and 2^-30 of the quotient; of an array of divisors, of the quotient by the smallest."""
+    x = spread(-18, 43.9, 18, 0, signed=True)
     for divisor in (3, 7.0, -0.3, 1e-4, 12345, 1024, -0.125, 1e9):
         got = applied(lambda s, d=divisor: s / d, x, fraction=18, rounding=rounding)  # type: ignore[misc]
-        inside = np.abs(x / divisor) < 2.0**23
-        assert np.all((np.abs(got - x / divisor) <= 2 * 2.0**-18 + np.abs(x / divisor) * 2.0**-20)[inside])
+        inside = np.abs(x / divisor) < 2.0**43
+        assert np.all((np.abs(got - x / divisor) <= 2 * 2.0**-18 + np.abs(x / divisor) * 2.0**-30)[inside])
     divisors = np.array([2.0, 3.0, -500.0])
-    x = x[np.abs(x) < 2.0**22][:, None]
+    x = x[:, None]
     got = applied(lambda s: s / divisors, x, fraction=18, rounding=rounding)
-    assert np.all(np.abs(got - x / divisors) <= 2 * 2.0**-18 + np.abs(x / 2) * 2.0**-20)
+    assert np.all(np.abs(got - x / divisors) <= 2 * 2.0**-18 + np.abs(x / 2) * 2.0**-30)
 
 
 @every_rounding
 @pytest.mark.parametrize("count", [1, 3, 1000, 1024])
 def test_mean(count: int, rounding: Rounding) -> None:
-    x = on_grid(np.random.default_rng(count).uniform(-1e6, 1e6, (count, 20)), 18)
+    x = on_grid(np.random.default_rng(count).uniform(-1e6, 1e10, (count, 20)), 18)
     got = applied(lambda s: s.mean(axis=0), x, fraction=18, rounding=rounding)
-    assert np.all(np.abs(got - x.mean(axis=0)) <= 2 * 2.0**-18 + np.abs(x.mean(axis=0)) * 2.0**-20)
+    assert np.all(np.abs(got - x.mean(axis=0)) <= 2 * 2.0**-18 + np.abs(x.mean(axis=0)) * 2.0**-30)
 
 
 @every_rounding
