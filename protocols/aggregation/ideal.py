@@ -14,7 +14,7 @@ from mpc.errors import PolicyError
 from mpc.session import Session
 from mpc.wire.aggregation.v1 import aggregation_pb2 as wire
 from protocols.aggregation.crowd import Crowd, read_arrays, receive_total, send_total, send_words
-from protocols.aggregation.rules import Rules, check_terms, layout_of, next_step, too_few
+from protocols.aggregation.rules import Rules, check_terms, layout_of, next_step, next_turn, too_few
 from protocols.aggregation.vector import FRACTION, Aggregate, Layout, vector
 
 _METHOD = "plain"
@@ -34,8 +34,7 @@ def contribute(
     try:
         mine = vector(values, weight=weight, fraction=fraction)
         channel.send(wire.Offer(terms=agreed.terms(mine.layout, method=_METHOD)))
-        (turn,) = next_step(channel, wire.Turn)
-        mine.require_room(turn.parties)
+        mine.require_room(next_turn(channel))
         send_words(channel, mine.layout.words, mine.words)
         (closed,) = next_step(channel, wire.Closed)
         return receive_total(channel, mine.layout, closed) if agreed.tells(session.me) else None

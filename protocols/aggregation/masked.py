@@ -402,8 +402,8 @@ class _Collector:
         shared = self._relay(names, neighbours, shape)  # 3, 4
         total = np.zeros(layout.words, dtype=np.uint64)
         survivors = read_arrays(self._crowd, shared, total, at_once=self._readers)  # 5
-        survived = np.isin(names, survivors)
-        dropped = np.isin(names, shared) & ~survived
+        survived = np.array([name in survivors for name in names])
+        dropped = np.array([name in shared for name in names]) & ~survived
         opened = self._open(names, shape, survived, dropped)  # 6, 7, 8
         seeds, secrets = self._restore(names, neighbours, shape, survived, dropped, opened)
         self._unmask(total, names, neighbours, public, nonce, survived, dropped, seeds, secrets)
@@ -464,10 +464,8 @@ class _Collector:
         place = {name: i for i, name in enumerate(names)}
         holders = {name: 1 + sum(names[i] in sealed for i in neighbours[place[name]]) for name in sealed}
         while weak := [name for name, count in holders.items() if count < shape.threshold]:
-            for name in weak:  # nobody could restore its secrets
-                crowd.channel(name).send(wire.TooFew(left=holders.pop(name), needed=shape.threshold))
-                crowd.drop(name, "too few of its neighbours are left")
-                del sealed[name]
+            self._turn_away({name: holders[name] for name in weak}, shape.threshold)
+            sealed = {name: rows for name, rows in sealed.items() if name not in weak}
             holders = {name: 1 + sum(names[i] in sealed for i in neighbours[place[name]]) for name in sealed}
         self._require(len(sealed), _needed(shape, self._rules, own=self._own is not None))
         row = {(i, j): at for i, near in enumerate(neighbours) for at, j in enumerate(near)}
@@ -481,6 +479,16 @@ class _Collector:
 
         crowd.ask("relay", sealed, send)
         return tuple(sealed)
+
+    def _turn_away(self, holders: Mapping[str, int], needed: int) -> None:
+        """Go on without parties of whose neighbours so few are left that nobody could restore their secrets."""
+
+        def send(channel: Channel) -> None:
+            channel.send(wire.TooFew(left=holders[channel.peer], needed=needed))
+
+        self._crowd.ask("end", holders, send)
+        for name in holders:
+            self._crowd.drop(name, "too few of its neighbours are left")
 
     def _open(
         self, names: tuple[str, ...], shape: graph.Shape, survived: NDArray[np.bool_], dropped: NDArray[np.bool_]

@@ -145,6 +145,14 @@ def next_step(channel: Channel, step: type[Message]) -> tuple[Any, ...]:
     return (header, *arrays)
 
 
+def next_turn(channel: Channel) -> int:
+    """Wait for one's turn, where there is no roster; how many arrays there may be in the sum."""
+    (turn,) = next_step(channel, wire.Turn)
+    parties: int = turn.parties
+    channel.require(1 <= parties <= graph.MAX_PARTIES, f"1 to {graph.MAX_PARTIES} parties")
+    return parties
+
+
 def too_few(left: int, needed: int) -> PolicyError:
     """The error of a sum of too few parties."""
     return PolicyError(

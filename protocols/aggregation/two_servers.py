@@ -28,7 +28,7 @@ from mpc.kernels import mask, wipe
 from mpc.session import Progress, Session
 from mpc.wire.aggregation.v1 import aggregation_pb2 as wire
 from protocols.aggregation.crowd import Crowd, read_arrays, receive_total, receive_words, send_total, send_words
-from protocols.aggregation.rules import Rules, check_terms, layout_of, next_step, too_few
+from protocols.aggregation.rules import Rules, check_terms, layout_of, next_step, next_turn, too_few
 from protocols.aggregation.vector import FRACTION, Aggregate, Layout, Words, vector
 from protocols.operator import Operator
 
@@ -74,8 +74,7 @@ def contribute(
         beside.send(wire.Deposit(terms=terms), seed[0])  # 1
         beside.recv(wire.Held)  # 2
         to.send(wire.Offer(terms=terms))  # 3
-        (turn,) = next_step(to, wire.Turn)  # 4
-        mine.require_room(turn.parties)
+        mine.require_room(next_turn(to))  # 4
         plus = np.zeros(1, dtype=np.bool_)
 
         def masked(start: int, stop: int) -> Words:

@@ -235,6 +235,18 @@ def test_below_the_threshold_all_end_and_nothing_is_opened(monkeypatch: pytest.M
     assert not opened
 
 
+@pytest.mark.parametrize("after", [0, 1, 3, 6])
+def test_nobody_is_left(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    monkeypatch.setattr(crowd, "PIECE", 100)
+    arrays = numbers(3, 250)
+
+    def hub(s: Session) -> None:
+        with pytest.raises(PolicyError, match="0 parties are left"):
+            aggregation.collect(s, rules=TWO)
+
+    run_parties({"hub": hub, **{name: leaving(array, after) for name, array in arrays.items()}})
+
+
 def test_fewer_than_the_minimum() -> None:
     with pytest.raises(PolicyError, match="3 parties are left, 4 are needed"):
         run(numbers(3, 1), rules=Rules(minimum=4))
@@ -250,6 +262,27 @@ def test_a_sparse_graph_with_dropouts() -> None:
     assert Rules().shape(70).neighbours < 69
     with pytest.raises(PolicyError, match="nothing was opened"):
         run(arrays, parties={name: leaving(arrays[name], 5) for name in sorted(arrays)[::2]}, timeout_s=60)
+
+
+def test_a_party_without_neighbours_is_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A circle in which three of one party's four neighbours leave before they share: it can be masked by nobody."""
+    near = [sorted((i + step) % 70 for step in (-2, -1, 1, 2)) for i in range(70)]
+    monkeypatch.setattr(graph, "sparse", lambda n, **_: graph.Shape(n, 4, 3, 40))
+    monkeypatch.setattr(graph, "draw", lambda *_: near)
+    arrays = numbers(70, 2)
+    names = sorted(arrays)
+
+    def lonely(s: Session) -> None:
+        with pytest.raises(PolicyError, match="2 parties are left, 3 are needed"):
+            aggregation.contribute(s, arrays[s.me], aggregator="hub", rules=TWO)
+
+    gone = [names[i] for i in (8, 9, 11)]
+    programs: dict[str, Any] = {name: leaving(arrays[name], 2) for name in gone}
+    results = run(arrays, parties={**programs, names[10]: lonely}, timeout_s=60)
+    there = tuple(name for name in names if name not in (*gone, names[10]))
+    assert results["hub"].survivors == there
+    assert np.array_equal(results["hub"].values, total(arrays, there))
+    assert results["hub"].dropped[names[10]] == "too few of its neighbours are left"
 
 
 # Graphs ---------------------------------------------------------------------------------------------------------------
@@ -682,6 +715,17 @@ def test_two_servers(monkeypatch: pytest.MonkeyPatch, to: str, after: int) -> No
 def test_two_servers_open_nothing_for_too_few() -> None:
     with pytest.raises(PolicyError, match="2 parties are left, 3 are needed"):
         run_two(numbers(2, 3), rules=Rules())
+
+
+@pytest.mark.parametrize("parties", [0, 1001])
+def test_a_turn_among_no_or_too_many(parties: int) -> None:
+    def left(s: Session) -> None:
+        s.channel("a").recv(wire.Offer)
+        s.channel("a").send(wire.Turn(parties=parties))
+        s.channel("a").recv(wire.Piece)
+
+    with pytest.raises(PeerError, match="1 to 1000 parties"):
+        run_two({"a": [1]}, parties={"left": left})
 
 
 def test_a_collector_that_asks_twice_for_one_or_for_a_stranger(monkeypatch: pytest.MonkeyPatch) -> None:
