@@ -58,8 +58,8 @@ from protocols.ot.method import Method
 
 VERSION = 1
 
-COMPARED: dict[Method, int] = {"softspoken": 1 << 15, "silent": 1 << 14}
-"""Values that are compared at a time, whole groups: silent transfers take four times the memory while they are made."""
+COMPARED = 1 << 14
+"""Values that are compared at a time, whole groups. Fewer take more rounds, more take memory that is new each time."""
 
 AT_A_TIME = 1 << 20
 """Transfers of a direction that other methods use at a time."""
@@ -157,7 +157,6 @@ class TwoParty:
         self.compute = (channel.me, channel.peer) if first else (channel.peer, channel.me)
         self._channel = channel
         self._first = first
-        self._method = method
         self._rng = rng
         self._secret: matvec.Key | None = None
         self._steps = 0
@@ -528,7 +527,7 @@ class TwoParty:
     def _compare(self, operation: str, mine: Words, *, equal: bool) -> Bits:
         """Shares of whether the first party's number is less than the second's, or the same. (n,)"""
         out = np.empty(len(mine), dtype=np.bool_)
-        parts = _parts(len(mine), COMPARED[self._method])
+        parts = _parts(len(mine), COMPARED)
         halves = [_halves(len(mine[part])) for part in parts]
         demands = []
         for early, late in halves:

@@ -175,7 +175,7 @@ def test_matmul(n: int, m: int, p: int) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_long_computations_go_in_pieces(monkeypatch: pytest.MonkeyPatch, method: Method) -> None:
-    monkeypatch.setitem(two.COMPARED, method, 128)
+    monkeypatch.setattr(two, "COMPARED", 128)
     monkeypatch.setattr(two, "AT_A_TIME", 1 << 13)
     x, y = words(500, 8), words(500, 9)
 
@@ -420,7 +420,7 @@ def leaving(e: TwoParty, after: int) -> None:
 @pytest.mark.parametrize("pieces", [1, 3])
 @pytest.mark.parametrize("after", range(6))
 def test_a_party_that_leaves_in_any_round(monkeypatch: pytest.MonkeyPatch, after: int, pieces: int) -> None:
-    monkeypatch.setitem(two.COMPARED, "softspoken", 64)
+    monkeypatch.setattr(two, "COMPARED", 64)
     ended: dict[str, BaseException] = {}
 
     def party(session: Session) -> None:
@@ -442,7 +442,7 @@ def test_a_party_that_leaves_in_any_round(monkeypatch: pytest.MonkeyPatch, after
 @pytest.mark.parametrize("transport", ["grpc", "wan"])
 def test_pieces_over_other_transports(monkeypatch: pytest.MonkeyPatch, transport: str) -> None:
     """Threads and lanes of a long computation, to its end and where one party leaves in its middle."""
-    monkeypatch.setitem(two.COMPARED, "softspoken", 1 << 10)
+    monkeypatch.setattr(two, "COMPARED", 1 << 10)
     x = words(5000, 20)
 
     def party(session: Session, *, leaves: bool) -> Results:
