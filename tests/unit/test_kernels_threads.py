@@ -142,6 +142,8 @@ def test_the_stub_names_what_the_module_holds() -> None:
     stub = Path(_native.__file__).with_name("_native.pyi").read_text(encoding="utf-8")
     body = ast.parse(stub).body
     named = {node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    numbers = (node.target for node in body if isinstance(node, ast.AnnAssign))
+    named |= {target.id for target in numbers if isinstance(target, ast.Name) and not target.id.startswith("_")}
     held = {name for name in dir(_native) if not name.startswith("_")}
     assert named == held
     for node in body:
