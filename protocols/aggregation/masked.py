@@ -11,9 +11,11 @@ Security: semi-honest: the aggregator, pooling what it sees with fewer parties t
           the others' arrays and no more. The threshold is above n/2; above 64 parties the graph's, under the shares of
           dropping and colluding parties that the rules state (``protocols/aggregation/graph.py``). CDH in the suite's
           group with its hash a random oracle, AES-128 in counter mode, AES-GCM (intl) or SM4-GCM (gm).
-          malicious: keys and survivor sets are signed and the threshold is above 2n/3: an aggregator that colludes with
-          fewer than n/3 parties and deviates as it likes learns no more than one sum over at least the threshold's
-          number of parties. Whether that sum is right it decides, and any party can spoil it in either model.
+          malicious: keys and survivor sets are signed, the threshold is above 2n/3, and a party masks with no fewer:
+          an aggregator that colludes with fewer than n/3 parties and deviates as it likes learns no more than one sum
+          over at least the threshold's number of parties. n are those that it says have joined, `minimum` at least:
+          against c that collude, let `minimum` be above 3c. Whether the sum is right it decides, and any party can
+          spoil it in either model.
 Leaks:    to the aggregator, and where all are told to the parties, the sum (and the sum of weights); to everybody the
           names of who joined, and who is in the sum. A sum says what it says: with few parties, or a repetition
           without one of them, much of single arrays.
@@ -256,6 +258,10 @@ class _Party:
         fits = len(present) == len(sealing) and bool((present <= 1).all()) and len(relayed) == int(present.sum())
         self._channel.require(fits, "for each neighbour whether it has shared, and what it has")
         there = present.astype(np.bool_)
+        # Masks with fewer would not tie this party's array to those of the others: told that it has shared, they could
+        # open its seed by votes that need none of its own.
+        enough = 1 + len(relayed) >= threshold
+        self._channel.require(enough, f"shares of {threshold} parties at least, this one's counted", cheating=True)
         rows = [shares[-1]]
         for at, row in zip(np.flatnonzero(there), relayed, strict=True):
             i, context = roster.neighbours[at], nonce + theirs[at] + mine

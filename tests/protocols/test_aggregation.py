@@ -656,6 +656,26 @@ def test_survivor_sets_that_differ_are_found(monkeypatch: pytest.MonkeyPatch, ki
     assert raised.value.party == "hub"
 
 
+@pytest.mark.parametrize("present", [0, 3])
+def test_a_party_that_is_told_of_too_few_others_sends_no_array(monkeypatch: pytest.MonkeyPatch, present: int) -> None:
+    """Its array would be under its own seed and few masks. All others, told that it has shared, would sign sets that
+    have it survive, and open its seed: their votes suffice without it.
+    """
+    send = Channel.send
+
+    def hiding(channel: Channel, header: Message, *arrays: Any) -> None:  # noqa: ANN401
+        if isinstance(header, wire.Relayed) and channel.peer == "silo-000":
+            arrays = (np.arange(6, dtype=np.uint8) < present).astype(np.uint8), arrays[1][:present]
+        assert not (isinstance(header, wire.Piece) and channel.me == "silo-000")
+        send(channel, header, *arrays)
+
+    monkeypatch.setattr(Channel, "send", hiding)
+    arrays = numbers(7, 3)
+    with pytest.raises(CheatingDetected, match="shares of 5 parties at least") as raised:
+        run(arrays, rules=SIGNED, own={name: {"identity": signed(name)} for name in arrays})
+    assert raised.value.party == "hub"
+
+
 def test_what_is_signed_says_which_run_roster_and_sets() -> None:
     made = [
         keys.survivors_text(run, nonce, names, survived, dropped)
