@@ -29,6 +29,9 @@ Amounts: TypeAlias = NDArray[np.integer[Any]] | pa.Array | pa.ChunkedArray | Seq
 SALT_BYTES = 32
 _DIGEST = b"unseen psi item v1".ljust(32, b"\x00")  # with the salt one block of every hash, which is hashed only once
 _WORD = 1 << 63
+_POLICIES = (
+    ", or pass duplicates='first' to let the first stand for both, or duplicates='many' to keep all rows of a key"
+)
 
 
 @dataclass(frozen=True)
@@ -135,26 +138,30 @@ def digests(keys: Packed, *, suite: Suite, salt: bytes) -> NDArray[np.uint8]:
     return hashes.batch(suite.digest, _DIGEST + salt, keys)
 
 
-def require_distinct(digests: NDArray[np.uint8], *, numbers: NDArray[np.int64] | None = None) -> None:
+def distinct(digests: NDArray[np.uint8]) -> bool:
+    """Whether no two of (n, w ≥ 16) have the same first 16 bytes."""
+    heads = np.sort(_words(digests, 0))
+    return not (heads[1:] == heads[:-1]).any() or len(_grouped(digests)[1]) == len(digests)
+
+
+def require_distinct(
+    digests: NDArray[np.uint8], *, numbers: NDArray[np.int64] | None = None, otherwise: str = _POLICIES
+) -> None:
     """UsageError that names two rows with the same digest where not all (n, w ≥ 16) are distinct.
 
-    Rows are called by their `numbers`, (n,) increasing, or counted from 1.
+    Rows are called by their `numbers`, (n,) increasing, or counted from 1. `otherwise` ends the remedy, which begins by
+    dropping one of them: what else the caller may do.
     """
-    heads = np.sort(_words(digests, 0))
-    if not (heads[1:] == heads[:-1]).any():
+    if distinct(digests):
         return
     order, starts = _grouped(digests)
     sizes = np.diff(np.append(starts, len(order)))
     again = np.flatnonzero(sizes > 1)
-    if len(again):
-        group = again[np.argmin(order[starts[again] + 1])]  # whose second row comes first
-        first, second = order[starts[group]] + 1, order[starts[group] + 1] + 1
-        if numbers is not None:
-            first, second = numbers[first - 1], numbers[second - 1]
-        raise UsageError(
-            f"Rows {first} and {second} have the same key: drop one, or pass duplicates='first' to let the first stand "
-            "for both, or duplicates='many' to keep all rows of a key."
-        )
+    group = again[np.argmin(order[starts[again] + 1])]  # whose second row comes first
+    first, second = order[starts[group]] + 1, order[starts[group] + 1] + 1
+    if numbers is not None:
+        first, second = numbers[first - 1], numbers[second - 1]
+    raise UsageError(f"Rows {first} and {second} have the same key: drop one{otherwise}.")
 
 
 def tag_bytes(size: int, peer_size: int) -> int:

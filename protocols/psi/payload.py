@@ -127,7 +127,7 @@ def arrange(items: Packed, *, suite: Suite, rng: Rng) -> Table:
         salt = rng.bytes(sets.SALT_BYTES)
         digests = sets.digests(items, suite=suite, salt=salt)
         if attempt == 0:
-            sets.require_distinct(digests)
+            sets.require_distinct(digests, otherwise="")
         halves = oprf.points(digests)
         places = cuckoo.places(halves.keys, bins=bins)
         try:
@@ -223,7 +223,7 @@ def send(
         peer_size, salt = _agree(channel, len(items), width, suite, salt=b"")
         bins = cuckoo.bins(peer_size)
         digests = sets.digests(items, suite=suite, salt=salt)
-        sets.require_distinct(digests)
+        sets.require_distinct(digests, otherwise="")
         if not len(items) or not peer_size:
             return np.zeros((width, bins), dtype=np.uint64)
         masks = rng.uint64(2 * _blocks(width), bins)

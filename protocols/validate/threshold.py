@@ -259,7 +259,8 @@ def answer(
         channel.require(theirs.applicants <= MAX_APPLICANTS, f"at most {MAX_APPLICANTS} applicants")
         channel.require(len(theirs.salt) == _SALT_BYTES, f"a salt of {_SALT_BYTES} bytes")
         _require_enough(theirs.applicants, minimum)
-        digests = _digests(mine.keys, chosen, theirs.salt)
+        summing = ", or pass duplicates='sum' where their amounts belong together"
+        digests = _digests(mine.keys, chosen, theirs.salt, otherwise=summing)
         session.progress(Progress("align", 0, 1))
         if alignment == "consented":
             held, found = _look_up(channel, theirs.applicants, digests, amounts)  # 2
@@ -387,10 +388,10 @@ def _pieces(n: int) -> Iterator[slice]:
     return (slice(start, min(start + _PIECE, n)) for start in range(0, n, _PIECE))
 
 
-def _digests(keys: Packed, suite: Suite, salt: bytes) -> NDArray[np.uint8]:
-    """(n, 16) uint8. UsageError where a key occurs twice."""
+def _digests(keys: Packed, suite: Suite, salt: bytes, *, otherwise: str = "") -> NDArray[np.uint8]:
+    """(n, 16) uint8. UsageError where a key occurs twice, whose remedy ends with what there is to do `otherwise`."""
     digests = sets.digests(keys, suite=suite, salt=salt)
-    sets.require_distinct(digests)
+    sets.require_distinct(digests, otherwise=otherwise)
     return np.ascontiguousarray(digests[:, :_DIGEST_BYTES])
 
 
@@ -415,9 +416,10 @@ def _look_up(channel: Channel, n: int, mine: NDArray[np.uint8], amounts: Words) 
         fits = len(digests) == piece.stop - piece.start
         channel.require(fits, f"the digests of {n} applicants, {_PIECE} in a message")
         theirs[piece] = digests
+    # Two claims about one person would be two questions in one. Whether there is a record plays no part in refusing
+    # them: otherwise the asker, who hears of it, would learn by repeating somebody whether this source has one.
+    channel.require(sets.distinct(theirs), "applicants who all differ")
     rows, at = joins.join(mine, theirs, most=n)
-    # Two claims about one person would be two questions in one.
-    channel.require(len(np.unique(rows)) == len(rows), "applicants who all differ")
     held = np.zeros((2, n), dtype=np.int64)
     held[0, at] = amounts[rows]
     held[1, at] = 1

@@ -200,7 +200,8 @@ def test_rows_of_one_person() -> None:
     assert summed["bank"].grades.tolist() == [CONSISTENT, FAR_ABOVE]
     assert summed["tax"].found == 2
     found = outcomes({**functions, "tax": source("error")})
-    assert "Rows 1 and 3 have the same key" in str(found["tax"])
+    assert "Rows 1 and 3 have the same key: drop one, or pass duplicates='sum'" in str(found["tax"])
+    assert "'first'" not in str(found["tax"])
     assert isinstance(found["tax"], UsageError)
     assert all(isinstance(found[name], ChannelClosed) for name in ("bank", "social", "fund"))
     with pytest.raises(UsageError, match="duplicates is 'error' or 'sum'"):
@@ -209,7 +210,7 @@ def test_rows_of_one_person() -> None:
     def bank(s: Session) -> object:
         return threshold.ask(s, ["a", "a"], [1, 2], sources=SOURCES)
 
-    with pytest.raises(UsageError, match="Rows 1 and 2 have the same key"):
+    with pytest.raises(UsageError, match="Rows 1 and 2 have the same key: drop one[.]\n"):
         run_parties({**functions, "bank": bank})
 
 
@@ -454,6 +455,26 @@ def test_digests_that_there_cannot_be(
     found = outcomes(parties({"a": 1, "b": 1, "c": 1}, held))
     assert any(isinstance(one, PeerError) and problem in str(one) for one in found.values())
     assert not isinstance(found["bank"], Asked)
+
+
+@pytest.mark.usefixtures("ideal")
+@pytest.mark.parametrize("known", [{}, {"a": 1}])
+def test_an_applicant_twice_is_refused_whether_or_not_there_is_a_record(
+    known: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If it depended on that, an asker that repeats one applicant would learn which source has a record of it."""
+    send = Channel.send
+
+    def changed(self: Channel, header: Message, *arrays: Array | Buffer) -> None:
+        if isinstance(header, wire.ThresholdApplicants) and self.peer == "tax":
+            digests = np.asarray(arrays[0])
+            arrays = (np.concatenate([digests[:1], digests[:1], digests[2:]]),)
+        send(self, header, *arrays)
+
+    monkeypatch.setattr(Channel, "send", changed)
+    found = outcomes(parties({"a": 1, "b": 1, "c": 1}, {"tax": known, "social": {}, "fund": {}}))
+    assert isinstance(found["tax"], PeerError)
+    assert "applicants who all differ" in str(found["tax"])
 
 
 @pytest.mark.parametrize("leaver", ["bank", "tax", "fund"])
