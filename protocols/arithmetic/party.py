@@ -47,8 +47,9 @@ from protocols.ot.method import Method
 
 VERSION = 1
 RING_BITS = 64
-MAX_VALUES = 1 << 31
-"""Most values in one array that a peer may announce."""
+MAX_VALUES = 1 << 27
+"""Most values in one array that comes in or goes out. Of words each component takes a gibibyte then, which whoever
+receives it reserves when it is announced."""
 
 Values = NDArray[Any]
 
@@ -101,7 +102,8 @@ class Computation:
             The owner's values. Without owner, what each has brought: ``given["tax"]`` or ``given.sum_over_parties()``.
 
         Raises:
-            UsageError: no values from the owner or values from another, NaN, infinity or numbers out of range.
+            UsageError: no values from the owner or values from another, NaN, infinity or numbers out of range; more
+                than ``MAX_VALUES``.
             PeerError: another party brings values of which there cannot be any, or runs something else.
         """
         if owner is None:
@@ -148,7 +150,7 @@ class Computation:
             int64, float64 or bool array at a computing party that learns; None at the others.
 
         Raises:
-            UsageError: no such party, or a value of another run.
+            UsageError: no such party, or a value of another run, or one of more than ``MAX_VALUES``.
             PeerError: another party is about to open something else, or to somebody else; nothing has been opened then.
         """
         if shared.context is not self.context:
@@ -265,7 +267,7 @@ class InputParty:
         """Split values between the computing parties, who call ``receive``.
 
         Raises:
-            UsageError: NaN, infinity or numbers out of range.
+            UsageError: NaN, infinity or numbers out of range; more than ``MAX_VALUES``.
         """
         plain, kind, bits = encoded(values, self.fraction if fraction is None else fraction)
         header = input_pb2.Array(use="input", parties=[self.session.me], kind=kind, fraction=bits, shape=plain.shape)
@@ -290,7 +292,7 @@ class InputParty:
             channel.require(header.use == "reveal" and self.session.me in header.parties, "an array that opens to me")
             require_same(channel, first, header, without=("step",))
         size, bits = math.prod(first.shape), first.kind == "bool"
-        value: Array = np.empty(size, dtype=np.bool_ if bits else np.uint64)
+        value = pieces.reserve(self.session.channel(self.compute[0]), (size,), bits=bits)
         for start in range(0, size, pieces.PIECE):
             part = (min(pieces.PIECE, size - start),)
             channels = [self.session.channel(peer) for peer in self.compute]
@@ -566,7 +568,10 @@ def _names(compute: Sequence[str]) -> tuple[str, ...]:
 
 
 def _send(channel: Channel, header: input_pb2.Array, steps: dict[str, int]) -> None:
-    """Send a header under the next number of this direction."""
+    """Send a header under the next number of this direction. UsageError: the array is larger than peers would take."""
+    size = math.prod(header.shape)
+    if size > MAX_VALUES:
+        raise UsageError(f"An array of {size} values is larger than the {MAX_VALUES} that peers take: go in parts.")
     key = f"to {channel.peer}"
     numbered = input_pb2.Array()
     numbered.CopyFrom(header)

@@ -29,14 +29,23 @@ def send(channel: Channel, components: Array) -> None:
             channel.send(wire.Words(), np.ascontiguousarray(piece))
 
 
+def reserve(channel: Channel, shape: tuple[int, ...], *, bits: bool) -> Array:
+    """An array, not filled, for what the peer has announced. PeerError where there is no memory for it."""
+    try:
+        return np.empty(shape, dtype=np.bool_ if bits else np.uint64)
+    except MemoryError:
+        channel.require(False, "an array for which there is memory")
+        raise
+
+
 def receive(channel: Channel, k: int, shape: tuple[int, ...], *, bits: bool = False) -> Array:
     """Receive what the peer sends: (k, *shape) of bits or words.
 
     Raises:
-        PeerError: a piece of another kind or size.
+        PeerError: a piece of another kind or size, or an array that is too large for this machine.
     """
     n = math.prod(shape)
-    out: Array = np.empty((k, n), dtype=np.bool_ if bits else np.uint64)
+    out = reserve(channel, (k, n), bits=bits)
     for start in range(0, n, PIECE):
         width = min(PIECE, n - start)
         if bits:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from google.protobuf.message import Message
 
-from mpc.errors import PeerError
+from mpc.errors import PeerError, UsageError
 from mpc.kernels import ring
 from mpc.rng import Rng
 from mpc.session import Session
@@ -81,6 +81,7 @@ def test_a_party_that_the_others_do_not_know_of_sends_nothing() -> None:
     ("header", "text"),
     [
         ({"shape": [1 << 31, 2]}, "at most"),
+        ({"shape": [party.MAX_VALUES + 1]}, "at most 134217728 values"),
         ({"shape": [1 << 63, 1 << 63]}, "at most"),
         ({"shape": [1] * 33}, "at most"),
         ({"shape": [0, 1 << 40]}, "at most"),
@@ -109,6 +110,58 @@ def test_headers_of_arrays_that_there_cannot_be(header: dict[str, Any], text: st
         run_parties({"bank": lies, "tax": compute, "fund": compute})
     assert str(failed.value).isprintable()
     assert len(str(failed.value)) < 400
+
+
+@pytest.mark.parametrize("kind", ["int", "bool"])
+def test_an_array_for_which_there_is_no_memory_is_its_senders_fault(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest that may be announced, of which nothing has come yet: at the party that is to receive it."""
+    empty = np.empty
+
+    def limited(shape: int | tuple[int, ...], dtype: type = float) -> np.ndarray:
+        if np.prod(shape, dtype=np.int64) >= party.MAX_VALUES:
+            raise MemoryError
+        return empty(shape, dtype=dtype)
+
+    def announces(names: Sequence[str], use: str) -> Callable[[Session], None]:
+        def run(s: Session) -> None:
+            for name in names:
+                s.channel(name).send(input_pb2.Array(kind=kind, shape=[party.MAX_VALUES], use=use, parties=["bank"]))
+            s.channel(names[0]).recv(input_pb2.Array)
+
+        return run
+
+    def bank_lies(s: Session) -> None:
+        with arithmetic.input_party(s, compute=COMPUTE, ideal=True):
+            announces(COMPUTE, "input")(s)
+
+    def compute(s: Session) -> None:
+        with arithmetic.ideal_party(s, compute=COMPUTE) as mpc:
+            mpc.receive(from_="bank")
+
+    def computing_lies(s: Session) -> None:
+        with arithmetic.ideal_party(s, compute=COMPUTE):
+            announces(["bank"], "reveal")(s)
+
+    def obtains(s: Session) -> None:
+        with arithmetic.input_party(s, compute=COMPUTE, ideal=True) as mpc:
+            mpc.obtain()
+
+    monkeypatch.setattr(np, "empty", limited)
+    with pytest.raises(PeerError, match="an array for which there is memory"):
+        run_parties({"bank": bank_lies, "tax": compute, "fund": compute})
+    with pytest.raises(PeerError, match="an array for which there is memory"):
+        run_parties({"bank": obtains, "tax": computing_lies, "fund": computing_lies})
+
+
+def test_arrays_that_nobody_would_take_are_refused_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(party, "MAX_VALUES", 4)
+
+    def compute(s: Session) -> None:
+        with arithmetic.ideal_party(s, compute=COMPUTE) as mpc:
+            mpc.receive(from_="bank")
+
+    with pytest.raises(UsageError, match="An array of 5 values is larger than the 4 .* go in parts"):
+        run_parties({"bank": lambda s: bank(s, ideal=True), "tax": compute, "fund": compute})
 
 
 def test_a_bank_that_tells_the_sources_different_things() -> None:
