@@ -10,7 +10,9 @@ sums of products are integers below m·2^126, so three 60-bit primes t_1 t_2 t_3
     3  the key's holder decrypts D = Σ_j u_j·v_j + R mod T and takes D mod 2^64; the other takes -R mod 2^64
 
 Security: semi-honest; the argument of ``protocols/matvec/rlwe.py``. Masks are uniform modulo T, so a masked sum tells
-          nothing at all, and a coefficient's noise is within 2^-50 of one that does not depend on v.
+          nothing at all, and a coefficient's noise is within 2^-51 of one that does not depend on v. There are three
+          for each sum, and distances add up: 2^-29 for 2^20 sums by this bound, which takes the largest factors of one
+          sign and errors at ten deviations; for uniform words, which shares are, 2^-36 is what is expected.
 Exact:    but for odds of m / 2^54 for each sum: D passes T where R is within |Σ_j u_j·v_j| of 0 or T, and the sum is
           then off by T mod 2^64. For 2^20 sums of two products that is 2^-33 together. Nothing is told by it.
 Leaks:    to each m and n.

@@ -21,8 +21,9 @@ Security: semi-honest. The holder sees ring LWE encryptions (N = 8192, ternary s
           - The a side is Σ A_i·a_i + u·z_a + e with a fresh ternary u and a fresh error e: under ring LWE with the
             secret u it looks uniform, whatever A is. Without it a' would give A away, since the owner knows the a_i.
           - The phase's noise holds A·e_i + u·e_z + e·s; the flooding, uniform and at least 2^50 times larger but for
-            odds of 2^-71, hides it, and with it what the phase would say of u: each coefficient is within 2^-50 of
-            one that does not depend on A or u. The mask, uniform modulo 2^64, hides A·V.
+            odds of 2^-71, hides it, and with it what the phase would say of u: each coefficient is within 2^-51 of
+            one that does not depend on A or u, all of the 2^18 of some large product together within 2^-33. The mask,
+            uniform modulo 2^64, hides A·V.
           - So a reply is made from the owner's share alone by drawing a' at random, and b' from share, flooding and
             a'·s. The scaling to 80 bits comes after mask and flooding, and adds nothing.
           An owner who sends something else than encryptions under its key, or than an honest z, is outside the model.

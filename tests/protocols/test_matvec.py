@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -215,6 +216,25 @@ def test_any_plan_floods_enough(bits: int) -> None:
         assert plan.primes == ("wide" if bits == 64 else "narrow")
     most = kernels.flooding_bits("narrow", 0, bits=60, terms=elementwise.MAX_TERMS, products=elementwise.MAX_TERMS * N)
     assert most >= kernels.FLOODING_BITS
+
+
+def test_distances_of_many_results_together_are_those_of_the_page() -> None:
+    """A number that flooding hides is off by the noise over the width of the flooding, twice the latter's size."""
+
+    def together(flooding: float, numbers: int) -> float:
+        return math.log2(numbers) - (flooding + 1)
+
+    narrow, wide = (
+        kernels.flooding_bits(primes, kernels.WORD, bits=bits, terms=32, products=32 * N)
+        for primes, bits in (("narrow", 53), ("wide", 64))
+    )
+    single = kernels.flooding_bits(
+        "narrow", 0, bits=60, terms=elementwise.MAX_TERMS, products=elementwise.MAX_TERMS * N
+    )
+    assert together(narrow, 1 << 18) <= -33
+    assert together(wide, 1 << 18) <= -40
+    assert together(single, 3 << 20) <= -29
+    assert together(single, 3 * N) <= -36
 
 
 @pytest.mark.parametrize(("rows", "cols", "bits", "transpose"), [(20_000, 20, 64, False), (20_000, 20, 24, True)])
