@@ -26,7 +26,7 @@ Cost:     with β = `cuckoo.bins(|X|)` = 1.3·|X| + 128, w words, m(n) = `oprf.t
           most for every 4 bins of 2^14 points; for each bin an `is_zero` and w `select_word` of two-party arithmetic,
           which take 455.5 + 24.25·w bytes with "softspoken" and 79.5 + 16.25·w with "silent", both directions together,
           beside at most 1 MB for their set-up; and two messages below 100 bytes.
-          Rounds: 2, the VOLE's, and the arithmetic's: 11, and at most 10 for every further 2^15 bins.
+          Rounds: 2, the VOLE's, and the arithmetic's: 11, and at most 10 for every further 2^14 bins.
 """
 
 from __future__ import annotations

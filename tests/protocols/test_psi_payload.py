@@ -329,7 +329,7 @@ def test_bytes_and_rounds_of_the_arithmetic_are_those_of_the_docstring(monkeypat
         of_opprf = 16 * (oprf.table_rows(bins) + blocks * oprf.table_rows(1500))
         of_arithmetic = traffic["a"].bytes_sent + traffic["a"].bytes_received - of_opprf
         assert 0 < of_arithmetic - (455.5 + 24.25 * width) * bins <= 1_000_000
-        assert traffic["a"].rounds <= 2 + 11 + 10 * (bins // 2**15)
+        assert traffic["a"].rounds <= 2 + 11 + 10 * (bins // 2**14)
 
 
 # What goes wrong ------------------------------------------------------------------------------------------------------
