@@ -60,7 +60,7 @@ from mpc.rng import Rng
 from mpc.session import Session
 from mpc.suite import Suite
 from mpc.wire.arithmetic.v1 import three_pb2 as wire
-from protocols.arithmetic.engine import Array, Bits, Disagreement, Scheme, Words
+from protocols.arithmetic.engine import Array, Bits, Disagreement, Scheme, Words, check_series
 
 VERSION = 1
 
@@ -330,10 +330,9 @@ class ThreeParty:
         Cost: for each value 2·K·W bytes of sines and cosines, 2·W to join, and a truncation by 67 + out_bits - 8·W.
         """
         c = np.asarray(coefficients, dtype=np.float64)
-        if not 1 <= period_bits <= 62 or not 0 <= out_bits <= 28 or not len(c) or not np.abs(c).sum() < 8:
-            raise UsageError("fourier takes period_bits 1 to 62, out_bits 0 to 28, and coefficients that sum below 8.")
+        check_series(period_bits, coefficients, out_bits)
         # Party 0's numbers have three bits more than the others', whose rounding the coefficients do not multiply. The
-        # sum stays below 2^(2·out_bits + 6), which leaves the room that truncation asks for.
+        # sum stays below 2^(2·out_bits + 6) with what it errs, which leaves the room that truncation asks for.
         width = -(-(2 * out_bits + 8) // 8)
         up = np.uint64(64 - 8 * width)
         x = _flat(a)

@@ -51,7 +51,7 @@ from mpc.session import Session
 from mpc.suite import Suite
 from mpc.wire.arithmetic.v1 import two_pb2 as wire
 from protocols import matvec
-from protocols.arithmetic.engine import Array, Bits, Scheme, Words
+from protocols.arithmetic.engine import Array, Bits, Scheme, Words, check_series
 from protocols.arithmetic.two_transfers import Received, Sent, Transfers
 from protocols.matvec import elementwise, rlwe
 from protocols.ot.method import Method
@@ -336,9 +336,8 @@ class TwoParty:
 
     def fourier(self, a: Words, period_bits: int, coefficients: Sequence[float], out_bits: int) -> Words:
         """As ``Engine`` says: sin k(s + t) = sin ks·cos kt + cos ks·sin kt, s known to the first, t to the second."""
-        sizes = np.abs(np.asarray(coefficients, dtype=np.float64))
-        if not 1 <= period_bits <= 62 or not 0 <= out_bits <= 28 or not len(sizes) or not sizes.sum() < 8:
-            raise UsageError("fourier takes period_bits 1 to 62, out_bits 0 to 28, and coefficients that sum below 8.")
+        check_series(period_bits, coefficients, out_bits)
+        k = len(coefficients)
         self._note("fourier", a.shape, period_bits, out_bits, *(float(c) for c in coefficients))
         extra = min(4, 28 - out_bits)
         scale = (out_bits + extra, out_bits + extra + 3)  # of the first's factors and of the second's
@@ -346,9 +345,9 @@ class TwoParty:
         total = np.empty_like(flat)
         bits = scale[1] + 2
         encrypts = len(flat) >= ENCRYPTED
-        for part in _parts(len(flat), 1 << 16 if encrypts else max(1, AT_A_TIME // (2 * len(sizes) * bits))):
+        for part in _parts(len(flat), 1 << 16 if encrypts else max(1, AT_A_TIME // (2 * k * bits))):
             turns = (flat[part] & np.uint64((1 << period_bits) - 1)).astype(np.float64) * (2 * math.pi / 2**period_bits)
-            angles = np.arange(1, len(sizes) + 1)[:, None] * turns
+            angles = np.arange(1, k + 1)[:, None] * turns
             sines, cosines = np.sin(angles), np.cos(angles)
             if self._first:
                 factors = np.concatenate((sines, cosines)) * np.tile(coefficients, 2)[:, None]

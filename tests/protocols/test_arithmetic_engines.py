@@ -199,6 +199,32 @@ def test_fourier(kind: Kind) -> None:
 
 
 @every_engine
+def test_fourier_at_its_limits(kind: Kind) -> None:
+    """Also where a rounded factor is as large as can be the sum leaves the room that truncation asks for."""
+    x = np.arange(0, 1 << 20, 1 << 10, dtype=np.uint64)
+    turn = 2 * np.pi * x.astype(np.float64) / (1 << 20)
+    wrong = {
+        (0, 20, (7.6,)),
+        (0, 20, (0.6,) * 13),
+        (28, 20, (8 - 1e-12,)),
+        (29, 20, (1.0,)),
+        (28, 63, (1.0,)),
+        (8, 20, ()),
+    }
+
+    def program(e: Engine) -> dict[str, Array | None]:
+        for out, period, series in sorted(wrong):
+            with pytest.raises(UsageError, match="fourier takes"):
+                e.fourier(given(e, x), period, series, out)
+        return {str(out): e.open(e.fourier(given(e, x), 20, series, out)) for out, series in right.items()}
+
+    right = {out: (8 - 3 * 2.0**-out,) for out in (0, 4, 8, 24, 28)}
+    for out, got in same(kind, program).items():
+        (c,) = right[int(out)]
+        assert np.abs(got.view(np.int64) * 2.0 ** -int(out) - c * np.sin(turn)).max() <= 3 * 2.0 ** -int(out)
+
+
+@every_engine
 def test_opening_to_some(kind: Kind) -> None:
     x = np.arange(70, dtype=np.uint64)
     learner = kind.compute[-1]
