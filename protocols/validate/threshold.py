@@ -31,7 +31,11 @@ Leaks:    the asker learns each applicant's grade, and with hidden alignment how
           The bits tell nothing more: of an applicant without data both comparisons say whether the claim is positive.
           Each source learns how many applicants there are; with consented alignment whom it is asked about: it sees
           digests under a salt that it knows, so the keys of those of whom it has a record, and can try any other.
-          No source learns claims, grades, sums, or whether another source has a record.
+          No source learns claims, grades, sums, or whether another source has a record. Consented, the time that a
+          source takes to look applicants up grows with how many it finds, some 40 ns each: of large lists the others
+          may guess from it about how many, but not whom.
+          That all sources are asked about the same applicants rests on the asker: what it tells one alone, it is graded
+          against that one's amounts alone.
           Whoever may ask again with other claims narrows the sum down: what may be asked how often, and for how many
           applicants at least (`minimum`), is for the sources to agree.
 Cost:     with k = 2 words a share where three compute, 1 where two do, n applicants, and with hidden alignment
@@ -103,9 +107,10 @@ class Thresholds:
     limit_bp: int = 2_000
 
     def __post_init__(self) -> None:
-        if not 0 <= self.tolerance_bp <= self.limit_bp <= MAX_BASIS_POINTS:
+        whole = isinstance(self.tolerance_bp, int) and isinstance(self.limit_bp, int)
+        if not whole or not 0 <= self.tolerance_bp <= self.limit_bp <= MAX_BASIS_POINTS:
             raise UsageError(
-                f"Thresholds are 0 <= tolerance_bp <= limit_bp <= {MAX_BASIS_POINTS} basis points; got "
+                f"Thresholds are 0 <= tolerance_bp <= limit_bp <= {MAX_BASIS_POINTS} whole basis points; got "
                 f"{self.tolerance_bp} and {self.limit_bp}. 20 % are 2000."
             )
 

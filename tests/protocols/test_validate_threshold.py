@@ -363,8 +363,8 @@ def test_options_that_there_are_not(word: dict[str, Any], problem: str) -> None:
 
 
 def test_thresholds_that_there_are_not() -> None:
-    for words in ((-1, 5), (3, 2), (0, 100_001)):
-        with pytest.raises(UsageError, match="0 <= tolerance_bp <= limit_bp <= 100000"):
+    for words in ((-1, 5), (3, 2), (0, 100_001), (0, 2_000.5), (float("nan"), 3)):
+        with pytest.raises(UsageError, match="0 <= tolerance_bp <= limit_bp <= 100000 whole basis points"):
             Thresholds(*words)
 
 
