@@ -107,7 +107,7 @@ class Thresholds:
     limit_bp: int = 2_000
 
     def __post_init__(self) -> None:
-        whole = isinstance(self.tolerance_bp, int) and isinstance(self.limit_bp, int)
+        whole = all(isinstance(bp, int) for bp in (self.tolerance_bp, self.limit_bp))
         if not whole or not 0 <= self.tolerance_bp <= self.limit_bp <= MAX_BASIS_POINTS:
             raise UsageError(
                 f"Thresholds are 0 <= tolerance_bp <= limit_bp <= {MAX_BASIS_POINTS} whole basis points; got "
