@@ -14,8 +14,8 @@ Security: semi-honest: the aggregator, pooling what it sees with fewer parties t
           malicious: keys and survivor sets are signed, the threshold is above 2n/3, and a party masks with no fewer:
           an aggregator that colludes with fewer than n/3 parties and deviates as it likes learns no more than one sum
           over at least the threshold's number of parties. n are those that it says have joined, `minimum` at least:
-          against c that collude, let `minimum` be above 3c + 1, since it may also say that it adds an array. Whether the
-          sum is right it decides, and any party can spoil it in either model.
+          against c that collude, let `minimum` be above 3c + 1, since it may also say that it adds an array. Whether
+          the sum is right it decides, and any party can spoil it in either model.
 Leaks:    to the aggregator, and where all are told to the parties, the sum (and the sum of weights); to everybody the
           names of who joined, and who is in the sum. A sum says what it says: with few parties, or a repetition
           without one of them, much of single arrays.
