@@ -367,7 +367,7 @@ def test_three_parties_sum_a_column(place: Place) -> None:
         operator_version=operators.version_of("aggregation.sum"),
         access=[Access(party=p, data_set="visits", columns=["cost"]) for p in (BANK, INSURER, COURT)],
         recipients=[BANK, COURT],
-        minimum_result=5,
+        minimum_result=3,
     )
     job = place.offer(place.signed_papers(documents.canonical(raw), permit))
     state = place.ended(job)

@@ -83,9 +83,16 @@ def test_sums_counts_and_means(tmp_path: Path) -> None:
     assert results["bank"].sizes == {"rows": 3}
 
 
-def test_a_sum_of_too_few_values_is_given_to_nobody(tmp_path: Path) -> None:
-    with pytest.raises(PolicyError, match="fewer than the 6 rows"):
-        run(tmp_path, job(), minimum=6)
+@pytest.mark.parametrize("minimum", [4, 5])
+def test_a_sum_of_too_few_values_of_others_is_withheld(tmp_path: Path, minimum: int) -> None:
+    """Of five values in each column two are court's own."""
+    with pytest.raises(PolicyError, match=f"the other parties have fewer than the {minimum} values") as raised:
+        run(tmp_path, job(), minimum=minimum)
+    assert raised.value.code == "result-too-small"
+
+
+def test_a_sum_of_just_enough_values_of_others_is_told(tmp_path: Path) -> None:
+    assert run(tmp_path, job(), minimum=3)["court"].result_rows == 2
 
 
 def test_amounts_that_do_not_fit_the_unit(tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mpc.data import amounts, tables
-from mpc.errors import UsageError
+from mpc.errors import PolicyError, UsageError
 from mpc.session import Progress
 from protocols import aggregation
 from protocols.aggregation import Rules
 from unseen.jobs.aggregation import OPERATOR, Parameters
-from unseen.jobs.task import Task, Yield, too_small
+from unseen.jobs.task import Task, Yield
 
 SCHEMA = pa.schema(
     [
@@ -46,8 +46,14 @@ def run(task: Task, parameters: Parameters) -> Yield:
             return Yield(OPERATOR.name, rows, None, {"rows": rows}, OPERATOR.learns[role])
         total = given
     sums, counts = total.values.reshape(2, len(names))
-    if counts.min() < task.minimum_result:
-        raise too_small(task.minimum_result)
+    # Of its own values a party knows the sum: what it is told is that of the others', so these have to be enough.
+    if (counts - mine[1]).min() < task.minimum_result:
+        raise PolicyError(
+            f"in a column the other parties have fewer than the {task.minimum_result} values that the grant asks for: "
+            "their sum is withheld",
+            code="result-too-small",
+            remedy="Ask the authority whether the sum of fewer values may be disclosed.",
+        )
     unit = Decimal(1).scaleb(-parameters.decimals)
     result = pa.table(
         {
