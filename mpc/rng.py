@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import threading
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +44,9 @@ class Rng:
         self._process = os.getpid()
         self._lock = threading.Lock()
 
-    def __del__(self) -> None:
-        if hasattr(self, "_key"):
+    def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        # Where the interpreter ends the native core may find numpy no more, and this module its own names.
+        if not ending() and hasattr(self, "_key"):
             wipe(self._key)
 
     def __reduce__(self) -> str:

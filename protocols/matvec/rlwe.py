@@ -37,8 +37,9 @@ Cost:     with L primes, 3 or 4: L·64 KiB for z and for each block of V from th
 from __future__ import annotations
 
 import math
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -79,8 +80,9 @@ class Key:
 
     secret: Bytes = field(repr=False)
 
-    def __del__(self) -> None:
-        if callable(wipe):  # which it is no more where the interpreter ends
+    def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        # Where the interpreter ends the native core may find numpy no more, and this module its own names.
+        if not ending():
             wipe(self.secret)
 
 

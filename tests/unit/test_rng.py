@@ -92,3 +92,9 @@ raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 def test_a_forked_process_does_not_draw_what_its_parent_draws() -> None:
     done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=50, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_stream_that_outlives_the_interpreter_ends_in_silence() -> None:
+    program = "import builtins\nfrom mpc.rng import Rng\nbuiltins.kept = Rng()"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ended.stderr == ""
