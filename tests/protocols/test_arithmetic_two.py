@@ -506,8 +506,8 @@ def test_misuse() -> None:
             (lambda: e.input(None, "eve", (3,)), "none of the computing parties"),
             (lambda: e.input(np.zeros(4, np.uint64), e.me, (3,)), "an array"),
             (lambda: e.fourier(a, 63, [1.0], 10), "period_bits"),
-            (lambda: e.fourier(a, 20, [8.0], 10), "below 8"),
-            (lambda: e.fourier(a, 20, [], 10), "below 8"),
+            (lambda: e.fourier(a, 20, [8.0], 10), "add up to at most 8"),
+            (lambda: e.fourier(a, 20, [], 10), "add up to at most 8"),
         ]
         for call, text in calls:
             with pytest.raises(UsageError, match=text):
