@@ -26,13 +26,13 @@ Cost:     for each value, the bytes of all three together, and rounds; a round i
               is_zero     31.63        7        truncate      24 + bits/8        2
               and_ (bit)  0.375        1        truncate_local          8        1
               to_bits       140        8        select_word            32        2
-              from_bits   163.9        9        bit_to_word            24        2
+              from_bits   163.9        8        bit_to_word            24        2
               open           24        1        sum_inputs, outward    24        1
               input           8        1        fourier           see there      4
 
           matmul is 24 bytes for each entry of the product, in a round. Bits travel at an eighth of a byte. Comparisons
-          and bits are padded to multiples of 64 values. An envelope is some 100 bytes a message. Set-up: one message of
-          32 bytes from each party to the one before it.
+          and bits are padded to multiples of 64 values. An envelope is some 100 bytes a message. Set-up: one round, in
+          which each two parties send each other 32 bytes.
 """
 
 from __future__ import annotations
@@ -138,17 +138,27 @@ class ThreeParty:
         self._channels = {name: session.channel(name) for name in (before, after)}
         self._before, self._after = (_Outbox(self._channels[name]) for name in (before, after))
         self._program = 0
+        start = wire.ThreeStart(version=VERSION, compute=names, suite=chosen.name)
+        mine = session.rng.uint8(2, 32)
         with self._closing():
-            mine = session.rng.uint8(32)
-            self._before.channel.send(wire.ThreeStart(version=VERSION, compute=names, suite=chosen.name), mine)
-            header, theirs = self._after.channel.recv(wire.ThreeStart)
-            require = self._after.channel.require
-            require(header.version == VERSION, f"version {VERSION} of three-party arithmetic")
-            require(tuple(header.compute) == names, "the same computing parties in the same order")
-            require(header.suite == chosen.name, f"the suite {chosen.name}")
-        keys = hashes.rows(chosen.digest, _KEY, np.stack((mine, theirs)))[:, : ring.KEY_BYTES]
+            for outbox, seed in zip((self._before, self._after), mine, strict=True):
+                outbox.channel.send(start, seed)
+            theirs = [self._started(outbox.channel, start) for outbox in (self._before, self._after)]
+        # Key i is of party i and the one before it, whose half comes second.
+        pairs = np.stack((np.concatenate((mine[0], theirs[0])), np.concatenate((theirs[1], mine[1]))))
+        keys = hashes.rows(chosen.digest, _KEY, pairs)[:, : ring.KEY_BYTES]
         self._keys = {self._i: keys[0].copy(), (self._i + 1) % 3: keys[1].copy()}
         self._used = dict.fromkeys(self._keys, 0)
+
+    def _started(self, channel: Channel, mine: wire.ThreeStart) -> NDArray[np.uint8]:
+        """The peer's half of a key, if it takes the same for granted."""
+        theirs: wire.ThreeStart
+        seed: NDArray[np.uint8]
+        theirs, seed = channel.recv(wire.ThreeStart)
+        channel.require(theirs.version == mine.version, f"version {mine.version} of three-party arithmetic")
+        channel.require(theirs.compute == mine.compute, "the same computing parties in the same order")
+        channel.require(theirs.suite == mine.suite, f"the suite {mine.suite}")
+        return seed
 
     # Into shares and out of them
 
@@ -295,7 +305,8 @@ class ThreeParty:
         given = None
         if self._i == 0:
             s = x[0] + x[1] + np.uint64(1 << 62)
-            given = (s >> shift, s >> _TOP)
+            # Party 0 rounds up and the others down: whatever the split, multiples of 2^bits are exact.
+            given = ((s >> shift) + ((s & (_ONE << shift) - _ONE) != 0), s >> _TOP)
         # Of the highest bit's share only the lowest `bits` bits count, since it is multiplied by 2^(64 - bits).
         shifted, top = yield from self._split_all(given, n, widths=(_WORD, -(-bits // 8)))
         share = None
@@ -304,22 +315,22 @@ class ThreeParty:
             t_top = t >> _TOP
             share = shifted - ((top * (t_top ^ _ONE)) << back)
             if self._i == 1:
-                share += (t >> shift) - (t_top << back) + np.uint64((1 - (1 << 62 - bits)) % (1 << 64))
+                share += (t >> shift) - (t_top << back) - np.uint64(1 << 62 - bits)
         yield from self._join(share, out)
 
     def truncate_local(self, a: Words, bits: int) -> Words:
-        """As ``Engine`` says: s and t are shifted each by itself [Mohassel, Zhang 2017]."""
+        """As ``Engine`` says: s and t are shifted each by itself, as signed numbers [Mohassel, Zhang 2017]."""
         _require_places(bits)
         x = _flat(a)
         out = np.empty_like(x)
-        shift = np.uint64(bits)
+        shift = np.int64(bits)
 
         def piece(part: slice) -> Steps:
-            s = (x[0, part] + x[1, part]) >> shift if self._i == 0 else None
+            s = ((x[0, part] + x[1, part]).view(np.int64) >> shift).view(np.uint64) if self._i == 0 else None
             yield from self._give(s, 0, out[:, part], "add")
             if self._i:
                 at = 2 - self._i
-                out[at, part] = np.negative(np.negative(x[at, part]) >> shift)
+                out[at, part] = np.negative(np.negative(x[at, part]).view(np.int64) >> shift).view(np.uint64)
 
         self._run("truncate_local", (a.shape, bits), x.shape[1], piece)
         return out.reshape(a.shape)
@@ -634,9 +645,10 @@ class ThreeParty:
     # What they stand on: pieces, masks, messages
 
     def _run(
-        self, operation: str, details: object, n: int, piece: Callable[[slice], Steps], *, size: int = PIECE
+        self, operation: str, details: object, n: int, piece: Callable[[slice], Steps], *, size: int | None = None
     ) -> None:
         """Run a method on its n values, some pieces at a time, in an order that is the same at all parties."""
+        size = size or PIECE
         self._operation = operation
         self._program = zlib.crc32(f"{operation} {details}".encode(), self._program)
         parts = iter([slice(start, min(start + size, n)) for start in range(0, n, size)])
