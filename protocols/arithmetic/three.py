@@ -50,6 +50,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mpc import sharing
 from mpc import suite as suites
 from mpc.channel import Channel
 from mpc.errors import UsageError
@@ -86,23 +87,15 @@ Steps = Generator[None, None, None]
 
 def deal(values: Array, rng: Rng) -> tuple[Array, ...]:
     """Replicated shares of words, or of bits: (2, *S) for each of the three parties."""
-    flat = values.reshape(-1)  # of a shape (), numpy would make scalars, and warn where these wrap around
-    if values.dtype == np.bool_:
-        x, y = (_unpacked(row, flat.size) for row in rng.uint8(2, -(-flat.size // 8)))
-        z: Array = flat ^ x ^ y
-    else:
-        x, y = rng.uint64(2, flat.size)
-        z = flat - x - y
-    return tuple(np.stack(pair).reshape(2, *values.shape) for pair in ((x, y), (y, z), (z, x)))
+    return tuple(sharing.replicated_share(values, rng=rng))
 
 
 def combine(components: Sequence[Array]) -> Array:
     """The value of which all three parties' components are given; Disagreement where two copies of one differ."""
-    if any(not np.array_equal(components[i][1], components[(i + 1) % 3][0]) for i in range(3)):
-        raise Disagreement("copies of a component differ")
-    x, y, z = (held[0].reshape(-1) for held in components)
-    value: Array = x ^ y ^ z if x.dtype == np.bool_ else x + y + z
-    return value.reshape(components[0].shape[1:])
+    try:
+        return sharing.replicated_reconstruct(np.stack(components))
+    except sharing.InconsistentShares:
+        raise Disagreement("copies of a component differ") from None
 
 
 SCHEME = Scheme("three-party", 3, 2, deal, combine)
@@ -184,7 +177,7 @@ class ThreeParty:
         given = None if values is None or not mine else _flat(values[None])[0]
         size = math.prod(shape)
         if given is not None and bits:
-            given = _packed(given[None])[0]
+            given = sharing.pack(given)
         count = planes.width(size) if bits else size
         out = np.empty((2, count), dtype=np.uint64)
         place = self.compute.index(owner)
@@ -194,7 +187,7 @@ class ThreeParty:
             yield from self._give(own, place, out[:, part], "xor" if bits else "add")
 
         self._run(operation, (shape, place), count, piece)
-        return _unpacked(out, size).reshape(2, *shape) if bits else out.reshape(2, *shape)
+        return sharing.unpack(out, size).reshape(2, *shape) if bits else out.reshape(2, *shape)
 
     def sum_inputs(self, values: Words) -> Words:  # noqa: D102
         return self._renewed("sum_inputs", np.ascontiguousarray(values).reshape(-1), values.shape, "add")
@@ -203,8 +196,8 @@ class ThreeParty:
         if a.dtype != np.bool_:
             return self._renewed("outward", _flat(a)[0], a.shape[1:], "add")
         size = math.prod(a.shape[1:])
-        renewed = self._renewed("outward", _packed(_flat(a))[0], a.shape[1:], "xor")
-        return _unpacked(renewed, size).reshape(a.shape)
+        renewed = self._renewed("outward", sharing.pack(_flat(a))[0], a.shape[1:], "xor")
+        return sharing.unpack(renewed, size).reshape(a.shape)
 
     def _renewed(self, operation: str, own: Words, shape: tuple[int, ...], kind: Kind) -> Words:
         """Replicated shares of the sum of the three parties' own, (n,): in `shape`, but of bits, which are packed."""
@@ -222,9 +215,9 @@ class ThreeParty:
     def open(self, a: Array, to: tuple[str, ...] | None = None) -> Array | None:  # noqa: D102
         if a.dtype != np.bool_:
             return self._open("open", a, to, "add")
-        words = _packed(_flat(a))
+        words = sharing.pack(_flat(a))
         opened = self._open("open", words, to, "xor", shape=a.shape[1:])
-        return None if opened is None else _unpacked(opened, math.prod(a.shape[1:])).reshape(a.shape[1:])
+        return None if opened is None else sharing.unpack(opened, math.prod(a.shape[1:])).reshape(a.shape[1:])
 
     def open_bits(self, a: Words, to: tuple[str, ...] | None = None) -> Words | None:  # noqa: D102
         return self._open("open_bits", a, to, "xor")
@@ -380,7 +373,7 @@ class ThreeParty:
 
         def piece(part: slice) -> Steps:
             sign = yield from self._negative(x[:, part])
-            out[:, part] = _unpacked(sign, out[0, part].shape[0])
+            out[:, part] = sharing.unpack(sign, out[0, part].shape[0])
 
         self._run("negative", a.shape, x.shape[1], piece)
         return out.reshape(a.shape)
@@ -427,7 +420,7 @@ class ThreeParty:
                 same[2 - self._i] = ~planes.planes(np.negative(x[2 - self._i, part]))
             while (rows := same.shape[1]) > 1:
                 same = yield from self._and(same[:, : rows // 2], same[:, rows // 2 :])
-            out[:, part] = _unpacked(same[:, 0], n)
+            out[:, part] = sharing.unpack(same[:, 0], n)
 
         self._run("is_zero", a.shape, x.shape[1], piece)
         return out.reshape(a.shape)
@@ -435,7 +428,7 @@ class ThreeParty:
     def and_(self, a: Array, b: Array) -> Array:  # noqa: D102
         _require_same(a, b)
         bits = a.dtype == np.bool_
-        x, y = (_packed(_flat(v)) if bits else _flat(v) for v in (a, b))
+        x, y = (sharing.pack(_flat(v)) if bits else _flat(v) for v in (a, b))
         out = np.empty_like(x)
 
         def piece(part: slice) -> Steps:
@@ -443,7 +436,7 @@ class ThreeParty:
             yield from self._reshare(out[:, part])
 
         self._run("and_", (a.shape, bits), x.shape[1], piece)
-        return _unpacked(out, math.prod(a.shape[1:])).reshape(a.shape) if bits else out.reshape(a.shape)
+        return sharing.unpack(out, math.prod(a.shape[1:])).reshape(a.shape) if bits else out.reshape(a.shape)
 
     def to_bits(self, a: Words) -> Words:  # noqa: D102
         x = _flat(a)
@@ -757,20 +750,6 @@ class _Outbox:
 def _flat(a: Array) -> Array:
     """(2, *S) → (2, n), contiguous."""
     return np.ascontiguousarray(a).reshape(len(a), math.prod(a.shape[1:]))
-
-
-def _packed(bits: Bits) -> Words:
-    """(k, n) bits → (k, width(n)) words, zeros behind the last bit."""
-    words = np.zeros((len(bits), planes.width(bits.shape[1])), dtype=np.uint64)
-    packed = np.packbits(bits, axis=1, bitorder="little")
-    words.view(np.uint8)[:, : packed.shape[1]] = packed
-    return words
-
-
-def _unpacked(words: Array, n: int) -> Bits:
-    """(…, w) words or bytes → (…, n) bits."""
-    data = np.ascontiguousarray(words).view(np.uint8)
-    return np.unpackbits(data, axis=-1, count=n, bitorder="little").view(np.bool_)
 
 
 def _narrow(words: Words, width: int) -> NDArray[np.uint8]:

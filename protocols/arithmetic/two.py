@@ -42,6 +42,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mpc import sharing
 from mpc import suite as suites
 from mpc.channel import Channel
 from mpc.errors import UsageError
@@ -78,18 +79,14 @@ _MASKS = b"unseen arithmetic two v1 "
 
 def deal(values: Array, rng: Rng) -> tuple[Array, ...]:
     """Additive shares of words, or XOR shares of bits: (1, *S) for each of the two parties."""
-    if values.dtype == np.bool_:
-        random = _bits(rng.uint8(-(-values.size // 8)), values.size).reshape(values.shape)
-        return random[None], (values ^ random)[None]
-    mask = rng.uint64(1, *values.shape)
-    return mask, values[None] - mask
+    share = sharing.xor_share if values.dtype == np.bool_ else sharing.additive_share
+    return tuple(share(values, 2, rng=rng)[:, None])
 
 
 def combine(components: Sequence[Array]) -> Array:
     """The value of which both parties' components are given."""
-    first, second = components
-    value: Array = first ^ second if first.dtype == np.bool_ else first + second
-    return value.reshape(first.shape[1:])
+    shares = np.concatenate(components)
+    return sharing.xor_reconstruct(shares) if shares.dtype == np.bool_ else sharing.additive_reconstruct(shares)
 
 
 SCHEME = Scheme("two-party", 2, 1, deal, combine)
@@ -238,7 +235,7 @@ class TwoParty:
             packed = np.packbits(piece, bitorder="little") if a.dtype == np.bool_ else piece
             got = self._swap("open", packed if theirs else packed[:0], packed.nbytes if mine else 0)
             if mine:
-                other = _bits(got, len(piece)) if a.dtype == np.bool_ else got.view(np.uint64)
+                other = sharing.unpack(got, len(piece)) if a.dtype == np.bool_ else got.view(np.uint64)
                 opened[part] = piece ^ other if xor else piece + other
         return opened.reshape(a.shape[1:]) if mine else None
 
@@ -384,8 +381,8 @@ class TwoParty:
         self._note("and_", a.shape, a.dtype == np.bool_)
         _require_same(a, b)
         if a.dtype == np.bool_:
-            bits = self._and_words("and_", _packed(a), _packed(b))
-            return _bits(bits.view(np.uint8), a.size).reshape(a.shape)
+            bits = self._and_words("and_", sharing.pack(a.reshape(-1)), sharing.pack(b.reshape(-1)))
+            return sharing.unpack(bits, a.size).reshape(a.shape)
         return self._and_words("and_", a.reshape(-1), b.reshape(-1)).reshape(a.shape)
 
     def to_bits(self, a: Words) -> Words:
@@ -539,7 +536,7 @@ class TwoParty:
                 nodes = _GROUP * _NODES * sum(half)
                 triples = _Triples(sent.part(0, nodes), received.part(0, nodes), _NODES)
                 root = self._tree(operation, less, same, triples, equal=equal)
-                out[part] = _bits(root.view(np.uint8), len(mine[part]))
+                out[part] = sharing.unpack(root, len(mine[part]))
         return out
 
     def _leaves(
@@ -658,7 +655,7 @@ class _Masks:
         if n:
             prg.fill(self._key, out, block=self._block)
         self._block += -(-len(out) // prg.BLOCK_BYTES)
-        return _bits(out, n) if bits else out.view(np.uint64)
+        return sharing.unpack(out, n) if bits else out.view(np.uint64)
 
 
 # Layout ---------------------------------------------------------------------------------------------------------------
@@ -687,19 +684,6 @@ def _halves(n: int) -> tuple[int, int]:
     """Groups of n values, in two halves."""
     groups = -(-n // _GROUP)
     return groups - groups // 2, groups // 2
-
-
-def _bits(packed: NDArray[np.uint8], n: int) -> Bits:
-    """(n,) bool of packed bits."""
-    return np.unpackbits(packed, count=n, bitorder="little").view(np.bool_)
-
-
-def _packed(bits: Bits) -> Words:
-    """Bits as words of 64, zeros behind the last."""
-    out = np.zeros(_whole(bits.size) // 8, dtype=np.uint8)
-    packed = np.packbits(bits.reshape(-1), bitorder="little")
-    out[: len(packed)] = packed
-    return out.view(np.uint64)
 
 
 def _wide(packed: NDArray[np.uint8], n: int, bits: int) -> Words:
