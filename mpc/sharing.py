@@ -145,7 +145,8 @@ def replicated_share(values: NDArray[_Element], *, rng: Rng) -> NDArray[_Element
     _require(values, np.uint64, np.bool_)
     secrets: NDArray[Any] = values
     components = xor_share(secrets, 3, rng=rng) if values.dtype == np.bool_ else additive_share(secrets, 3, rng=rng)
-    return components[[[0, 1], [1, 2], [2, 0]]]
+    shares: NDArray[Any] = components[[[0, 1], [1, 2], [2, 0]]]
+    return shares
 
 
 def replicated_reconstruct(shares: NDArray[_Element]) -> NDArray[_Element]:
