@@ -39,8 +39,8 @@ def planes(words: Words) -> Words:
 
 def words(planes: Words, n: int) -> Words:
     """(64, width(n)) → (n,): the inverse of ``planes``."""
-    if not _check.is_array(planes) or planes.dtype != np.uint64 or planes.shape != (WORD_BITS, width(n)):
-        raise UsageError(f"planes must be (64, {width(n)}) uint64 for {n} words.")
+    if n < 0 or not _check.is_array(planes) or planes.dtype != np.uint64 or planes.shape != (WORD_BITS, width(n)):
+        raise UsageError(f"planes must be (64, {width(n)}) uint64 for {n} words, n at least 0.")
     out = np.empty(n, dtype=np.uint64)
     _native.bits_words(np.ascontiguousarray(planes).reshape(-1), out)
     return out
@@ -56,6 +56,10 @@ def steps(words: Words, out: Words) -> None:
     _check_row(words, "words")
     _check_row(out, "out")
     _require_size(out, STEP_PLANES * width(len(words)), "out")
+    if not out.flags.writeable:
+        raise UsageError("out is read-only; give an array that may be changed.")
+    if np.may_share_memory(words, out):
+        raise UsageError("out shares memory with words; give another array.")
     _native.bits_steps(words, out)
 
 

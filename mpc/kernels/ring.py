@@ -35,6 +35,8 @@ class Place(NamedTuple):
 
 def mask(words: Words, kind: Literal["add", "subtract", "xor"], at: Place) -> None:
     """Adds the stream to contiguous words of any shape, in place; or subtracts it, or adds it bit by bit."""
+    if kind not in ("add", "subtract", "xor"):
+        raise UsageError("The kind is none of 'add', 'subtract' and 'xor'; give one of them.")
     _check_place(at)
     _check_words(words, "words", writable=True)
     _native.ring_mask(words.reshape(-1), kind, at.key, at.block)
@@ -54,12 +56,14 @@ def product(kind: Literal["multiply", "and"], x: Words, y: Words, out: Words, *,
         plus: in the stream of the key shared with one neighbour, n words.
         minus: in the stream of the key shared with the other.
     """
+    if kind not in ("multiply", "and"):
+        raise UsageError("The kind is neither 'multiply' nor 'and'; give one of them.")
+    _check_words(out, "out", writable=True)
     for name, pair in (("x", x), ("y", y)):
-        if not _check.is_array(pair) or pair.dtype != np.uint64 or pair.shape != (2, *out.shape):
-            raise UsageError(f"{name} must be (2, n) uint64 for an output of {out.shape}.")
+        if not _check.is_array(pair) or pair.dtype != np.uint64 or out.ndim != 1 or pair.shape != (2, len(out)):
+            raise UsageError(f"{name} must be (2, n) uint64, and out (n,); out is {out.shape}.")
         if np.may_share_memory(pair, out):
             raise UsageError(f"{name} shares memory with out; give another array.")
-    _check_words(out, "out", writable=True)
     _check_place(plus)
     _check_place(minus)
     _native.ring_product(kind, *_rows(x), *_rows(y), plus, minus, out)
@@ -67,16 +71,17 @@ def product(kind: Literal["multiply", "and"], x: Words, y: Words, out: Words, *,
 
 def matmul(a: Words, b: Words, out: Words | None = None) -> Words:
     """The matrix product (n, m) @ (m, p) modulo 2^64, added to `out`, (n, p), if that is given."""
+    for matrix, name in ((a, "a"), (b, "b")):
+        if not _check.is_array(matrix) or matrix.dtype != np.uint64:
+            raise UsageError(f"{name} must be an array of uint64.")
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
         raise UsageError(f"{a.shape} @ {b.shape} are no matrices that can be multiplied.")
     shape = (a.shape[0], a.shape[1], b.shape[1])
     sums = np.zeros((shape[0], shape[2]), dtype=np.uint64) if out is None else out
+    _check_words(sums, "out", writable=True)
     if sums.shape != (shape[0], shape[2]):
         raise UsageError(f"out has shape {sums.shape}; give ({shape[0]}, {shape[2]}).")
     a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
-    _check_words(a, "a")
-    _check_words(b, "b")
-    _check_words(sums, "out", writable=True)
     if np.may_share_memory(sums, a) or np.may_share_memory(sums, b):
         raise UsageError("out shares memory with a factor; give another array.")
     _native.ring_matmul(a.reshape(-1), b.reshape(-1), shape, sums.reshape(-1))
