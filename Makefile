@@ -75,7 +75,7 @@ UV_COMPILE = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$(build/uv/bin/pip config g
 lock: ## newest dependencies into requirements*.lock
 	@$(or $(PYTHON),python3) -m venv build/uv && build/uv/bin/python -m pip --quiet install uv
 	@$(UV_COMPILE) --output-file requirements.lock
-	@$(UV_COMPILE) --extra dev --extra examples --constraints requirements.lock --output-file requirements-dev.lock
+	@$(UV_COMPILE) --extra dev --extra examples --extra export --extra learning --extra report --constraints requirements.lock --output-file requirements-dev.lock
 
 setup:
 	@scripts/setup
