@@ -169,6 +169,11 @@ def test_a_job_counts_against_all_of_its_limits_or_none(path: Path) -> None:
     assert [(e["kind"], e["result"]) for e in entries[:2]] == [("job", "started"), ("refusal", "quota-exceeded")]
     assert (entries[0]["job"], entries[0]["data_set"], entries[0]["rows"]) == ("0", "customers", 7)
     assert entries[0]["grant"] == to_base64(bytes(32))
+    assert "files" not in entries[0]
+    with open_ledger(path, node=NODE, clock=lambda: NOW + timedelta(days=1)) as ledger:
+        files = {"model.json": bytes(range(32))}
+        assert statuses(ledger.commit([Note(kind="job", result="ok", job=replace(facts, files=files))])) == ["noted"]
+    assert list(ledgers.entries(path))[-1]["files"] == {"model.json": to_base64(bytes(range(32)))}
     verify(path)
 
 

@@ -271,3 +271,17 @@ def test_what_is_wrong_with_a_validation_is_named(tmp_path: Path, old: str, new:
     with pytest.raises(UsageError) as caught:
         load(tmp_path, VALIDATE.replace(old, new, 1))
     assert text in str(caught.value)
+
+
+def test_further_files_of_a_result_are_its_own(tmp_path: Path) -> None:
+    place = tmp_path / "0" / "results.part"
+    place.parent.mkdir()
+    hashes = results.write_files(place, {"model.json": b"{}", "report.html": "报告".encode()})
+    heads = {name: one.hex()[:8] for name, one in hashes.items()}
+    assert heads == {"model.json": "44136fa3", "report.html": "1e8ddd10"}
+    assert {path.stat().st_mode & 0o077 for path in (place, *place.iterdir())} == {0}
+    results.publish(place, tmp_path / "0" / "results", {"state": "finished"})
+    assert {path.name for path in (tmp_path / "0" / "results").iterdir()} == {"model.json", "report.html", REPORT}
+    for name in ("../model.json", "result.csv", REPORT, "Model.json", "model"):
+        with pytest.raises(UsageError, match="cannot be a file beside a result"):
+            results.write_files(place, {name: b""})

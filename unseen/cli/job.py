@@ -60,6 +60,7 @@ _FAILED = Message("Job {id} failed: {reason} [{code}]", "任务 {id} 失败：{r
 _CANCELLED = Message("Job {id} was ended: {reason}", "任务 {id} 已终止：{reason}")
 _OPEN = Message("Job {id} is {state}.", "任务 {id} 状态：{state}。")
 _RESULT = Message("{party}'s result, {rows} rows: {path}", "{party} 的结果，共 {rows} 行：{path}")
+_FILES = Message("{party}'s further files: {paths}", "{party} 的其他文件：{paths}")
 _NO_RESULT = Message("{party} was to get no result.", "{party} 不获得结果。")
 _WAITING = Message("the coordinator cannot be reached; trying again", "暂时无法连接协调方，正在重试")
 
@@ -289,10 +290,14 @@ def _show_own(home: Home, job: str, own: dict[str, object]) -> None:
     if own["result"]:
         path = home.result(job) / str(own["result"])
         output.show(output.text(_RESULT, party=own["party"], rows=own["result_rows"], path=path))
-    elif own["state"] == "finished":
-        output.show(output.text(_NO_RESULT, party=own["party"]))
-    else:
+    elif own["state"] != "finished":
         output.show(f"{own['party']}: {own['state']}: {own['reason']} [{own['code']}]")
+    elif not own.get("files"):
+        output.show(output.text(_NO_RESULT, party=own["party"]))
+    further = own.get("files")
+    if isinstance(further, dict) and further:
+        paths = ", ".join(str(home.result(job) / name) for name in further)
+        output.show(output.text(_FILES, party=own["party"], paths=paths))
     sizes = own["sizes"]
     if isinstance(sizes, dict) and sizes:
         output.show("  " + ", ".join(f"{name}: {value:,}" for name, value in sizes.items()))

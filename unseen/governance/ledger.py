@@ -25,7 +25,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -154,6 +154,7 @@ class JobFacts:
         data_set, columns: what it may read here.
         rows: rows read; None where it did not come to that.
         result_rows: rows of the result that this party got; None where it got none.
+        files: SHA-256 of each further file of the result, by name.
         bytes_sent, bytes_received: what its messages came to.
     """
 
@@ -164,6 +165,7 @@ class JobFacts:
     columns: tuple[str, ...]
     rows: int | None = None
     result_rows: int | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
     bytes_sent: int = 0
     bytes_received: int = 0
 
@@ -548,6 +550,7 @@ def _job_fields(job: JobFacts) -> dict[str, object]:
         "columns": job.columns,
         "rows": job.rows,
         "result_rows": job.result_rows,
+        **({"files": {name: to_base64(one) for name, one in job.files.items()}} if job.files else {}),
         "bytes_sent": job.bytes_sent,
         "bytes_received": job.bytes_received,
     }

@@ -72,4 +72,4 @@ def _run(task: Task, parameters: Parameters) -> Yield:
     return aggregation_work.run(task, parameters)
 
 
-RUNNABLE = Runnable(OPERATOR, Parameters, lambda parameters: parameters.reveal_to, _check, _run)
+RUNNABLE = Runnable(OPERATOR, Parameters, lambda _, parameters: parameters.reveal_to, _check, _run)

@@ -104,6 +104,6 @@ def _job(raw: Mapping[str, object], *, place: str) -> Job:
             f"{runnable.operator.version}. Install the same release at every party."
         )
     parameters = settings.validate(raw.get("parameters", {}), runnable.parameters, place=place, within="parameters")
-    job = Job(head, parameters, runnable.recipients(parameters))
+    job = Job(head, parameters, runnable.recipients(head, parameters))
     runnable.check(job, parameters)
     return job

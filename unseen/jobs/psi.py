@@ -84,4 +84,4 @@ def _run(task: Task, parameters: Parameters) -> Yield:
     return psi_work.run(task, parameters)
 
 
-RUNNABLE = Runnable(OPERATOR, Parameters, lambda parameters: parameters.reveal_to, _check, _run, resumable=True)
+RUNNABLE = Runnable(OPERATOR, Parameters, lambda _, parameters: parameters.reveal_to, _check, _run, resumable=True)

@@ -1,9 +1,13 @@
-"""A job's result on this party's disk: written whole into a directory that becomes visible by one rename."""
+"""A job's result on this party's disk: written whole into a directory that becomes visible by one rename.
+
+A result is a table, ``result.parquet`` or ``result.csv``, or further files that its operator names, or both.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,8 +17,12 @@ import pyarrow as pa
 
 from mpc import durable
 from mpc.data import tables
+from mpc.errors import UsageError
 from unseen.governance import files
 from unseen.home import REPORT
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}\.[a-z]{1,8}")
+_TABLE = "result"
 
 
 def write(
@@ -26,10 +34,23 @@ def write(
         Its path within `directory`, which is made for its owner alone, and the file's SHA-256, 32 bytes.
     """
     files.private_directory(directory)
-    path = directory / f"result.{output}"
+    path = directory / f"{_TABLE}.{output}"
     tables.write(path, batches, schema=schema, kind=path.suffix)
     with path.open("rb") as written:
         return path, hashlib.file_digest(written, "sha256").digest()
+
+
+def write_files(directory: Path, named: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Write the further files of a result, durably, into `directory`, which is made for its owner alone.
+
+    Returns the SHA-256 of each, 32 bytes, by name. Raises UsageError for a name that is none of this directory's own.
+    """
+    files.private_directory(directory)
+    for name, content in named.items():
+        if not _NAME.fullmatch(name) or name == REPORT or name.startswith(f"{_TABLE}."):
+            raise UsageError(f"{name!r} cannot be a file beside a result: use small letters, a point and a suffix.")
+        files.replace(directory / name, content, mode=files.PRIVATE)
+    return {name: hashlib.sha256(content).digest() for name, content in named.items()}
 
 
 def publish(unfinished: Path, finished: Path, report: Mapping[str, object]) -> None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from mpc.errors import PolicyError
 from protocols.operator import Operator
-from unseen.jobs.spec import Job, PartyInput
+from unseen.jobs.spec import Head, Job, PartyInput
 
 if TYPE_CHECKING:
     # Whoever submits a job needs the operators' parameters, and neither Arrow nor a session.
@@ -60,6 +60,8 @@ class Yield:
         learned: what this party learned beyond its own input, a sentence each.
         schema: of the result; None where there is none.
         batches: the result itself.
+        files: further files of the result, by name: a trained model's part, a page to read. They are written and
+            published together with it, and the hash of each is in report and audit log.
     """
 
     protocol: str
@@ -69,6 +71,7 @@ class Yield:
     learned: tuple[str, ...]
     schema: pa.Schema | None = None
     batches: Iterable[pa.RecordBatch] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
 
 def too_small(minimum: int) -> PolicyError:
@@ -87,7 +90,7 @@ class Runnable(Generic[P]):
     Attributes:
         operator: name, version and leakage statement.
         parameters: model of the table ``[parameters]`` of a job's file.
-        recipients: the parties that parameters give a result; the grant has to name each of them.
+        recipients: the parties that head and parameters give a result; the grant has to name each of them.
         check: raises UsageError where parameters and parties do not fit together.
         run: does the work; called in the worker process of each party.
         resumable: whether `run`, called again with the same `workdir` and `checkpoint_key`, goes on from there.
@@ -95,7 +98,7 @@ class Runnable(Generic[P]):
 
     operator: Operator
     parameters: type[P]
-    recipients: Callable[[P], tuple[str, ...]]
+    recipients: Callable[[Head, P], tuple[str, ...]]
     check: Callable[[Job, P], None]
     run: Callable[[Task, P], Yield]
     resumable: bool = False

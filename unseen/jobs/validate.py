@@ -92,6 +92,6 @@ def _run(alignment: Alignment, task: Task, parameters: Parameters) -> Yield:
 
 
 RUNNABLES: tuple[Runnable[Any], ...] = tuple(
-    Runnable(operator, Parameters, lambda parameters: (parameters.asker,), _check, partial(_run, alignment))
+    Runnable(operator, Parameters, lambda _, parameters: (parameters.asker,), _check, partial(_run, alignment))
     for alignment, operator in OPERATORS.items()
 )

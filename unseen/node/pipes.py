@@ -106,6 +106,8 @@ class Ended(BaseModel):
     """Name of its file, in the directory that the assignment named."""
     result_hash: str = ""
     """SHA-256 of the file, base64url."""
+    files: dict[str, str] = {}
+    """SHA-256 of each further file of the result, base64url, by name."""
     sizes: dict[str, int] = {}
     """What this party learned of sizes."""
     learned: tuple[str, ...] = ()

@@ -182,6 +182,7 @@ def _run(task: Task, directory: Path, job: Job) -> Ended:
     if got.schema is not None:
         path, digest = results.write(directory, got.batches, schema=got.schema, output=job.head.output)
         name = path.name
+    further = results.write_files(directory, got.files) if got.files else {}
     for peer in job.peers_of(task.session.me):
         task.session.channel(peer).send(Done())
     for peer in job.peers_of(task.session.me):
@@ -192,6 +193,7 @@ def _run(task: Task, directory: Path, job: Job) -> Ended:
         result_rows=got.result_rows,
         result_file=name,
         result_hash=to_base64(digest),
+        files={name: to_base64(one) for name, one in further.items()},
         sizes=dict(got.sizes),
         learned=got.learned,
     )
