@@ -1,0 +1,1 @@
+"""Learning from columns of several parties: binning, logistic regression, evaluation, scorecards."""
