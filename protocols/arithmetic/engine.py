@@ -41,6 +41,7 @@ class Scheme:
         name: as the agreement spells it: ``two-party``, ``three-party``, ``ideal``.
         parties: how many compute.
         components: how many components each of them holds: an engine's k.
+        pieces: how many of them it takes to hold a value as a plain sum (``givers``).
         deal: splits public values, (*S) of words or bits, into each computing party's components, (k, *S) each, in the
             order of ``Engine.compute``.
         combine: the value of all computing parties' components, in that order. Raises ``Disagreement`` where several
@@ -50,8 +51,14 @@ class Scheme:
     name: str
     parties: int
     components: int
+    pieces: int
     deal: Callable[[Array, Rng], tuple[Array, ...]]
     combine: Callable[[Sequence[Array]], Array]
+
+    def givers(self, compute: Sequence[str], to: str) -> tuple[str, ...]:
+        """The computing parties whose pieces (``Engine.piece``) add up to a value: `to` first if it is one of them."""
+        first = list(compute).index(to) if to in compute else 0
+        return tuple(compute[(first + i) % len(compute)] for i in range(self.pieces))
 
 
 class Disagreement(ValueError):
@@ -121,6 +128,13 @@ class Engine(Protocol):
 
         Components to which a fresh sharing of zero was added, so that together they tell the value alone, also to one
         who dealt some of what went into it. All computing parties call it.
+        """
+
+    def piece(self, a: Words, to: str) -> Words | None:
+        """This party's part, (*S), of words as a plain sum of those of ``scheme.givers(compute, to)``; or None.
+
+        `to` names who will take them in, one at a time, by a protocol that hides them. No communication: what is given
+        out is not renewed, and as secret as shares are. ``sum_inputs`` brings such parts back.
         """
 
     # Products

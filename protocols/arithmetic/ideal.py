@@ -45,7 +45,7 @@ def combine(components: Sequence[Array]) -> Array:
 
 def scheme(parties: int) -> Scheme:
     """The scheme of so many parties."""
-    return Scheme("ideal", parties, 1, lambda values, rng: deal(values, rng) * parties, combine)
+    return Scheme("ideal", parties, 1, min(parties, 2), lambda values, rng: deal(values, rng) * parties, combine)
 
 
 class Ideal:
@@ -109,6 +109,18 @@ class Ideal:
 
     def outward(self, a: Array) -> Array:  # noqa: D102
         return a
+
+    def piece(self, a: Words, to: str) -> Words | None:  # noqa: D102
+        givers = self.scheme.givers(self.compute, to)
+        # Cut at random, the same way at every party, so that what takes the pieces in is tested.
+        cut = self._noise.integers(0, 1 << 64, (len(givers) - 1, *a.shape[1:]), dtype=np.uint64)
+        if self.me not in givers:
+            return None
+        if self.me != givers[0]:
+            rest: Words = cut[givers.index(self.me) - 1]
+            return rest
+        first: Words = a[0] - cut.sum(axis=0, dtype=np.uint64)
+        return first
 
     def mul(self, a: Words, b: Words) -> Words:  # noqa: D102
         product: Words = a * b

@@ -41,7 +41,7 @@ from mpc.suite import Suite
 from mpc.wire.arithmetic.v1 import agreement_pb2, input_pb2
 from protocols.arithmetic import ideal as clear
 from protocols.arithmetic import pieces, three, two
-from protocols.arithmetic.engine import Array, Disagreement, Engine, Scheme
+from protocols.arithmetic.engine import Array, Disagreement, Engine, Scheme, Words
 from protocols.arithmetic.shared import Context, Kind, Shared, Truncation, public_array, public_words
 from protocols.ot.method import Method
 
@@ -153,8 +153,7 @@ class Computation:
             UsageError: no such party, or a value of another run, or one of more than ``MAX_VALUES``.
             PeerError: another party is about to open something else, or to somebody else; nothing has been opened then.
         """
-        if shared.context is not self.context:
-            raise UsageError("This Shared is of another run: reveal it there.")
+        self._own(shared)
         learners = self.compute if to is None else (to,) if isinstance(to, str) else tuple(to)
         inside = tuple(name for name in self.compute if name in learners)
         outside = tuple(name for name in self.inputs if name in learners)
@@ -170,6 +169,49 @@ class Computation:
             pieces.send(self.session.channel(name), masked)
         opened = engine.open(components, inside) if inside else None
         return None if opened is None else _plain(opened, shared.kind, shared.fraction)
+
+    # Pieces, for protocols that go on with shares by themselves
+
+    def givers(self, to: str) -> tuple[str, ...]:
+        """The computing parties whose pieces add up to a value that `to` takes in; `to` is first if it computes."""
+        return self.context.engine.scheme.givers(self.compute, to)
+
+    def piece(self, shared: Shared, *, to: str) -> Words | None:
+        """This party's piece of a value: those of ``givers(to)`` add up to its words modulo 2^64.
+
+        A piece is as secret as a share, and is not renewed: it is meant for a protocol that hides it from `to`, as a
+        product with a matrix of `to`'s under encryption does. ``from_pieces`` brings a result back.
+
+        Returns:
+            uint64 of the value's shape with its fractional bits; None at a party that has no piece.
+
+        Raises:
+            UsageError: a condition, or a value of another run.
+        """
+        self._own(shared)
+        if shared.kind == "bool":
+            raise UsageError("Conditions have no pieces that add up: call as_int first.")
+        return self.context.engine.piece(shared.components, to)
+
+    def from_pieces(self, words: Words, *, kind: Kind = "fixed", fraction: int = 0) -> Shared:
+        """The value whose words are the sum, modulo 2^64, of what the computing parties give. All call it.
+
+        Args:
+            words: uint64 of a shape that is the same at all; zeros where a party has nothing.
+            kind: ``fixed`` or ``int``.
+            fraction: fractional bits of the words.
+
+        Raises:
+            UsageError: other than words, or a condition.
+        """
+        if kind == "bool" or words.dtype != np.uint64:
+            raise UsageError("Pieces are words, uint64, of whole or of real numbers.")
+        fixed.check_fraction(fraction)
+        return Shared(self.context, self.context.engine.sum_inputs(words), kind, fraction if kind == "fixed" else 0)
+
+    def _own(self, shared: Shared) -> None:
+        if shared.context is not self.context:
+            raise UsageError("This Shared is of another run: reveal it there.")
 
     # Headers of arrays
 

@@ -98,7 +98,7 @@ def combine(components: Sequence[Array]) -> Array:
         raise Disagreement("copies of a component differ") from None
 
 
-SCHEME = Scheme("three-party", 3, 2, deal, combine)
+SCHEME = Scheme("three-party", 3, 2, 2, deal, combine)
 
 
 class ThreeParty:
@@ -244,6 +244,13 @@ class ThreeParty:
             operation, (shape or a.shape[1:], kind, [name in names for name in self.compute]), flat.shape[1], piece
         )
         return out.reshape(a.shape[1:]) if learns else None
+
+    def piece(self, a: Words, to: str) -> Words | None:  # noqa: D102
+        first, second = self.scheme.givers(self.compute, to)
+        if self.me == first:
+            both: Words = a[0] + a[1]
+            return both
+        return a[1].copy() if self.me == second else None
 
     # Products
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 import pytest
 
+from mpc import fixed
 from mpc.channel import Traffic
 from mpc.errors import ChannelClosed, PeerError, UsageError
 from mpc.session import Session
@@ -393,3 +395,46 @@ def test_misuse_of_the_ways_in() -> None:
             pass
 
     run_parties({"tax": run, "fund": lambda _: None, "bank": lambda _: None})
+
+
+OPENED = [
+    (("ann",), arithmetic.ideal_party),
+    (("ann", "bob", "cat"), arithmetic.ideal_party),
+    (("bob", "ann"), arithmetic.two_party),
+    (("cat", "ann", "bob"), arithmetic.three_party),
+]
+
+
+@pytest.mark.parametrize(("compute", "opened"), OPENED, ids=["alone", "ideal", "two", "three"])
+def test_pieces_go_out_and_come_back(
+    compute: tuple[str, ...], opened: Callable[..., AbstractContextManager[Computation]]
+) -> None:
+    values = np.array([[1.5, -2.25], [0.0, 2.0**30]]) * len(compute)
+
+    def party(s: Session) -> object:
+        with opened(s, compute=compute, inputs=()) as mpc:
+            x = mpc.share(values / len(compute)).sum_over_parties()
+            got = {}
+            for to in (*compute, "elsewhere"):
+                piece = mpc.piece(x, to=to)
+                assert (piece is not None) == (mpc.me in mpc.givers(to))
+                given = np.zeros(x.shape, np.uint64) if piece is None else piece
+                back = mpc.from_pieces(given, fraction=x.fraction)
+                got[to] = (mpc.givers(to), piece, mpc.reveal(back))
+            with pytest.raises(UsageError, match="as_int"):
+                mpc.piece(x > 0, to="ann")
+            with pytest.raises(UsageError, match="uint64"):
+                mpc.from_pieces(given.view(np.int64))  # type: ignore[arg-type]
+            return got
+
+    results = run_parties(dict.fromkeys(compute, party))
+    for to in (*compute, "elsewhere"):
+        givers = results[compute[0]][to][0]
+        assert to not in compute or givers[0] == to
+        total = sum(results[name][to][1] for name in givers)
+        np.testing.assert_array_equal(total, fixed.encode(values))
+        if len(givers) > 1:
+            # One piece alone is no encoding of the values.
+            assert all((results[name][to][1] != fixed.encode(values)).any() for name in givers)
+        for name in compute:
+            np.testing.assert_array_equal(results[name][to][2], values)
