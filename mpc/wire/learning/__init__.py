@@ -1,0 +1,1 @@
+"""Generated from proto/unseen/learning by proto/generate.py."""

@@ -1,0 +1,1 @@
+"""Generated from proto/unseen/learning/v1 by proto/generate.py."""
