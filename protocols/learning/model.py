@@ -1,0 +1,199 @@
+"""A party's part of a trained model: its own preparation and coefficients, and nothing of another party's.
+
+    part = ModelPart(model="00c0ffee00c0ffee", family="logistic", party="tax", …)
+    part.score(table)                                        # (n,) this party's share of the linear score
+    bank_part.probability(bank_score + tax_score)            # what the scores of all parts together mean
+
+All parts of one model have the same name, `model`. A score of one part alone is part of a secret: where the label party
+has the sum, it has the partner's part, too (``protocols.learning.scoring`` opens less).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpc.errors import UsageError
+from protocols.learning import documents
+from protocols.learning.columns import Table
+from protocols.learning.preparation import Preparation
+
+FORMAT = "unseen model part"
+
+Family: TypeAlias = Literal["logistic", "linear", "poisson", "gamma"]
+
+_FIELDS = (
+    "model",
+    "family",
+    "party",
+    "label_party",
+    "parties",
+    "preparation",
+    "coefficients",
+    "intercept",
+    "shares",
+    "rows",
+    "iterations",
+    "converged",
+    "trained",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class ModelPart:
+    """What one party keeps of a model.
+
+    Attributes:
+        model: name of the model, 16 hexadecimal digits, the same in all of its parts.
+        family: what the score means: ``logistic`` (log odds), ``linear``, ``poisson`` or ``gamma`` (log of the mean).
+        party: whose part it is.
+        label_party: who had the labels; its part carries the intercept.
+        parties: all parties of the model, in sorted order.
+        preparation: from this party's columns to its k numbers.
+        coefficients: (k,) float64, of the prepared columns; None where nobody learned them.
+        intercept: of the label party; None at the others, and where nobody learned it.
+        shares: with nobody knowing the model, this party's share of all coefficients, uint64, of the shape that
+            ``protocols.learning.logistic`` gave it; None otherwise.
+        rows: of training.
+        iterations: of training.
+        converged: whether training ended by its stopping rule.
+        trained: when, RFC 3339.
+
+    Raises:
+        UsageError: parts that do not fit each other.
+    """
+
+    model: str
+    family: Family
+    party: str
+    label_party: str
+    parties: tuple[str, ...]
+    preparation: Preparation
+    coefficients: NDArray[np.float64] | None
+    intercept: float | None
+    shares: NDArray[np.uint64] | None
+    rows: int
+    iterations: int
+    converged: bool
+    trained: str
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch("[0-9a-f]{16}", self.model):
+            raise UsageError("A model's name is 16 hexadecimal digits, in small letters.")
+        if self.family not in get_args(Family):
+            raise UsageError(f"A model's family is one of {', '.join(get_args(Family))}.")
+        if tuple(sorted(set(self.parties))) != self.parties or not {self.party, self.label_party} <= set(self.parties):
+            raise UsageError(
+                "A model's parties are named once each, in sorted order, this and the label party among them."
+            )
+        if (self.coefficients is None) == (self.shares is None):
+            raise UsageError("A part has coefficients, or a share of them, and not both.")
+        if (self.intercept is not None) != (self.party == self.label_party and self.shares is None):
+            raise UsageError("The label party's part has the intercept, 0.0 where there is none, and no other has.")
+        k = len(self.preparation.names)
+        if self.coefficients is not None:
+            if np.shape(self.coefficients) != (k,) or not np.isfinite(self.coefficients).all():
+                raise UsageError(f"The preparation makes {k} columns: give as many finite coefficients.")
+            object.__setattr__(self, "coefficients", _frozen(np.asarray(self.coefficients, dtype=np.float64)))
+        if self.shares is not None:
+            object.__setattr__(self, "shares", _frozen(np.asarray(self.shares, dtype=np.uint64)))
+        if self.intercept is not None and not np.isfinite(self.intercept):
+            raise UsageError("The intercept is a finite number.")
+        try:
+            zoned = datetime.fromisoformat(self.trained).tzinfo is not None
+        except ValueError:
+            zoned = False
+        if not zoned:
+            raise UsageError("`trained` is a time with its zone, such as 2030-01-31T12:00:00Z.")
+
+    def score(self, table: Table) -> NDArray[np.float64]:
+        """(n,) float64: this part's share of the linear score; the label party's with the intercept.
+
+        Raises:
+            UsageError: nobody knows the coefficients; what ``Preparation.transform`` refuses.
+        """
+        if self.coefficients is None:
+            raise UsageError(
+                "This model's coefficients are shared: score by a job of all parties, which keeps them so."
+            )
+        return self.preparation.transform(table) @ self.coefficients + (self.intercept or 0.0)
+
+    def probability(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n,) float64: what the sums of all parts' scores mean: a probability, or the mean of the other families."""
+        return mean_of(self.family, total)
+
+    def to_json(self) -> dict[str, object]:
+        """A document of plain JSON values, for ``from_json``. It holds this party's secrets."""
+        return {"format": FORMAT, "version": 1} | {name: getattr(self, name) for name in _FIELDS} | {
+            "parties": list(self.parties),
+            "preparation": self.preparation.to_json(),
+            "coefficients": None if self.coefficients is None else self.coefficients.tolist(),
+            "shares": None if self.shares is None else _words_json(self.shares),
+        }  # fmt: skip
+
+    @staticmethod
+    def from_json(document: object) -> ModelPart:
+        """Take what ``to_json`` made.
+
+        Raises:
+            UsageError: anything else.
+        """
+        read = documents.read_version(document, _FIELDS, what=FORMAT)
+        family = next((name for name in get_args(Family) if name == read.text("family")), None)
+        if family is None:
+            raise UsageError(f"{FORMAT}: the family is not known. Read it by the version that wrote it.")
+        return ModelPart(
+            model=read.text("model"),
+            family=family,
+            party=read.text("party"),
+            label_party=read.text("label_party"),
+            parties=read.texts("parties"),
+            preparation=Preparation.from_json(read.object("preparation")),
+            coefficients=None if read.is_null("coefficients") else np.array(read.numbers("coefficients"), np.float64),
+            intercept=None if read.is_null("intercept") else read.number("intercept"),
+            shares=None if read.is_null("shares") else _words_of(read.object("shares")),
+            rows=read.whole("rows"),
+            iterations=read.whole("iterations"),
+            converged=read.flag("converged"),
+            trained=read.text("trained"),
+        )
+
+
+def mean_of(family: Family, total: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) float64: the mean that a linear score of the family stands for, of a logistic one the probability."""
+    if family == "linear":
+        return np.asarray(total, dtype=np.float64)
+    if family == "logistic":
+        # The exponential of a negative number never overflows.
+        small = np.exp(-np.abs(total))
+        return np.where(total >= 0, 1, small) / (1 + small)
+    mean: NDArray[np.float64] = np.exp(total)
+    return mean
+
+
+def _frozen(values: NDArray[np.float64] | NDArray[np.uint64]) -> NDArray[np.float64] | NDArray[np.uint64]:
+    copied = values.copy()
+    copied.setflags(write=False)
+    return copied
+
+
+def _words_json(words: NDArray[np.uint64]) -> dict[str, object]:
+    """Words as text: JSON's numbers end at 2^53."""
+    return {"shape": list(words.shape), "words": [f"{word:016x}" for word in words.ravel().tolist()]}
+
+
+def _words_of(document: object) -> NDArray[np.uint64]:
+    read = documents.read(document, ("shape", "words"), what=f"the shares of an {FORMAT}")
+    words = read.texts("words")
+    shape: Sequence[object] = read.items("shape")
+    sizes = [size for size in shape if isinstance(size, int) and not isinstance(size, bool) and size >= 0]
+    fit = len(sizes) == len(shape) <= 3 and np.prod(sizes, dtype=object) == len(words)
+    if not fit or not all(re.fullmatch("[0-9a-f]{16}", word) for word in words):
+        raise UsageError(f"{FORMAT}: the shares are not of their shape. Make the document anew, by this library.")
+    return np.array([int(word, 16) for word in words], dtype=np.uint64).reshape(sizes)
