@@ -1,0 +1,457 @@
+"""Scoring by the parts of a model: the sums that the parties' parts give for a row, put together, or graded unopened.
+
+    total = Σ_p x_p · w_p                       the asker's part, which has the intercept, and each partner's
+    score    each partner tells the asker its part of each row's sum
+    grade    the parts are shares of the sum as they are: additive ones over Z_2^64 between two parties, re-shared at
+             three; they are compared with the public cuts, and the outcomes open to the asker alone
+
+The asker is the party that had the labels. Rows are already the same at all parties: by an alignment in a batch
+(`give`, `put_together`, `grades`), by keys in a warm session between two (`asking`, `serve`).
+
+Security: semi-honest; `grade` as protocols.arithmetic: either of two parties, or one of the three that compute.
+Leaks:    score: to the asker each partner's part of each row's sum. With as many rows as a partner has features, and
+          those features known, that is its coefficients. grade: to the asker the grade, which is that the partners' sum
+          lies between two cuts less the asker's own part. Whoever asks again about a row with another part of its own
+          learns another such bound: a partner limits how often, and does not see it. In a warm session the partner
+          learns the keys and the asker which of them have a record. With more than two parties, the asker and one
+          other of those who compute know together what the rest have.
+Cost:     score: 8 n bytes from each partner, in one message. grade, of c cuts: n c comparisons of protocols.arithmetic
+          and one opening; between two parties 83 bytes a comparison, padded to multiples of 64, and 10 rounds besides
+          the set-up.
+          A warm session: one round before, to learn the terms; a query one round and 41 bytes and its key for each row,
+          then the comparison where grades are released.
+Exact:    each part is rounded to 2^-30 before it is graded: a grade is exact where the sum is not within K 2^-31 of a
+          cut, of K parties.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpc.channel import Channel
+from mpc.errors import ChannelClosed, PolicyError, UsageError
+from mpc.session import Session
+from mpc.wire.learning.v1 import scoring_pb2 as wire
+from mpc.wire.lookup.v1 import table_pb2 as lookup_wire
+from protocols.arithmetic import party as arithmetic
+from protocols.arithmetic.party import Computation
+from protocols.learning.release import Release
+from protocols.lookup.table import SignedDocument
+
+FRACTION = 30
+"""Fractional bits of a part's sum when it is graded."""
+LARGEST = float(1 << 20)
+"""A part's sum is smaller: log odds of a million are an error of scale, and sums of many parts must not overflow."""
+MAX_ROWS = 1 << 22
+"""Most rows of a batch."""
+MAX_CUTS = 16
+"""Most cuts: what is told by grades finer than that is nearly the score."""
+MAX_KEYS = 1000
+"""Most keys in one query of a warm session."""
+MAX_KEY_BYTES = 256
+"""Longest canonical key."""
+
+ABSENT, FOUND, OVER_QUOTA = 0, 1, 2
+"""What a partner says of a key: no record, scored, refused since the day's calls are spent."""
+
+Grades = NDArray[np.int64]
+Sums = NDArray[np.float64]
+
+_CODE = re.compile(r"[a-z0-9](-?[a-z0-9]){0,63}")
+_WARM_LANE = "grades"
+
+
+# A batch --------------------------------------------------------------------------------------------------------------
+
+
+def give(session: Session, partial: Sums, *, asker: str) -> None:
+    """A partner's side of the release of scores: tell the asker this part of each row's sum.
+
+    Args:
+        session: with a channel to the asker.
+        partial: (n,) finite, in the rows' common order.
+        asker: who had the labels.
+
+    Raises:
+        UsageError: numbers that are no sums of a model's part, or too many.
+    """
+    session.channel(asker).send(wire.Partial(), checked(partial))
+
+
+def put_together(session: Session, partial: Sums, *, partners: Sequence[str]) -> Sums:
+    """The asker's side of the release of scores: (n,) sums of all parts.
+
+    Args:
+        session: with a channel to each partner.
+        partial: (n,) this party's own part, in the rows' common order.
+        partners: the other parties of the model.
+
+    Raises:
+        UsageError: as for ``give``.
+        PeerError: other than n finite sums from a partner.
+    """
+    total = checked(partial).copy()
+    for partner in partners:
+        channel = session.channel(partner)
+        _, theirs = channel.recv(wire.Partial, max_bytes=8 * max(len(total), 1))
+        channel.require(len(theirs) == len(total), "a sum for each row")
+        _require_sums(channel, theirs)
+        total += theirs
+    return total
+
+
+def grades(
+    session: Session, partial: Sums, *, asker: str, parties: Sequence[str], cuts: Sequence[float], suite: str = "intl"
+) -> Grades | None:
+    """Grade the sums of all parts. Called by each party of the model.
+
+    Two parties compute between the two of them; of more, the asker and the first two others compute, and the rest bring
+    their parts as shares.
+
+    Args:
+        session: with a channel to each other party.
+        partial: (n,) this party's part of each row's sum, in the rows' common order.
+        asker: the party that learns the grades.
+        parties: all parties of the model.
+        cuts: where one grade ends and the next begins, increasing; the same at all parties.
+        suite: of the base transfers.
+
+    Returns:
+        (n,) int64 at the asker: how many of the cuts are not above the sum, 0 to len(cuts). None at the others.
+
+    Raises:
+        UsageError: as for ``give``; cuts that ``check_cuts`` refuses; parties that are not those of the session.
+        PeerError: another party has other rows, cuts or roles.
+    """
+    values, names = checked(partial), tuple(sorted(set(parties)))
+    check_cuts(cuts)
+    if len(names) < 2 or not {asker, session.me} <= set(names) or not set(names) <= set(session.parties):
+        raise UsageError(f"parties names all of the model's parties, of this session, and the asker; not {names}.")
+    partners = [name for name in names if name != asker]
+    compute, inputs = (asker, *partners[:2]), tuple(partners[2:])
+    mine = wire.Grading(rows=len(values), asker=asker, parties=names, cuts=cuts)
+    peers = [name for name in names if name != session.me]
+    for peer in peers:
+        session.channel(peer).send(mine)
+    for peer in peers:
+        arithmetic.require_same(session.channel(peer), mine, session.channel(peer).recv(wire.Grading)[0])
+    if session.me in inputs:
+        with arithmetic.input_party(session, compute=compute, fraction=FRACTION) as outside:
+            outside.send(values)
+        return None
+    join = arithmetic.two_party if len(compute) == 2 else arithmetic.three_party
+    with join(session, compute=compute, inputs=inputs, suite=suite, fraction=FRACTION) as run:
+        return graded(run, values, asker=asker, cuts=cuts)
+
+
+def graded(run: Computation, partial: Sums, *, asker: str, cuts: Sequence[float]) -> Grades | None:
+    """``grades`` in a computation that runs already. Called by those who compute."""
+    total = run.share(partial).sum_over_parties()
+    for name in run.inputs:
+        total = total + run.receive(from_=name)
+    # Sums and cuts are multiples of a step each, so "not below" has no other side to err to. That each cut is compared
+    # opens no more than the grade: of increasing cuts the outcomes are ones and then zeros.
+    above = total.reshape(-1, 1) >= np.asarray(cuts, dtype=np.float64)
+    opened = run.reveal(above, to=asker)
+    return None if opened is None else opened.sum(axis=1).astype(np.int64)
+
+
+def checked(partial: Sums) -> Sums:
+    """(n,) float64, if these can be a part's sums. Raises UsageError otherwise; never repeats a value."""
+    values = np.ascontiguousarray(partial, dtype=np.float64)
+    if values.ndim != 1 or len(values) > MAX_ROWS:
+        raise UsageError(f"Give one sum for each row, of at most {MAX_ROWS} rows: go in parts.")
+    # Written so that NaN fails, too.
+    if not (np.abs(values) < LARGEST).all():
+        raise UsageError(
+            f"A row's sum is not a number, or not below {LARGEST:.0f}: are the features of this row what the model was "
+            "trained on? Fill in what is missing, or clip."
+        )
+    return values
+
+
+def check_cuts(cuts: Sequence[float]) -> None:
+    """Raises UsageError unless these are 1 to ``MAX_CUTS`` finite, increasing numbers that sums can reach."""
+    values = [float(cut) for cut in cuts]
+    increasing = all(a < b for a, b in itertools.pairwise(values))
+    if not 1 <= len(values) <= MAX_CUTS or not increasing or not all(abs(cut) < LARGEST for cut in values):
+        raise UsageError(f"cuts are 1 to {MAX_CUTS} increasing numbers, in units of the score; such as [-1.0, 0.5].")
+
+
+# A warm session -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a partner scores with, and what it releases.
+
+    Attributes:
+        model: names the model, the same at all parts.
+        job: names the training that the part comes from.
+        label_party: who may put the parts together.
+        release: ``score`` or ``grade``.
+        cuts: of the grades; none where scores are released.
+        key_form: form of the keys.
+    """
+
+    model: str
+    job: str
+    label_party: str
+    release: Release
+    cuts: tuple[float, ...]
+    key_form: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """Whom somebody asks to have scored: a party, as its certificate proves it, its scenario, and canonical keys."""
+
+    peer: str
+    scenario: str
+    keys: tuple[bytes, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the application has decided and durably written down before anything of it goes out.
+
+    Attributes:
+        status: (n,) uint8, ``ABSENT``, ``FOUND`` or ``OVER_QUOTA`` for each key.
+        partial: (m,) this part's sums of the m keys found, in order.
+        receipt: goes to the asker; None where the application gives none.
+    """
+
+    status: NDArray[np.uint8]
+    partial: Sums = field(repr=False)
+    receipt: SignedDocument | None = None
+
+
+class Service(Protocol):
+    """What the application behind ``serve`` provides. Both may raise PolicyError: the asker gets its text."""
+
+    def terms(self) -> Terms:
+        """What is scored with now. Asked once in a session: what changes holds for the next one."""
+
+    def score(self, request: Request) -> Reply:
+        """Decide by policy and quota, find the records, write down what goes out."""
+
+
+def serve(session: Session, service: Service, *, asker: str, suite: str = "intl") -> int:
+    """The partner's side of one warm session: answer queries until the asker closes the channel.
+
+    Args:
+        session: with a channel to the asker.
+        service: model, policy and ledger.
+        asker: who asks.
+        suite: of the base transfers, where grades are released.
+
+    Returns:
+        How many keys were answered.
+
+    Raises:
+        PeerError: a malformed request.
+        ChannelTimeout: the asker was silent for longer than the channel allows.
+    """
+    channel, answered = session.channel(asker), 0
+    with ExitStack() as stack:
+        terms: Terms | None = None
+        run: Computation | None = None
+        while True:
+            try:
+                request, *_ = channel.recv(wire.TermsRequest if terms is None else wire.Ask)
+                try:
+                    if isinstance(request, wire.TermsRequest):
+                        terms = service.terms()
+                        channel.send(_terms_to_wire(terms))
+                        if terms.release == "grade":
+                            run = stack.enter_context(_comparing(session, asker, asker=asker, suite=suite))
+                        continue
+                    reply = service.score(_request(channel, request))
+                except PolicyError as error:
+                    channel.send(
+                        lookup_wire.Refused(code=error.code, message=_plain(error.reason), remedy=_plain(error.remedy))
+                    )
+                    continue
+                sums = checked(reply.partial)
+                opens = sums if run is None else np.empty(0, dtype=np.float64)
+                channel.send(wire.Scores(receipt=_receipt_to_wire(reply.receipt)), reply.status, opens)
+                if run is not None and terms is not None and len(sums):
+                    graded(run, sums, asker=asker, cuts=terms.cuts)
+                answered += len(reply.status)
+            except ChannelClosed:
+                return answered
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What an asker learned of n keys.
+
+    Attributes:
+        status: (n,) uint8, ``ABSENT``, ``FOUND`` or ``OVER_QUOTA``.
+        totals: (n,) the scores; NaN where there is none. None where grades are released.
+        grades: (n,) the grades; -1 where there is none. None where scores are released.
+        receipt: the caller verifies it.
+    """
+
+    status: NDArray[np.uint8]
+    totals: Sums | None
+    grades: Grades | None
+    receipt: SignedDocument | None
+
+
+@dataclass(frozen=True)
+class Asking:
+    """The asker's end of a warm session. Made by ``asking``; for one thread at a time."""
+
+    channel: Channel
+    terms: Terms
+    _run: Computation | None = field(repr=False)
+
+    def ask(self, keys: Sequence[bytes], partial: Sums, *, scenario: str) -> Answers:
+        """Have rows scored.
+
+        Args:
+            keys: n canonical keys, 1 to ``MAX_KEYS``.
+            partial: (n,) this party's own part of each row's sum.
+            scenario: what for.
+
+        Raises:
+            UsageError: other lengths than that; sums that ``checked`` refuses.
+            PolicyError: the partner refuses; nothing was scored.
+            PeerError: a malformed reply.
+            ChannelError: the connection was lost.
+        """
+        own, n = checked(partial), len(keys)
+        if not 1 <= n <= MAX_KEYS or len(own) != n:
+            raise UsageError(f"Ask about 1 to {MAX_KEYS} keys at a time, with a sum for each; got {n} and {len(own)}.")
+        if any(len(key) > MAX_KEY_BYTES for key in keys):
+            raise UsageError(f"A canonical key has at most {MAX_KEY_BYTES} bytes.")
+        channel = self.channel
+        channel.send(wire.Ask(scenario=scenario, keys=keys))
+        reply, *arrays = channel.recv(wire.Scores, lookup_wire.Refused)
+        if isinstance(reply, lookup_wire.Refused):
+            raise _refusal(channel, reply)
+        status, theirs = arrays
+        channel.require(len(status) == n and bool((status <= OVER_QUOTA).all()), "a status for each key")
+        found = status == FOUND
+        m = int(np.count_nonzero(found))
+        channel.require(len(theirs) == (m if self._run is None else 0), "a sum for each key found, where scores open")
+        receipt = None
+        if reply.HasField("receipt"):
+            r = reply.receipt
+            receipt = SignedDocument(r.document, r.signature, r.certificate)
+        if self._run is None:
+            _require_sums(channel, theirs)
+            totals = np.full(n, np.nan)
+            totals[found] = own[found] + theirs
+            return Answers(status, totals, None, receipt)
+        outcome = np.full(n, -1, dtype=np.int64)
+        if m:
+            opened = graded(self._run, own[found], asker=channel.me, cuts=self.terms.cuts)
+            if opened is not None:
+                outcome[found] = opened
+        return Answers(status, None, outcome, receipt)
+
+
+@contextmanager
+def asking(session: Session, partner: str, *, suite: str = "intl") -> Iterator[Asking]:
+    """Begin a warm session. What is set up for grades is set up once and serves all queries.
+
+    Args:
+        session: with a channel to the partner.
+        partner: who has the other part of the model.
+        suite: of the base transfers.
+
+    Raises:
+        PolicyError: the partner refuses.
+        PeerError: terms that are none.
+    """
+    channel = session.channel(partner)
+    channel.send(wire.TermsRequest())
+    reply, *_ = channel.recv(wire.Terms, lookup_wire.Refused)
+    if isinstance(reply, lookup_wire.Refused):
+        raise _refusal(channel, reply)
+    terms = _terms_from_wire(channel, reply)
+    with ExitStack() as stack:
+        run = None
+        if terms.release == "grade":
+            run = stack.enter_context(_comparing(session, partner, asker=session.me, suite=suite))
+        yield Asking(channel, terms, run)
+
+
+def _comparing(session: Session, peer: str, *, asker: str, suite: str) -> AbstractContextManager[Computation]:
+    """Arithmetic between the two of a warm session, on a lane of its own, which refused queries do not disturb."""
+    lane = Session(session.me, {peer: session.channel(peer).fork(_WARM_LANE)}, session.rng)
+    other = peer if asker == session.me else session.me
+    return arithmetic.two_party(lane, compute=(asker, other), suite=suite, fraction=FRACTION)
+
+
+# Messages -------------------------------------------------------------------------------------------------------------
+
+
+def _request(channel: Channel, ask: wire.Ask) -> Request:
+    channel.require(1 <= len(ask.keys) <= MAX_KEYS, f"1 to {MAX_KEYS} keys in a query")
+    channel.require(all(len(key) <= MAX_KEY_BYTES for key in ask.keys), f"keys of at most {MAX_KEY_BYTES} bytes")
+    channel.require(ask.scenario == _plain(ask.scenario), "a scenario in plain words")
+    return Request(channel.peer, ask.scenario, tuple(ask.keys))
+
+
+def _terms_to_wire(terms: Terms) -> wire.Terms:
+    return wire.Terms(
+        model=terms.model,
+        job=terms.job,
+        label_party=terms.label_party,
+        release=terms.release,
+        cuts=terms.cuts,
+        key_form=terms.key_form,
+    )
+
+
+def _terms_from_wire(channel: Channel, terms: wire.Terms) -> Terms:
+    words = (terms.model, terms.job, terms.label_party, terms.key_form)
+    channel.require(all(word == _plain(word) and len(word) <= 80 for word in words), "terms in plain words")
+    channel.require(terms.release in ("score", "grade"), "a release of scores or of grades")
+    release: Release = "score" if terms.release == "score" else "grade"
+    cuts = tuple(terms.cuts)
+    channel.require(all(map(math.isfinite, cuts)) and len(cuts) <= MAX_CUTS, "cuts that are finite, and few")
+    if release == "grade":
+        try:
+            check_cuts(cuts)
+        except UsageError:
+            channel.require(False, "cuts that increase")
+    return Terms(terms.model, terms.job, terms.label_party, release, cuts, terms.key_form)
+
+
+def _require_sums(channel: Channel, sums: Sums) -> None:
+    channel.require(bool((np.abs(sums) < LARGEST).all()), f"sums that are numbers below {LARGEST:.0f}")
+
+
+def _receipt_to_wire(receipt: SignedDocument | None) -> lookup_wire.SignedDocument | None:
+    if receipt is None:
+        return None
+    return lookup_wire.SignedDocument(
+        document=receipt.document, signature=receipt.signature, certificate=receipt.certificate
+    )
+
+
+def _refusal(channel: Channel, refused: lookup_wire.Refused) -> PolicyError:
+    printable = all(word == _plain(word) for word in (refused.message, refused.remedy))
+    channel.require(
+        printable and _CODE.fullmatch(refused.code) is not None,
+        "a refusal with a code in kebab case and printable text",
+    )
+    return PolicyError(refused.message, code=refused.code, remedy=refused.remedy)
+
+
+def _plain(text: str) -> str:
+    """The text as it may go into a terminal or a log: without control characters, and not endless."""
+    return "".join(c if c.isprintable() else " " for c in text[:1000])
