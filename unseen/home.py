@@ -9,6 +9,7 @@ home/
   cache/tables/               masked tables that this party has fetched, by hash
   receipts/                   receipts of the answers that this party got
   results/<job>/              what this party got of a job, with its report; ``<job>.part`` while it is being written
+  models/<model>/v<k>/        this party's parts of models (`unseen.models`)
   state/
     ledger.db                 burnt nonces and the audit log
     storage.key               what keys at rest are sealed under
@@ -35,6 +36,9 @@ from unseen.governance import files
 
 REPORT = "report.json"
 """A party's report on a job, beside the result."""
+
+MODEL = "model.json"
+"""A party's part of a model that a job has trained, beside the report."""
 
 LONGEST_SOCKET_PATH = 107
 """Bytes that a Unix socket's address holds on Linux, without the closing zero."""
@@ -88,6 +92,11 @@ class Home:
     def results(self) -> Path:
         """What this party got of jobs."""
         return self.root / "results"
+
+    @property
+    def models(self) -> Path:
+        """This party's parts of models."""
+        return self.root / "models"
 
     def result(self, job: str) -> Path:
         """What this party got of one job; there as soon as it is complete."""

@@ -16,7 +16,7 @@ import typer
 from unseen import __version__
 from unseen.cli import output
 
-_GROUPS = ("ca", "node", "coordinator", "consent", "grant", "job", "audit")
+_GROUPS = ("ca", "node", "coordinator", "consent", "grant", "job", "model", "audit")
 """Modules here whose ``app`` is the group of commands of that name."""
 
 _COMMANDS: Mapping[str, str] = {"products": "query", "manifest": "query", "query": "query"}
