@@ -172,7 +172,8 @@ def mean_of(family: Family, total: NDArray[np.float64]) -> NDArray[np.float64]:
     if family == "logistic":
         # The exponential of a negative number never overflows.
         small = np.exp(-np.abs(total))
-        return np.where(total >= 0, 1, small) / (1 + small)
+        probability: NDArray[np.float64] = np.where(total >= 0, 1, small) / (1 + small)
+        return probability
     mean: NDArray[np.float64] = np.exp(total)
     return mean
 
