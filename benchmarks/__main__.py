@@ -8,6 +8,7 @@ import sys
 WHAT = (
     "aggregation",
     "arithmetic",
+    "binning",
     "lookup",
     "matvec",
     "multi",

@@ -41,7 +41,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -168,6 +168,21 @@ def _primes(n: int, bits: int) -> Primes:
     raise AssertionError("the wide set floods whatever _TERMS polynomials make")  # pragma: no cover
 
 
+class Source(Protocol):
+    """Where the blocks of a matrix come from: ``Prepared``, or what makes them as a run goes on and keeps none."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+
+    @property
+    def bits(self) -> int:
+        """Bits of a signed entry, as both parties know them."""
+
+    def forms(self, plan: Plan, rows: slice, terms: slice, *, transpose: bool) -> Words:
+        """The transforms of some blocks: (blocks of rows, terms, primes, N) uint64."""
+
+
 @dataclass(frozen=True, eq=False)
 class Prepared:
     """A matrix whose products will be shared, and the transforms of it that runs have needed so far.
@@ -184,6 +199,12 @@ class Prepared:
     _forms: dict[tuple[Any, ...], Words] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        rows, cols = self.matrix.shape
+        return rows, cols
+
     def forms(self, plan: Plan, rows: slice, terms: slice, *, transpose: bool) -> Words:
         """The transforms of some blocks: (blocks of rows, terms, primes, N) uint64."""
         form_bytes = plan.row_blocks * plan.terms * len(rlwe.moduli(plan.primes)) * N * 8
@@ -192,7 +213,7 @@ class Prepared:
             kept = self._forms.get(place)
         if kept is None:
             matrix = self.matrix.T if transpose else self.matrix
-            kept = rlwe.lift(_polynomials(matrix, plan, rows, terms), primes=plan.primes, plain=WORD)
+            kept = rlwe.lift(polynomials(matrix, plan, rows, terms), primes=plan.primes, plain=WORD)
             if form_bytes <= KEPT_BYTES:
                 with self._lock:
                     self._forms[place] = kept
@@ -233,7 +254,7 @@ def holder(
     rng: Rng,
 ) -> Words:
     """As ``protocols.matvec.holder``."""
-    rows, cols = prepared.matrix.shape
+    rows, cols = prepared.shape
     m, n, p = (cols, rows, vectors) if transpose else (rows, cols, vectors)
     shape_in, shape_out = ((n,), (m,)) if p is None else ((n, p), (m, p))
     if mine is not None and (mine.shape != shape_in or mine.dtype != np.uint64):
@@ -241,7 +262,7 @@ def holder(
     _require_sizes(rows, cols, vectors)
     share = np.zeros((m, 1 if p is None else p), dtype=np.uint64)
     if m and n and share.size:
-        _reply(channel, prepared, plan(m, n, share.shape[1], bits=prepared.bits), share, transpose=transpose, rng=rng)
+        respond(channel, prepared, plan(m, n, share.shape[1], bits=prepared.bits), share, transpose=transpose, rng=rng)
     if mine is not None:
         matrix = prepared.matrix.view(np.uint64)
         ring.matmul(matrix.T if transpose else matrix, mine[:, None] if p is None else mine, share)
@@ -308,12 +329,12 @@ def _ask(channel: Channel, header: wire.MatvecQuery, plan: Plan, v: Words, share
     both_ways(channel, send, receive)
 
 
-def _reply(channel: Channel, prepared: Prepared, plan: Plan, share: Words, *, transpose: bool, rng: Rng) -> None:
-    """Answer the blocks of V, and take the masks from `share`."""
-    rows, cols = prepared.matrix.shape
+def respond(channel: Channel, source: Source, plan: Plan, share: Words, *, transpose: bool, rng: Rng) -> None:
+    """The holder's steps: answer the blocks of V, and take the masks from `share`, (m, p)."""
+    rows, cols = source.shape
     primes = plan.primes
     header, public, zero = channel.recv(wire.MatvecQuery)
-    ours = (rows, cols, transpose, share.shape[1], prepared.bits)
+    ours = (rows, cols, transpose, share.shape[1], source.bits)
     theirs = (header.rows, header.cols, header.transpose, header.vectors, header.bits)
     channel.require(theirs == ours, "the same sizes, direction and bits at both parties")
     zeros = (
@@ -328,7 +349,7 @@ def _reply(channel: Channel, prepared: Prepared, plan: Plan, share: Words, *, tr
             a = rlwe.expand(public, count[0] * count[1], primes=primes)
             for piece in plan.row_pieces():
                 shape = Shape(1, count[0], piece.stop - piece.start, count[1], plan.length)
-                forms = prepared.forms(plan, piece, terms, transpose=transpose)
+                forms = source.forms(plan, piece, terms, transpose=transpose)
                 seed = rng.uint8(rlwe.SEED_BYTES)
                 replies = rlwe.reply(shape, forms, (b, a), zeros, primes=primes, plain=WORD, seed=seed)
                 channel.send(wire.MatvecReplies(), replies.reshape(*_counts(shape), -1))  # 2
@@ -348,7 +369,7 @@ def _ciphertexts(channel: Channel, b: Words, shape: tuple[int, ...], primes: Pri
     return b
 
 
-def _polynomials(matrix: NDArray[np.int64], plan: Plan, rows: slice, terms: slice) -> Words:
+def polynomials(matrix: NDArray[np.int64], plan: Plan, rows: slice, terms: slice) -> Words:
     """Blocks of the matrix as polynomials: (blocks of rows, terms, N) uint64."""
     a, g = plan.rows, plan.length
     r, t = rows.stop - rows.start, terms.stop - terms.start
