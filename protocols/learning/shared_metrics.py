@@ -15,9 +15,10 @@ Leaks:    evaluate_shared: to `reveal_to`, of each cell how many zeros and ones 
           All know how many rows there are. A party that learns the table and knows some of the rows' scores and labels
           knows the table of the other rows, too: the rule for cells does not see that.
 Cost:     of R = 2^(a + b) grades, b = ⌊log2 R / 2⌋, for each row: 2 negative, 2 select_word, 1 truncate,
-          1/⌊64 / (10 + a + b)⌋ to_bits, 2^a + 2^(b+1) − 4 and_ of bits, 2^a + 2^(b+1) bit_to_word; and a matmul of (2^a, n) with
-          (n, 2^(b+1)), 65,536 rows at a time. Then, where cells are found, R(R + 1) negative, half as many and_ and
-          bit_to_word, and two rounds for each cell; or, for AUC and KS, 3 R mul, 2 R + 2 truncate, 2 R − 1 negative.
+          1/⌊64 / (10 + a + b)⌋ to_bits, 2^a + 2^(b+1) − 4 and_ of bits, 2^a + 2^(b+1) bit_to_word; and a matmul of
+          (2^a, n) with (n, 2^(b+1)), 65,536 rows at a time. Then, where cells are found, R(R + 1) negative, half as
+          many and_ and bit_to_word, and two rounds for each cell; or, for AUC and KS, 3 R mul, 2 R + 2 truncate,
+          2 R − 1 negative.
 Error:    rounding makes ties of what was in order: AUC is off by at most ½ Σ_g p_g·q_g, with p_g and q_g the parts of
           the ones and of the zeros in grade g, and KS by at most the largest p_g or q_g; both are far smaller in
           practice. A score within 2^-10 of a grade's edge may fall on either side. docs/learning/evaluation.md has
