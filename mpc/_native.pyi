@@ -262,7 +262,6 @@ def ot_send(
 
 _Place: TypeAlias = tuple[_Secret, int]  # a key of 16 bytes, and the first block of its stream
 
-
 def ring_mask(words: NDArray[np.uint64], kind: str, key: _Secret, block: int) -> None:
     """To (n,) words: the key's stream, by "add", "subtract" or "xor", in place."""
 

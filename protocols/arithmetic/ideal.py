@@ -165,7 +165,8 @@ class Ideal:
         moved = a[:, None] - _words(bounds).reshape(len(bounds), *(1,) * (a.ndim - 1))
         most = 1 << drop if drop else 0
         off = self._noise.integers(0, most + 1, moved.shape, dtype=np.uint64)
-        return self.negative(moved - {"random": off, "down": np.uint64(most), "up": np.uint64(0)}[self._rounding])
+        missed = {"random": off, "down": np.full_like(off, most), "up": np.zeros_like(off)}[self._rounding]
+        return self.negative(moved - missed)
 
     def is_zero(self, a: Words) -> Bits:  # noqa: D102
         zero: Bits = a == 0

@@ -402,7 +402,8 @@ class ThreeParty:
 
     def _below(self, x: Words, bounds: Words, blocks: int, drop: np.uint64) -> Generator[None, None, Words]:
         """(2, n) → (2, bounds, width) of bits: of s and of t less each bound, without the lowest `drop` bits, the sum
-        of the bits above so many blocks, and the carry into their place."""
+        of the bits above so many blocks, and the carry into their place.
+        """
         width, sizes = planes.width(x.shape[1]), (planes.step_planes(blocks), planes.carry_planes(blocks))
         steps, share = np.zeros(sizes[0] * width if self._i != 1 else 0, dtype=np.uint64), None
         if self._i != 1:
