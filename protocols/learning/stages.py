@@ -8,8 +8,8 @@
 
 Each stage's end is a sealed file (``protocols/psi/checkpoint.py``) of this party's own. When the parties meet again,
 each says which beginning of the work it has and how many stages of it are done; they go on behind the last one that all
-have done, and drop what lies beyond. Where they do not all have the same beginning, as after one lost its disk, all begin
-anew. A stage in which not everybody talks to everybody has to come to the same when it is done again.
+have done, and drop what lies beyond. Where they do not all have the same beginning, as after one lost its disk, all
+begin anew. A stage in which not everybody talks to everybody has to come to the same when it is done again.
 
 Every stage begins with fresh randomness: what is kept is what a stage came to, never a mask, a transfer or a nonce.
 

@@ -1,0 +1,209 @@
+"""The learning operators as workers run them, without nodes around them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+
+from mpc.data.tables import DataSet
+from mpc.errors import MpcError, PolicyError, UsageError
+from mpc.session import Session
+from mpc.testing import run_parties
+from protocols.learning import bins as binned
+from protocols.learning.bins import Bins
+from unseen.governance import documents
+from unseen.jobs import operators
+from unseen.jobs.spec import Job
+from unseen.jobs.task import Task, Yield
+
+BANK, CIVIL, EDU = "bank", "civil-affairs", "education"
+COLUMNS = {BANK: ["limit", "defaulted", "late"], CIVIL: ["age", "married"], EDU: ["degree"]}
+Tables = Mapping[str, Mapping[str, Any]]
+
+
+def made(n: int = 400) -> dict[str, dict[str, Any]]:
+    """Three parties' tables: n clients, in other orders everywhere, of whom each bureau lacks some and knows others."""
+    rng = np.random.default_rng(7)
+    age = rng.integers(20, 70, n).astype(np.float64)
+    married, degree = rng.integers(0, 2, n), rng.choice(["school", "college", "doctor"], n)
+    late, limit = rng.poisson(1.0, n).astype(np.float64), rng.lognormal(3, 1, n).round(2)
+    z = 0.9 * late - 0.03 * (age - 45) - 0.6 * married + (degree == "school") - 0.01 * limit - 0.5
+    bad = np.where(rng.random(n) < 1 / (1 + np.exp(-z)), "bad", "good")
+    ids = np.array([f"client {i}" for i in range(n)])
+    late[rng.random(n) < 0.1] = np.nan
+
+    def known(order: Any, extra: int) -> list[str]:  # noqa: ANN401  # of numpy
+        return [*ids[order].tolist(), *(f"other {extra + i}" for i in range(20))]
+
+    civil, edu = rng.permutation(n)[: n - 15], rng.permutation(n)[: n - 10]
+    ages = [*map(str, age[civil].astype(int)), *["50"] * 10, *[""] * 10]  # text in a CSV file, with gaps
+    return {
+        BANK: {"id": ids.tolist(), "limit": limit.tolist(), "defaulted": bad.tolist(), "late": late.tolist()},
+        CIVIL: {"id": known(civil, 0), "age": ages, "married": [*married[civil].tolist(), *[0] * 20]},
+        EDU: {"id": known(edu, 10), "degree": [*degree[edu].tolist(), *["college"] * 20]},
+    }
+
+
+def job_of(operator: str, *, parties: tuple[str, ...] = (BANK, CIVIL, EDU), **changes: Any) -> Job:  # noqa: ANN401
+    columns = {**COLUMNS, **changes.pop("columns", {})}
+    raw = {
+        "operator": operator,
+        "operator_version": operators.version_of(operator),
+        "scenario": "joint-credit-model",
+        "suite": "intl",
+        "output": "parquet",
+        "party": [
+            {"name": name, "data_set": "clients", "keys": ["id"], "form": "text", "columns": columns[name]}
+            for name in parties
+        ],
+        "parameters": {
+            "label_party": BANK,
+            "label": "defaulted",
+            "bad": "bad",
+            "kinds": {CIVIL: {"married": "category"}},
+            **changes,
+        },
+    }
+    runnable = operators.OPERATORS[operator]
+    raw["parameters"] = runnable.parameters.model_validate(raw["parameters"]).model_dump(mode="json")
+    return operators.parse(documents.canonical(raw))
+
+
+@pytest.fixture(name="run")
+def _run(tmp_path: Path) -> Callable[..., dict[str, Yield]]:
+    def run(job: Job, tables: Tables, *, minimum: int = 0, directory: str = "work") -> dict[str, Any]:
+        for name in job.head.parties:
+            path = tmp_path / f"{name}.{'csv' if name == CIVIL else 'parquet'}"
+            write = pyarrow.csv.write_csv if name == CIVIL else pyarrow.parquet.write_table
+            write(pa.table(dict(tables[name])), path)
+
+        def work(session: Session) -> Yield:
+            mine = job.part_of(session.me)
+            kind = "csv" if session.me == CIVIL else "parquet"
+            data = DataSet(str(tmp_path / f"{session.me}.{kind}"), columns=mine.all_columns)
+            workdir = tmp_path / directory / session.me
+            workdir.mkdir(parents=True, exist_ok=True)
+            return operators.run(Task("ab" * 8, job, mine, session, data, minimum, workdir, bytes(32)))
+
+        return run_parties(dict.fromkeys(job.head.parties, work), timeout_s=50.0)
+
+    return run
+
+
+def common(tables: Tables) -> list[str]:
+    return sorted(set.intersection(*(set(table["id"]) for table in tables.values())))
+
+
+def values(tables: Tables, party: str, column: str) -> list[Any]:
+    """Of the common clients, by name."""
+    place = {key: i for i, key in enumerate(tables[party]["id"])}
+    return [tables[party][column][place[key]] for key in common(tables)]
+
+
+def test_each_party_gets_the_bins_of_its_own_columns(run: Callable[..., dict[str, Yield]]) -> None:
+    tables = made()
+    found = run(job_of("learning.binning", bins=5, minimum_cell=3), tables)
+    bad = np.array(values(tables, BANK, "defaulted")) == "bad"
+    for name, own in found.items():
+        assert own.sizes["common_rows"] == len(bad)
+        result = pa.Table.from_batches(own.batches).to_pylist()
+        features = [column for column in COLUMNS[name] if column != "defaulted"]
+        bins = [Bins.from_json(one) for one in json.loads(own.files["bins.json"])]
+        assert [one.feature for one in bins] == features
+        for one in bins:
+            column = values(tables, name, one.feature)
+            if one.feature == "age":
+                column = [float(value) if value else None for value in column]
+            # What the parties found together is what anybody finds who has both columns.
+            events = np.bincount(one.bin_of(column), weights=bad, minlength=one.number).astype(np.int64)
+            wanted = binned.weigh(one.counted(column), events)
+            assert one == wanted
+            lines = [line for line in result if line["column"] == one.feature]
+            assert [line["values"] for line in lines] == list(one.labels)
+            assert [line["woe"] for line in lines] == list(one.woe or ())
+            assert {line["party"] for line in lines} == {name}
+        others = {(line["party"], line["column"]): line["iv"] for line in result if line["bin"] is None}
+        if name == BANK:
+            theirs = {p: [Bins.from_json(one) for one in json.loads(found[p].files["bins.json"])] for p in (CIVIL, EDU)}
+            assert others == {(p, one.feature): one.iv for p in theirs for one in theirs[p]}
+        else:
+            assert others == {}
+        assert any("all of them" in line for line in own.learned)
+    kinds = {one["feature"]: one["kind"] for own in found.values() for one in json.loads(own.files["bins.json"])}
+    assert kinds == {
+        "limit": "numeric",
+        "late": "numeric",
+        "age": "numeric",
+        "married": "category",
+        "degree": "category",
+    }
+
+
+@pytest.mark.parametrize(
+    ("changed", "text"),
+    [
+        ({BANK: {"defaulted": ["maybe"]}}, "'defaulted' has 3 different values"),
+        ({BANK: {"defaulted": [None]}}, "'defaulted' has no value in 1 of the common rows"),
+        ({BANK: {"defaulted": ["good"] * 400}}, "'defaulted' has 1 different values"),
+        ({BANK: {"defaulted": ["good", "worse"] * 200}}, "none of the two values of the label column 'defaulted'"),
+        ({CIVIL: {"id": ["client 1", "client 1"]}}, "Rows 1 and 2 have the same key"),
+        ({EDU: {"id": [f"nobody {i}" for i in range(390)]}}, "0 rows in common"),
+        ({CIVIL: {"age": ["old"], "kinds": "numeric"}}, "column 'age' is no number"),
+    ],
+)
+def test_what_cannot_be_learned_from_is_named(
+    run: Callable[..., dict[str, Yield]], changed: dict[str, dict[str, Any]], text: str
+) -> None:
+    tables = made()
+    ids = common(tables)
+    kinds = {}
+    for party, columns in changed.items():
+        if columns.pop("kinds", ""):
+            kinds = {party: {"age": "numeric"}}
+        for name, new in columns.items():
+            old = tables[party][name]
+            where = old if len(new) > 2 or name == "id" else None
+            if where is None:  # at a client whom all parties have
+                at = tables[party]["id"].index(ids[0])
+                old[at] = new[0]
+            else:
+                old[: len(new)] = new
+    job = job_of("learning.binning", kinds=kinds)
+    with pytest.raises(UsageError, match=text) as caught:
+        run(job, tables)
+    for value in ("maybe", "worse", "client", "old"):
+        assert value not in str(caught.value)
+
+
+def test_too_few_rows_in_common_are_given_to_nobody(run: Callable[..., dict[str, Yield]]) -> None:
+    tables = made()
+    with pytest.raises(PolicyError) as caught:
+        run(job_of("learning.binning"), tables, minimum=380)
+    assert caught.value.code == "result-too-small"
+    assert str(len(common(tables))) not in caught.value.reason
+    with pytest.raises(PolicyError, match="bin's counts may open"):
+        run(job_of("learning.binning", minimum_cell=1000), tables)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"label_party": "court"}, "takes no part"),
+        ({"label": "income"}, "name it in the columns of bank"),
+        ({"columns": {EDU: []}}, "education names no columns besides its keys"),
+        ({"kinds": {BANK: {"defaulted": "category"}}}, "none of the columns of bank"),
+        ({"kinds": {"court": {"x": "category"}}}, "none of the columns of court"),
+        ({"bins": 1}, "bins"),
+    ],
+)
+def test_parameters_that_do_not_fit_are_refused(changes: dict[str, Any], text: str) -> None:
+    with pytest.raises((MpcError, ValueError), match=text):
+        job_of("learning.binning", **changes)
