@@ -264,28 +264,15 @@ class Asker:
         return printable(answer.rstrip(b"\x00").decode("utf-8", "replace"))
 
     def _keep_receipts(self, manifest: Manifest, answers: Answers) -> None:
-        """Check the receipts and append them to this party's own record."""
-        if not answers.receipts:
-            return
-        lines = []
-        for document in answers.receipts:
-            signed = Signed(document.document, document.signature, self.node, document.certificate)
-            receipt = verify_receipt(signed, trust=self._trust, node=self.node, suite=manifest.suite)
-            if (receipt.requester, receipt.product) != (self._identity.name, manifest.product):
-                raise PeerError(
-                    "a receipt for somebody else, or for another product",
-                    party=self.node,
-                    protocol=lookup.OPERATOR.name,
-                    step="Evaluation",
-                )
-            lines.append(documents.to_json(signed) + "\n")
-        files.private_directory(self._home.receipts)
-        path = self._home.receipts / f"{self.node}.{manifest.product}.jsonl"
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, files.PRIVATE)
-        try:
-            os.write(handle, "".join(lines).encode())
-        finally:
-            os.close(handle)
+        keep_receipts(
+            self._home,
+            self._identity,
+            self._trust,
+            answers.receipts,
+            node=self.node,
+            product=manifest.product,
+            protocol=lookup.OPERATOR.name,
+        )
 
     # Epochs ---------------------------------------------------------------------------------------------------------
 
@@ -350,6 +337,42 @@ class Asker:
         # The mapped file rather than the fetched arrays: its pages are the system's to drop, and shared between
         # processes.
         return tablefile.load(path, table_hash=table_hash)
+
+
+def keep_receipts(
+    home: Home,
+    identity: Identity,
+    trust: Trust,
+    receipts: Sequence[lookup.SignedDocument],
+    *,
+    node: str,
+    product: str,
+    protocol: str,
+) -> None:
+    """Check a node's receipts and append them to this party's own record.
+
+    Raises:
+        PolicyError: a receipt that is not genuine.
+        PeerError: one for somebody else, or for another product.
+    """
+    if not receipts:
+        return
+    lines = []
+    for document in receipts:
+        signed = Signed(document.document, document.signature, node, document.certificate)
+        receipt = verify_receipt(signed, trust=trust, node=node, suite=identity.suite)
+        if (receipt.requester, receipt.product) != (identity.name, product):
+            raise PeerError(
+                "a receipt for somebody else, or for another product", party=node, protocol=protocol, step="Evaluation"
+            )
+        lines.append(documents.to_json(signed) + "\n")
+    files.private_directory(home.receipts)
+    path = home.receipts / f"{node}.{product}.jsonl"
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, files.PRIVATE)
+    try:
+        os.write(handle, "".join(lines).encode())
+    finally:
+        os.close(handle)
 
 
 def printable(text: str) -> str:
@@ -461,7 +484,11 @@ def connect(
     warnings: list[str] = []
     place = find(own, identity, product, node=node, coordinator_at=coordinator_at, warnings=warnings)
     description = describe(identity, place)
-    offer = _offer(description, product, suite=identity.suite)
+    offer = offer_of(description, product, suite=identity.suite)
+    if offer.operator != lookup.OPERATOR.name:
+        raise UsageError(
+            f"{product} is served by {printable(offer.operator)[:63]}; have rows scored by `unseen score`."
+        )
     continuity = [documents.from_json(text) for text in description.continuity]
     skew_s = (description.time_ms - time.time_ns() // 1_000_000) / 1000
     if abs(skew_s) > CLOCK_WARNING_S:
@@ -469,7 +496,7 @@ def connect(
             f"the clock of {place.name} is {abs(skew_s):.0f} seconds {'ahead of' if skew_s > 0 else 'behind'} "
             "this one; compare both with NTP"
         )
-    chosen = _scenario(offer, place.name, scenario)
+    chosen = scenario_for(offer, place.name, scenario)
     hello = lookup_hello(session=secrets.token_hex(16), product=product, scenario=chosen, suite=offer.suite)
     connection = transport.connect(
         place.address,
@@ -568,7 +595,7 @@ def fetch_manifest(
     place = find(own, identity, product, node=node, coordinator_at=coordinator_at, warnings=warnings)
     with registrar.connect(identity, peer=place.name, address=place.address) as client:
         description = client.call(services.DESCRIBE, node_pb2.DescribeRequest())
-        _offer(description, product, suite=identity.suite)
+        offer_of(description, product, suite=identity.suite)
         continuity = [documents.from_json(text) for text in description.continuity]
         with exclusive(own, "pins", timeout_s=PINS_TIMEOUT_S):
             pins = Pins(own.pins, trust=trust, suite=identity.suite)
@@ -589,7 +616,8 @@ def split(text: str) -> tuple[str, str]:
         raise UsageError(f"{error}.") from None
 
 
-def _offer(description: node_pb2.Description, product: str, *, suite: str) -> node_pb2.Product:
+def offer_of(description: node_pb2.Description, product: str, *, suite: str) -> node_pb2.Product:
+    """What a node says of one of its products. Raises PolicyError ``product-unknown``, ``product-wrong-suite``."""
     for offer in description.products:
         if offer.name == product:
             if offer.suite != suite:
@@ -607,7 +635,7 @@ def _offer(description: node_pb2.Description, product: str, *, suite: str) -> no
     )
 
 
-def _scenario(offer: node_pb2.Product, node: str, wanted: str | None) -> str:
+def scenario_for(offer: node_pb2.Product, node: str, wanted: str | None) -> str:
     """The scenario to ask under. The node decides in the end; this spares a round trip and says what there is."""
     names = [term.scenario for term in offer.terms]
     if wanted is not None:

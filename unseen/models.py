@@ -167,12 +167,13 @@ class ModelStore:
             _publish(self._directory(part.model, statement.version), sealed, documents.to_json(signed).encode())
         return statement
 
-    def load(self, model: str, *, version: int | None = None) -> Stored:
+    def load(self, model: str, *, version: int | None = None, job: str | None = None) -> Stored:
         """A part, checked against its statement, and that against this party's certificate.
 
         Args:
             model: the model.
             version: which; the newest that is there by default.
+            job: the training that it must come from, where another party says which.
 
         Raises:
             UsageError: no such model or version; a part that was changed, or that is of another model or party.
@@ -184,7 +185,14 @@ class ModelStore:
             raise UsageError(
                 f"there is no model {model[:40]!r} here; there are: {known}. `unseen model import` adds one."
             )
-        chosen = next((one for one in reversed(found) if version in (None, one.version)), None)
+        fits = [one for one in found if version in (None, one.version) and job in (None, one.job)]
+        if not fits and job is not None and version is None:
+            raise UsageError(
+                f"model {model} is here from {', '.join(one.job for one in found)}, and the other party scores with "
+                f"the part of job {job[:40]!r}. Parts of one training belong together: import that job, or ask the "
+                "other party for its version of yours."
+            )
+        chosen = fits[-1] if fits else None
         if chosen is None:
             there = ", ".join(str(one.version) for one in found)
             raise UsageError(f"model {model} has no version {version}; it has: {there}.")

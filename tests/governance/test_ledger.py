@@ -44,7 +44,7 @@ def evaluation(consent: CheckedConsent | None = None, *, quota: Quota | None = N
         evaluated=os.urandom(32),
         operator="lookup.table",
         operator_version=1,
-        quota=quota,
+        quotas=() if quota is None else (quota,),
     )
 
 

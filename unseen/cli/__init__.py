@@ -19,7 +19,7 @@ from unseen.cli import output
 _GROUPS = ("ca", "node", "coordinator", "consent", "grant", "job", "model", "audit")
 """Modules here whose ``app`` is the group of commands of that name."""
 
-_COMMANDS: Mapping[str, str] = {"products": "query", "manifest": "query", "query": "query"}
+_COMMANDS: Mapping[str, str] = {"products": "query", "manifest": "query", "query": "query", "score": "score"}
 """Commands of their own, and the module here that has the function of that name."""
 
 

@@ -133,14 +133,14 @@ class Evaluation:
         consent: as `unseen.governance.consent.check` returned it.
         evaluated: the evaluated element. Only its hash is kept.
         operator, operator_version: what evaluated it, such as ``lookup.table``, 1.
-        quota: the limit to count it against, if the policy sets one.
+        quotas: the limits to count it against, those that policy and product set.
     """
 
     consent: CheckedConsent
     evaluated: bytes
     operator: str
     operator_version: int
-    quota: Quota | None = None
+    quotas: tuple[Quota, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,7 +405,7 @@ def _judge(item: Evaluation, burnt: Mapping[tuple[bytes, str], bytes], calls: _C
     if any(other is not None for other in used):
         # The same element in the same epoch: the asker learns nothing new, so a lost reply wastes no consent.
         return "repeat"
-    if item.quota is not None and not calls.take(item.quota):
+    if not calls.take(*item.quotas):
         return "over-quota"
     return "fresh"
 

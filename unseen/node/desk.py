@@ -77,6 +77,27 @@ class Unpaid:
             self._told.add(requester)
             return True, first
 
+    def check(self, requester: str, *, product: str, note: Callable[[str], object]) -> None:
+        """Raises PolicyError ``too-many-refusals`` where the requester has to wait; the first one of a minute is noted.
+
+        Args:
+            requester: who asks.
+            product: what is asked, for the log.
+            note: writes a refusal with a code into the audit log.
+        """
+        refused, first = self.too_many(requester)
+        if not refused:
+            return
+        code = "too-many-refusals"
+        if first:
+            _log.warning("product %s: %s has to wait: too many refusals", product, requester)
+            note(code)
+        raise PolicyError(
+            f"more than {REFUSALS_PER_MINUTE} elements were refused or repeated within a minute",
+            code=code,
+            remedy="Look at the earlier refusals, mend what they name, and go on in a minute.",
+        )
+
     def _begin(self) -> None:
         minute = int(self._clock() // 60)
         if minute != self._minute:
@@ -114,7 +135,13 @@ class Desk:
 
     def admit(self, request: lookup.Request) -> lookup.Admission:
         """See ``lookup.Service``: policy for the whole request, consent for each element."""
-        self._check_unpaid(request)
+        self.unpaid.check(
+            request.peer,
+            product=self.product.name,
+            note=lambda code: self.ledger.commit(
+                [self.refusal(code, requester=request.peer, scenario=request.scenario)]
+            ),
+        )
         try:
             rule = self.gate.decide(self.product, requester=request.peer, scenario=request.scenario)
         except PolicyError as error:
@@ -144,21 +171,6 @@ class Desk:
             operator_version=lookup.OPERATOR.version,
             suite=self.product.suite,
             epoch=epoch,
-        )
-
-    def _check_unpaid(self, request: lookup.Request) -> None:
-        """Raises PolicyError ``too-many-refusals``, and notes the first one of a minute."""
-        refused, first = self.unpaid.too_many(request.peer)
-        if not refused:
-            return
-        code = "too-many-refusals"
-        if first:
-            _log.warning("product %s: %s has to wait: too many refusals", self.product.name, request.peer)
-            self.ledger.commit([self.refusal(code, requester=request.peer, scenario=request.scenario)])
-        raise PolicyError(
-            f"more than {REFUSALS_PER_MINUTE} elements were refused or repeated within a minute",
-            code=code,
-            remedy="Look at the earlier refusals, mend what they name, and go on in a minute.",
         )
 
     def _check(self, request: lookup.Request, index: int, issuers: frozenset[str], now: datetime) -> CheckedConsent:
@@ -214,14 +226,14 @@ class _Admission:
         the burnt nonces in one transaction.
         """
         desk, request, rule = self.desk, self.request, self.rule
-        quota = None if rule.calls_per_day is None else Quota(rule=rule.key, limit=rule.calls_per_day)
+        quotas = () if rule.calls_per_day is None else (Quota(rule=rule.key, limit=rule.calls_per_day),)
         items: dict[int, Evaluation | Note] = {
             int(index): Evaluation(
                 consent=self.checked[int(index)],
                 evaluated=element.tobytes(),
                 operator=desk.product.operator,
                 operator_version=lookup.OPERATOR.version,
-                quota=quota,
+                quotas=quotas,
             )
             for index, element in zip(accepted, evaluated, strict=True)
         }

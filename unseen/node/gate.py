@@ -19,7 +19,7 @@ from unseen.governance.trust import Trust
 from unseen.home import Home
 from unseen.jobs.papers import Papers, check_permitted
 from unseen.names import LABEL
-from unseen.node.settings import JobData, NodeSettings, Product
+from unseen.node.settings import JobData, NodeSettings, Served
 from unseen.watch import Watched
 
 _NAME = re.compile(LABEL)
@@ -59,7 +59,7 @@ class Gate:
         """The present policy."""
         return self._watched.get().policy
 
-    def decide(self, product: Product, *, requester: str, scenario: str) -> Rule:
+    def decide(self, product: Served, *, requester: str, scenario: str) -> Rule:
         """The rule that allows `requester` to use `product` for `scenario`.
 
         Raises:
@@ -76,7 +76,7 @@ class Gate:
             scenario=scenario,
         )
 
-    def terms(self, product: Product, *, requester: str) -> dict[str, Rule]:
+    def terms(self, product: Served, *, requester: str) -> dict[str, Rule]:
         """All rules under which `requester` may use `product` now, by scenario."""
         try:
             return policy.allowed(

@@ -10,7 +10,7 @@ import logging
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import grpc
 from grpc_health.v1 import health
@@ -20,6 +20,7 @@ from mpc.transport import grpc as transport
 from mpc.transport.grpc import Relay, Target, Usage, Words
 from mpc.wire.coordinator.v1 import coordinator_pb2
 from mpc.wire.node.v1 import node_pb2 as wire
+from protocols.learning import release
 from protocols.lookup import table as lookup
 from unseen import __version__, process, rpc, server, services
 from unseen.governance import ledger as ledgers
@@ -34,7 +35,7 @@ from unseen.node.gate import Gate, for_peer, name_or_none
 from unseen.node.jobs import Jobs
 from unseen.node.pipes import Report
 from unseen.node.registrar import Announced, Registrar
-from unseen.node.settings import NodeSettings, Product
+from unseen.node.settings import NodeSettings, Product, Scorer, Served
 from unseen.node.supervisor import Supervisor
 from unseen.rpc import Caller, bound
 from unseen.watch import Watched, stamp_of
@@ -43,6 +44,10 @@ UNARY_THREADS = 16
 """Threads for calls other than sessions."""
 WATCH_EVERY_S = 0.5
 MANIFESTS_AT_ONCE = 1000
+
+_MODULES: Mapping[type[Served], str] = {Product: "unseen.node.product", Scorer: "unseen.node.scorer"}
+_VERSIONS = {one.name: one.version for one in (lookup.OPERATOR, *release.OPERATORS.values())}
+"""Of the operators of products, by name."""
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +69,8 @@ class Node:
         self._health: health.HealthServicer | None = None
         self._relay = Relay(self._admit, me=identity.get().name, ended=_meter)
         self._supervisors = {
-            product.name: Supervisor(home, product.name, changed=self._changed) for product in values.product
+            one.name: Supervisor(home, one.name, module=_MODULES[type(one)], changed=self._changed)
+            for one in values.served
         }
         self._jobs = (
             None
@@ -95,7 +101,7 @@ class Node:
             name=self._identity.get().name,
             time_ms=_now_ms(),
             version=__version__,
-            products=[self._describe(product, caller.name) for product in self._settings.product],
+            products=[self._describe(product, caller.name) for product in self._settings.served],
             continuity=[to_json(statement) for statement in self._identity.get().continuity],
         )
 
@@ -128,7 +134,7 @@ class Node:
     def status(self, _: wire.StatusRequest, __: Caller) -> wire.NodeStatus:
         """How the node is."""
         products = []
-        for product in self._settings.product:
+        for product in self._settings.served:
             supervisor = self._supervisors[product.name]
             products.append(
                 wire.ProductStatus(
@@ -151,18 +157,19 @@ class Node:
             jobs=self._jobs.status() if self._jobs is not None else [],
         )
 
-    def _describe(self, product: Product, requester: str) -> wire.Product:
+    def _describe(self, product: Served, requester: str) -> wire.Product:
         report = self._supervisors[product.name].report
-        codes = sorted((code, label) for label, code in (product.data.codes or {}).items())
+        answers = (product.data.codes or {}) if isinstance(product, Product) else {}
+        codes = sorted((code, label) for label, code in answers.items())
         terms = self._gate.terms(product, requester=requester) if requester else {}
         return wire.Product(
             name=product.name,
             operator=product.operator,
-            operator_version=lookup.OPERATOR.version,
+            operator_version=_VERSIONS[product.operator],
             suite=product.suite,
             key_form=product.form,
             pair=product.pair,
-            answer_bytes=product.answer_bytes,
+            answer_bytes=product.answer_bytes if isinstance(product, Product) else 0,
             codes=[wire.AnswerCode(code=code, label=label) for code, label in codes],
             requires_consent=product.requires_consent,
             terms=[
@@ -205,7 +212,7 @@ class Node:
 
     def _admit_to_product(self, requester: str, words: Words) -> Target:
         hello = words.hello
-        product = self._settings.find(hello.product)
+        product = self._settings.find_served(hello.product)
         if product is None:
             raise _unknown(hello.product)
         if hello.operator != product.operator:
@@ -240,13 +247,13 @@ class Node:
 
     def _announced(self) -> Announced:
         states, manifests = [], []
-        for product in self._settings.product:
+        for product in self._settings.served:
             report = self._supervisors[product.name].report
             states.append(
                 coordinator_pb2.ProductState(
                     name=product.name,
                     operator=product.operator,
-                    operator_version=lookup.OPERATOR.version,
+                    operator_version=_VERSIONS[product.operator],
                     suite=product.suite,
                     key_form=product.form,
                     epoch=report.epoch,
@@ -254,7 +261,7 @@ class Node:
                     problem=report.problem,
                 )
             )
-            if report.epoch:
+            if report.epoch and isinstance(product, Product):
                 manifests.append(self._manifest(product, report.epoch))
         return Announced(self._address, tuple(states), tuple(manifests))
 
@@ -377,7 +384,7 @@ def _refusal(code: str, requester: str, words: Words) -> Note:
         requester=requester,
         scenario=name_or_none(hello.scenario),
         product=name_or_none(hello.product),
-        operator=hello.operator if hello.operator in (lookup.OPERATOR.name, *OPERATORS) else None,
+        operator=hello.operator if hello.operator in (*_VERSIONS, *OPERATORS) else None,
         operator_version=hello.operator_version,
     )
 
@@ -424,7 +431,7 @@ def serve(home: Home, *, ready: Callable[[str, str], None]) -> None:
         if left := sweep(home):
             _log.info("removed %d temporary files that an earlier process had left", left)
         identity = server.watched_identity(home.root)
-        for product in values.product:
+        for product in values.served:
             settings.check_suite(product, identity.get().suite)
         sealing.storage_key(home.storage_key)
         with ledgers.open_ledger(home.ledger, node=identity.get().name, suite=identity.get().suite) as ledger:

@@ -19,6 +19,20 @@ keys = ["resident_id"]                          # two columns make a pair produc
 answer = "status"
 codes = { unmarried = 0, married = 1 }
 
+[[scorer]]                                      # a product that scores with this party's part of a model
+name = "repayment-score"
+model = "00c0ffee00c0ffee"                      # `unseen model list`
+release = "grade"                               # or "score"
+cuts = [-2.0, 0.0, 1.5]
+key_form = "resident-id"
+calls_per_subject = 3
+
+[scorer.data]
+name = "households"
+source = "households.parquet"
+keys = ["resident_id"]
+features = ["size", "rooms"]
+
 [[data_set]]                                    # what jobs may read, where policy and grant name it too
 name = "policy-holders"
 source = "policy_holders.parquet"
@@ -27,12 +41,14 @@ columns = ["resident_id", "policy_no"]
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, Field, model_validator
 
 from mpc.errors import UsageError
+from protocols.learning.release import OPERATORS, Release
 from unseen import settings
 from unseen.home import Home
 from unseen.settings import SETTINGS, Address, PartyAddress, PartyName, ProductName, Seconds
@@ -165,6 +181,104 @@ class Product(BaseModel):
         return data.ljust(self.answer_bytes, b"\x00")
 
 
+class ScorerData(BaseModel):
+    """Where the features are that a model's part takes, by key."""
+
+    model_config = SETTINGS
+
+    name: ProductName
+    """The data set's name in policies and in the audit log."""
+    source: str
+    """Path of a .csv, .parquet or .sqlite file, relative to the home directory; or the URL of a data base."""
+    table: str | None = None
+    """Which table of a data base."""
+    encoding: str = "utf-8"
+    """Of a CSV file; ``gb18030`` covers GBK and GB 2312."""
+    keys: Annotated[tuple[Column, ...], Field(strict=False, min_length=1, max_length=2)]
+    """The key column; or the two columns of a pair."""
+    features: Annotated[tuple[Column, ...], Field(strict=False, min_length=1)]
+    """The columns that the model's part may read."""
+    duplicates: Literal["error", "first"] = "error"
+    """What a key that occurs twice is: an error, or scored by its first record."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns that are read; a policy has to name them."""
+        return (*self.keys, *self.features)
+
+
+class Scorer(BaseModel):
+    """One product that scores with this party's part of a model."""
+
+    model_config = SETTINGS
+
+    name: ProductName
+    suite: Literal["intl", "gm"] = "intl"
+    """The suite of the node's identity."""
+    model: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    """The model, whose part is in the node's store (`unseen model list`)."""
+    version: Annotated[int, Field(ge=1)] | None = None
+    """Which version of it; left out, the newest one when the product's process starts or reads its data again."""
+    release: Release
+    """``score``: the asker learns this part's sum of each row. ``grade``: nothing but a grade opens. There is no
+    default: somebody has to decide.
+    """
+    cuts: Annotated[tuple[float, ...], Field(strict=False)] = ()
+    """Where one grade ends and the next begins, increasing, in units of the score. The owner's choice, not the asker's:
+    whoever could choose them would learn the score.
+    """
+    key_form: str = "resident-id"
+    calls_per_subject: Annotated[int, Field(ge=1)]
+    """How often a day one requester may have one person scored. With grades this bounds what other inputs of the
+    asker's own tell it about the score. There is no default, either.
+    """
+    refresh: Seconds = 86400
+    """How often the data are read again, such as ``"24h"``; `unseen node rotate` does it at once."""
+    data: ScorerData
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Scorer:
+        increasing = all(a < b for a, b in itertools.pairwise(self.cuts))
+        if self.release == "grade" and not (1 <= len(self.cuts) <= 16 and increasing):
+            raise ValueError("release is grade, so give 1 to 16 increasing numbers, such as cuts = [-1.0, 0.5]")
+        if not all(abs(cut) < 1 << 20 for cut in self.cuts):
+            raise ValueError("cuts are numbers in units of the score, which are small")
+        if self.release == "score" and self.cuts:
+            raise ValueError("cuts are of grades, and release is score; decide which one is meant")
+        if taken := sorted(set(self.data.keys) & set(self.data.features)):
+            raise ValueError(f"{taken[0]!r} is a key and a feature; a person's number is no feature")
+        return self
+
+    @property
+    def operator(self) -> str:
+        """Name of the operator, which policies name: it says what is released."""
+        return OPERATORS[self.release].name
+
+    @property
+    def pair(self) -> bool:
+        """Whether one query takes two keys."""
+        return len(self.data.keys) == 2
+
+    @property
+    def form(self) -> str:
+        """Form of the keys: that of the columns, or of pairs of them."""
+        return f"pair:{self.key_form}" if self.pair else self.key_form
+
+    @property
+    def requires_consent(self) -> bool:
+        """False: the partner sees whom it is asked about, and its policy says who may ask."""
+        return False
+
+    @property
+    def consent_issuers(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+
+Served: TypeAlias = Product | Scorer
+"""What a node offers online, by a process of its own."""
+
+
 class NodeSettings(BaseModel):
     """The whole of node.toml."""
 
@@ -176,6 +290,7 @@ class NodeSettings(BaseModel):
     max_sessions: Annotated[int, Field(ge=1, le=4096)] = 128
     """How many sessions are open at once, over all products and parties; the next one is refused."""
     product: Annotated[tuple[Product, ...], Field(strict=False)] = ()
+    scorer: Annotated[tuple[Scorer, ...], Field(strict=False)] = ()
     data_set: Annotated[tuple[JobData, ...], Field(strict=False)] = ()
     max_jobs: Annotated[int, Field(ge=1, le=64)] = 4
     """How many jobs this node takes part in at once; the next one is refused."""
@@ -187,7 +302,7 @@ class NodeSettings(BaseModel):
         if self.coordinator and self.advertise is None and self.listen.rpartition(":")[0] in _WILDCARDS:
             raise ValueError("`listen` is every address of this machine, so say which one others dial: advertise = …")
         for kind, names in (
-            ("products", [product.name for product in self.product]),
+            ("products", [product.name for product in self.served]),
             ("data sets", [data.name for data in self.data_set]),
         ):
             if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -202,8 +317,21 @@ class NodeSettings(BaseModel):
         return self.advertise or self.listen
 
     def find(self, name: str) -> Product | None:
-        """The product of that name, if there is one."""
+        """The product of that name, if it is one that looks up."""
         return next((product for product in self.product if product.name == name), None)
+
+    @property
+    def served(self) -> tuple[Served, ...]:
+        """All products: those that look up, and those that score."""
+        return (*self.product, *self.scorer)
+
+    def find_served(self, name: str) -> Served | None:
+        """The product of that name, of either kind."""
+        return next((one for one in self.served if one.name == name), None)
+
+    def find_scorer(self, name: str) -> Scorer | None:
+        """The product of that name, if it is one that scores."""
+        return next((one for one in self.scorer if one.name == name), None)
 
     def find_data_set(self, name: str) -> JobData | None:
         """The data set of that name, if jobs may read one."""
@@ -215,7 +343,7 @@ def load(home: Home) -> NodeSettings:
     return settings.load(home.node_toml, NodeSettings)
 
 
-def check_suite(product: Product, suite: str) -> None:
+def check_suite(product: Served, suite: str) -> None:
     """Raises UsageError unless a product is of the suite of its node's identity, whose key signs all about it."""
     if product.suite != suite:
         raise UsageError(

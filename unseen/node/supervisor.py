@@ -25,15 +25,17 @@ _log = logging.getLogger(__name__)
 class Supervisor:
     """One product's process. `start` it once; `stop` it once."""
 
-    def __init__(self, home: Home, product: str, *, changed: Callable[[str, Report], None]) -> None:
+    def __init__(self, home: Home, product: str, *, module: str, changed: Callable[[str, Report], None]) -> None:
         """
         Args:
             home: the node's home directory.
             product: the product's name.
+            module: what runs in the process.
             changed: called with the product's name and every report, from a thread of this supervisor.
         """
         self._home = home
         self._product = product
+        self._module = module
         self._changed = changed
         self._lock = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
@@ -111,7 +113,7 @@ class Supervisor:
 
     def _run_once(self) -> str:
         command = pipes.command_line(
-            "unseen.node.product", "--home", str(self._home.root.absolute()), "--product", self._product
+            self._module, "--home", str(self._home.root.absolute()), "--product", self._product
         )
         with self._lock:
             if self._stopping.is_set():
