@@ -14,6 +14,7 @@ WHAT = (
     "multi",
     "payload",
     "psi",
+    "scoring",
     "transport",
     "unbalanced",
     "validate",

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -192,6 +193,36 @@ def test_calls_are_counted_per_rule_and_day(path: Path) -> None:
         moment += timedelta(seconds=3)
         # A refusal burnt nothing, so the consent is good on the next day.
         assert statuses(ledger.commit([evaluation(refused, quota=quota)])) == ["fresh"]
+
+
+def test_a_call_counts_against_all_its_limits_or_none(path: Path) -> None:
+    rule, person = Quota(rule="r", limit=3), Quota(rule="p/bank/someone", limit=1)
+    both = replace(evaluation(), quotas=(rule, person))
+    with open_ledger(path, node=NODE) as ledger:
+        again = replace(evaluation(), quotas=(rule, person))
+        assert statuses(ledger.commit([both, again])) == ["fresh", "over-quota"]
+        # What the person's limit refused did not count against the rule's.
+        calls = [evaluation(quota=rule) for _ in range(3)]
+        assert statuses(ledger.commit(calls)) == ["fresh", "fresh", "over-quota"]
+
+
+def test_counts_of_days_that_are_over_are_forgotten(path: Path) -> None:
+    moment = datetime(2026, 5, 1, 12, tzinfo=UTC)
+    ever, daily = Quota(rule="grant", limit=1, ever=True), Quota(rule="r", limit=1)
+    with open_ledger(path, node=NODE, clock=lambda: moment) as ledger:
+        assert statuses(ledger.commit([replace(evaluation(), quotas=(ever, daily))])) == ["fresh"]
+        for _ in range(2):  # the same day, and the next one: a clock may be set back a little
+            ledger.purge()
+            assert _days(path) == ["2026-05-01", "ever"]
+            moment += timedelta(days=1)
+        ledger.purge()
+        assert _days(path) == ["ever"]
+        assert statuses(ledger.commit([evaluation(quota=ever)])) == ["over-quota"]
+
+
+def _days(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as opened:
+        return [str(day) for (day,) in opened.execute("SELECT day FROM calls ORDER BY day")]
 
 
 # What is written ----------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, TypeAlias
@@ -312,12 +312,16 @@ class Ledger:
         """Forgets the nonces of consents that expired. Returns how many. The audit log stays as it is.
 
         The ledger remembers how far it has forgotten, and refuses what expired before that, whatever the clock says
-        then; so nothing becomes usable again.
+        then; so nothing becomes usable again. The counts of days before yesterday go, too: a limit for each person
+        makes a row for each person and day.
         """
-        limit = int((now or self._clock()).timestamp() - 2 * CLOCK_TOLERANCE.total_seconds())
+        moment = now or self._clock()
+        limit = int(moment.timestamp() - 2 * CLOCK_TOLERANCE.total_seconds())
         old = _nonces.c.nonce < limit.to_bytes(8, "big")
+        yesterday = format_time(moment - timedelta(days=1))[:10]
         with self._turn, _durable(self._engine), self._engine.begin() as connection:
             forgotten = _lock(connection)
+            connection.execute(delete(_calls).where(_calls.c.day != _EVER, _calls.c.day < yesterday))
             last = connection.execute(
                 select(_nonces.c.nonce).where(old).order_by(_nonces.c.nonce.desc()).limit(1)
             ).scalar()

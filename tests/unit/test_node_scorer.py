@@ -1,0 +1,272 @@
+"""A scoring product: its settings, the records that it keeps, and what its desk lets through and writes down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mpc.errors import PolicyError, UsageError
+from mpc.kernels.packing import pack
+from protocols.learning import scoring
+from protocols.learning.scoring import Request
+from protocols.lookup.table import SignedDocument
+from tests.governance.world import BANK, NODE, SCENARIO, World, make_world
+from tests.unit.test_models import JOB, LATER, MODEL_ID, part
+from unseen.governance import ledger as ledgers
+from unseen.governance.documents import utc_now
+from unseen.governance.ledger import Ledger
+from unseen.governance.receipt import Receipt, verify_receipt
+from unseen.home import Home
+from unseen.models import ModelStore
+from unseen.node import desk as desks
+from unseen.node import scorer as scorers
+from unseen.node import settings
+from unseen.node.desk import from_wire
+from unseen.node.gate import Gate
+from unseen.node.scorer import Records, ScoringDesk, read
+from unseen.node.settings import Scorer
+
+PRODUCT = "repayment-score"
+SETTINGS = f"""
+listen = "127.0.0.1:0"
+[[scorer]]
+name = "{PRODUCT}"
+model = "{MODEL_ID}"
+release = "grade"
+cuts = [-1.0, 0.5]
+key_form = "text"
+calls_per_subject = 2
+[scorer.data]
+name = "households"
+source = "households.csv"
+keys = ["id"]
+features = ["age", "income", "spare"]
+"""
+POLICY = f"""
+[[allow]]
+scenario = "{SCENARIO}"
+requester = "{BANK}"
+operator = "learning.grade"
+product = "{PRODUCT}"
+data_set = "households"
+columns = ["id", "age", "income", "spare"]
+consent_issuers = []
+calls_per_day = 4
+valid_from = 2020-01-01T00:00:00Z
+valid_until = 2100-01-01T00:00:00Z
+"""
+DATA = "id,age,income,spare,note\nann,20,1,x,-\nbob,40,2,y,-\ncy,60,4,,-\n"
+
+
+@pytest.fixture(name="world", scope="module")
+def _world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    world = make_world(tmp_path_factory.mktemp("world"), NODE, BANK)
+    home = Home(world.home(NODE))
+    for job, factor in ((JOB, 1.0), (LATER, 3.0)):
+        made = replace(part("tax", factor=factor), party=NODE, parties=(BANK, NODE))
+        ModelStore(home).add(made, job=job, operator="learning.logistic")
+    home.policy_toml.write_text(POLICY)
+    return world
+
+
+def load(text: str, home: Home) -> Scorer:
+    home.node_toml.write_text(text)
+    (found,) = settings.load(home).scorer
+    return found
+
+
+@pytest.fixture(name="home")
+def _home(world: World) -> Home:
+    home = Home(world.home(NODE))
+    (home.root / "households.csv").write_text(DATA)
+    return home
+
+
+@pytest.fixture(name="scorer")
+def _scorer(home: Home) -> Scorer:
+    return load(SETTINGS, home)
+
+
+@pytest.fixture(name="ledger")
+def _ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with ledgers.open_ledger(tmp_path / "ledger.db", node=NODE) as opened:
+        yield opened
+
+
+@pytest.fixture(name="desk")
+def _desk(world: World, home: Home, scorer: Scorer, ledger: Ledger) -> ScoringDesk:
+    records = read(home, scorer, number=1, now=utc_now())
+    identity = world.identity(NODE)
+    return ScoringDesk(scorer, lambda: identity, Gate(home), ledger, lambda: records, bytes(32))
+
+
+def request(*keys: bytes, scenario: str = SCENARIO, peer: str = BANK) -> Request:
+    return Request(peer, scenario, keys)
+
+
+# Settings -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_scorer_is_a_product_of_the_node(home: Home, scorer: Scorer) -> None:
+    values = settings.load(home)
+    assert values.find_served(PRODUCT) == values.find_scorer(PRODUCT) == scorer
+    assert values.find(PRODUCT) is None
+    assert (scorer.operator, scorer.form, scorer.requires_consent) == ("learning.grade", "text", False)
+    assert scorer.data.columns == ("id", "age", "income", "spare")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('release = "grade"', "", "release is missing"),
+        ('release = "grade"', 'release = "both"', "release"),
+        ("calls_per_subject = 2", "", "calls_per_subject is missing"),
+        ("cuts = [-1.0, 0.5]", "", "1 to 16 increasing numbers"),
+        ("cuts = [-1.0, 0.5]", "cuts = [0.5, 0.5]", "1 to 16 increasing numbers"),
+        ("cuts = [-1.0, 0.5]", "cuts = [nan]", "which are small"),
+        ('release = "grade"', 'release = "score"', "decide which one is meant"),
+        (f'model = "{MODEL_ID}"', 'model = "../../x"', "model"),
+        ('features = ["age",', 'features = ["id",', "is a key and a feature"),
+        ("features = [", "columns = [", "unknown key scorer[1].data.columns"),
+    ],
+)
+def test_settings_that_are_not_in_order(home: Home, old: str, new: str, words: str) -> None:
+    with pytest.raises(UsageError) as wrong:
+        load(SETTINGS.replace(old, new), home)
+    assert words in str(wrong.value)
+
+
+# Records --------------------------------------------------------------------------------------------------------------
+
+
+def test_records_are_the_sums_of_the_newest_part(home: Home, scorer: Scorer) -> None:
+    records = read(home, scorer, number=1, now=utc_now())
+    assert (len(records), records.job, records.label_party) == (3, LATER, BANK)
+    found, sums = records.find([b"bob", b"nobody", b"ann", b"bob", b""])
+    assert found.tolist() == [True, False, True, True, False]
+    wanted = part("tax", factor=3.0).score({"age": [40.0, 20.0], "income": [2.0, 1.0]})
+    np.testing.assert_array_equal(sums[[0, 3, 2]], wanted[[0, 0, 1]])
+    assert read(home, scorer.model_copy(update={"version": 1}), number=1, now=utc_now()).job == JOB
+
+
+def test_keys_whose_digests_begin_alike_are_told_apart() -> None:
+    salt = bytes(16)
+    high, low = scorers._halves(salt, pack([b"a", b"b"]))
+    same = np.array([high[0]] * 3)
+    records = Records(
+        1, MODEL_ID, JOB, BANK, utc_now(), salt, same, np.array([low[0] ^ 1, low[1], low[0]]), np.arange(3.0)
+    )
+    found, sums = records.find([b"a", b"b"])
+    assert found.tolist() == [True, False]
+    assert sums[0] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("data", "change", "words"),
+    [
+        ("id,age,income\n", {}, "no column 'spare'"),
+        (DATA + "ann,1,1,x,-\n", {}, "have the same key"),
+        (DATA.replace("40", "forty"), {}, "is no number"),
+        (DATA.replace("40", "1e300"), {}, "not below"),
+        (DATA, {"version": 7}, "has no version 7; it has: 1, 2"),
+        (DATA, {"model": "1" * 16}, "there is no model"),
+    ],
+)
+def test_what_cannot_be_read_says_so(
+    home: Home, scorer: Scorer, data: str, change: dict[str, object], words: str
+) -> None:
+    (home.root / "households.csv").write_text(data)
+    with pytest.raises(UsageError, match=words) as wrong:
+        read(home, scorer.model_copy(update=change), number=1, now=utc_now())
+    assert "forty" not in str(wrong.value)
+
+
+def test_columns_that_the_owner_does_not_give_are_not_read(home: Home) -> None:
+    narrow = load(SETTINGS.replace('"age", ', ""), home)
+    with pytest.raises(UsageError, match="reads the column 'age', which scorer repayment-score does not name"):
+        read(home, narrow, number=1, now=utc_now())
+
+
+def test_no_rows(home: Home, scorer: Scorer) -> None:
+    (home.root / "households.csv").write_text("id,age,income,spare\n")
+    found, _ = read(home, scorer, number=1, now=utc_now()).find([b"ann"])
+    assert not found.any()
+
+
+# The desk -------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_scored_is_written_down_first_and_names_nobody(desk: ScoringDesk, world: World, tmp_path: Path) -> None:
+    reply = desk.score(request(b"bob", b"nobody"), desk.current())
+    assert reply.status.tolist() == [scoring.FOUND, scoring.ABSENT]
+    assert len(reply.partial) == 1
+    entries = list(ledgers.entries(tmp_path / "ledger.db"))[1:]
+    assert [(one["kind"], one["billed"], one["operator"]) for one in entries] == [
+        ("evaluation", True, "learning.grade")
+    ] * 2
+    assert not any(word in json.dumps(entries) for word in ("bob", "nobody"))
+    # The same key and sum look alike in the log only under the same node's key.
+    other = replace(desk, secret=bytes([1] * 32))
+    other.score(request(b"bob"), other.current())
+    assert list(ledgers.entries(tmp_path / "ledger.db"))[-1]["input"] != entries[0]["input"]
+    receipt = receipt_of(reply.receipt, world)
+    assert (receipt.first_entry, receipt.last_entry, receipt.billed) == (1, 2, 2)
+
+
+def receipt_of(document: SignedDocument | None, world: World) -> Receipt:
+    assert document is not None
+    signed = from_wire(document, signer=NODE)
+    return verify_receipt(signed, trust=world.identity(BANK).trust(), node=NODE, suite="intl")
+
+
+def test_one_person_is_scored_so_often_a_day_and_a_rule_allows_so_many(desk: ScoringDesk) -> None:
+    for _ in range(2):
+        assert desk.score(request(b"ann"), desk.current()).status.tolist() == [scoring.FOUND]
+    reply = desk.score(request(b"ann", b"bob", b"bob", b"cy"), desk.current())
+    # Ann's two are spent; then the rule's four are, at cy.
+    assert reply.status.tolist() == [scoring.OVER_QUOTA, scoring.FOUND, scoring.FOUND, scoring.OVER_QUOTA]
+    assert len(reply.partial) == 2
+
+
+def test_what_no_rule_allows_is_refused_and_noted(desk: ScoringDesk, tmp_path: Path) -> None:
+    for wrong in (request(b"ann", b"bob", scenario="marketing"), request(b"ann", peer="insurer")):
+        with pytest.raises(PolicyError) as refused:
+            desk.score(wrong, desk.current())
+        assert refused.value.code == "policy-denied"
+        assert "marketing" not in refused.value.reason
+    first, second = list(ledgers.entries(tmp_path / "ledger.db"))[1:]
+    assert (first["kind"], first["count"], first["scenario"]) == ("refusal", 2, "marketing")
+    assert second["requester"] == "insurer"
+
+
+def test_a_flood_of_refusals_is_cut_off(desk: ScoringDesk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(desks, "REFUSALS_PER_MINUTE", 2)
+    codes = []
+    for _ in range(5):
+        with pytest.raises(PolicyError) as refused:
+            desk.score(request(b"ann", b"bob", scenario="marketing"), desk.current())
+        codes.append(refused.value.code)
+    assert codes == ["policy-denied"] * 2 + ["too-many-refusals"] * 3
+    assert len(list(ledgers.entries(tmp_path / "ledger.db"))) == 1 + 3
+
+
+def test_a_session_keeps_to_the_training_that_it_began_with(desk: ScoringDesk) -> None:
+    at_work: list[Records | None] = [None]
+    waiting = replace(desk, records=lambda: at_work[0])
+    with pytest.raises(PolicyError, match="not read yet"):
+        waiting.session().terms()
+    at_work[0] = desk.current()
+    session = waiting.session()
+    assert session.terms().job == LATER
+    assert session.terms().cuts == (-1.0, 0.5)
+    at_work[0] = replace(desk.current(), number=2, until=utc_now() + timedelta(days=1))
+    assert session.score(request(b"ann")).status.tolist() == [scoring.FOUND]
+    at_work[0] = replace(desk.current(), job=JOB)
+    with pytest.raises(PolicyError, match="another version"):
+        session.score(request(b"ann"))
