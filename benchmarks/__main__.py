@@ -9,6 +9,7 @@ WHAT = (
     "aggregation",
     "arithmetic",
     "binning",
+    "logistic",
     "lookup",
     "matvec",
     "multi",
