@@ -72,6 +72,9 @@ VERSION = 1
 MINIMUM_CELL = 10
 """Rows of each label that a bin whose counts open has at least, where nobody says otherwise."""
 MAX_FEATURES = 4096
+ROWS_PER_COUNT = 4
+"""Mode "open": so many times as many rows as bins of all features there are at least. As many exact counts of chosen
+subsets as there are rows tell every label [Dinur, Nissim 2003]."""
 FRACTION = 20
 """Fractional bits of WOE and IV in mode "shared"."""
 
@@ -240,6 +243,7 @@ def offer(
 
     Raises:
         UsageError: no features, features of different lengths, options that there are not.
+        PolicyError: more bins than the rows allow (``ROWS_PER_COUNT``).
         PeerError: the label party runs something else, has another number of rows, or broke the protocol.
         ChannelError: a connection failed, or the label party ended the run (its labels may be too few of one kind).
     """
@@ -250,6 +254,7 @@ def offer(
             raise UsageError(f"merging={merging!r} needs counts, which mode 'shared' opens to nobody: give 'none'.")
         n = _rows(features)
         binned = {name: _without_empty(feature) for name, feature in features.items()}
+        _require_few(mode, n, sum(feature.bins.number for feature in binned.values()))
         channel = session.channel(label_party)
         _agree(channel, terms, n)  # 1
         sizes = np.array([feature.bins.number for feature in binned.values()], dtype=np.uint16)
@@ -307,7 +312,8 @@ def answer(
 
     Raises:
         UsageError: labels other than 0 and 1, or options that there are not.
-        PolicyError: fewer than `minimum_cell` rows of a label altogether, so that no bin could be opened.
+        PolicyError: fewer than `minimum_cell` rows of a label altogether, so that no bin could be opened; or more
+            bins than the rows allow (``ROWS_PER_COUNT``).
         PeerError: a feature party runs something else, has another number of rows, or broke the protocol.
         ChannelError: a connection failed.
     """
@@ -359,6 +365,7 @@ def _answer(channel: Channel, ones: NDArray[np.bool_], terms: _Terms, rng: Rng) 
     channel.require(bool(((sizes >= 1) & (sizes <= own.MAX_BINS)).all()), f"1 to {own.MAX_BINS} bins of each feature")
     named = len(set(header.names)) == len(header.names) == len(sizes)
     channel.require(named or not header.names, "a name of its own for each feature, or none")
+    _require_few(terms.mode, n, int(sizes.sum()))
     names = list(header.names) or [f"feature {i + 1}" for i in range(len(sizes))]
     packed = counts.vector(channel, ones, [int(size) - 1 for size in sizes], key=matvec.key(rng), rng=rng)  # 2
     engine = TwoParty.over(channel, first=True, suite=terms.suite, rng=rng)
@@ -542,6 +549,18 @@ def _agree(channel: Channel, terms: _Terms, rows: int) -> None:
     for name in ("version", "suite", "mode", "minimum_cell", "tell_iv"):
         channel.require(getattr(theirs, name) == getattr(ours, name), f"the same {name} at both parties")
     channel.require(theirs.rows == rows, "as many rows at both parties: align them first, by psi, and pass those alone")
+
+
+def _require_few(mode: Mode, rows: int, bins: int) -> None:
+    """Nothing where the counts that open are few against the rows; PolicyError otherwise."""
+    if mode == "open" and bins * ROWS_PER_COUNT > rows:
+        raise PolicyError(
+            f"{bins} bins of all features together are too many for {rows} rows: so many counts would tell labels of "
+            "single rows.",
+            code="too-many-bins",
+            remedy=f"Bring fewer features or coarser bins: a bin for {ROWS_PER_COUNT} rows at most. Mode 'shared' has "
+            "no such limit.",
+        )
 
 
 def _check_merging(merging: Merging) -> None:

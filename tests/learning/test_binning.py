@@ -287,6 +287,16 @@ def test_too_few_rows_of_a_label_open_nothing() -> None:
         run(labels=np.zeros(N), mode="shared")
 
 
+def test_more_counts_than_rows_allow_are_refused_at_both() -> None:
+    ids = np.array([f"client {i // 3}" for i in range(N)])
+    many = {"id": Binned.of(bins.by_category(ids, feature="id", rare=0, most=700), ids)}
+    with pytest.raises(PolicyError, match="too-many-bins"):
+        run(many)
+    with pytest.raises(PolicyError, match="too-many-bins"):
+        _hostile(lambda _, c: c.send(wire.BinningFeatures(), np.array([700], dtype=np.uint16)))
+    assert len(run(many, mode="shared", tell_iv=False)[1].shares["id"]) == 700
+
+
 def test_rows_that_differ_are_found_at_once() -> None:
     with pytest.raises(PeerError, match="as many rows at both parties"):
         run(labels=LABELS[:-1])
