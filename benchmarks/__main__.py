@@ -9,6 +9,7 @@ WHAT = (
     "aggregation",
     "arithmetic",
     "binning",
+    "horizontal",
     "logistic",
     "lookup",
     "matvec",

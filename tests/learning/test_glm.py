@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from mpc.errors import UsageError
 from protocols.learning import glm
 from protocols.learning.glm import Family
 
+K20 = np.ones(20)
 FAMILIES: tuple[Family, ...] = ("logistic", "linear", "poisson", "gamma")
 
 
@@ -74,6 +76,19 @@ def test_too_far_is_infinite_and_says_nothing_else() -> None:
     assert not far.gradient.any()
     assert not far.curvature.any()
     assert math.isfinite(at(some("logistic"), "logistic", np.array([1e200, 0, 0, 0])).wrong)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_rows_are_not_held_twice(dtype: type) -> None:
+    features, labels = np.ones((100_000, 20), dtype=dtype), np.ones(100_000)
+    tracemalloc.start()
+    data = glm.rows(features, labels, family="poisson")
+    glm.counts(data)
+    glm.spread(data, None, np.ones(20))
+    glm.sums(data, None, family="poisson", centre=K20, inverse=K20, point=np.zeros(21), largest=2.0**80)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100_000 * 8 * 2 + 10 * 8 * glm._BLOCK  # labels, weights; some blocks
 
 
 def test_a_step_solves_the_system() -> None:
