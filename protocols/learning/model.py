@@ -11,7 +11,6 @@ has the sum, it has the partner's part, too (``protocols.learning.scoring`` open
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeAlias, get_args
@@ -20,8 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpc.errors import UsageError
+from mpc.session import Session
 from protocols.learning import documents
 from protocols.learning.columns import Table
+from protocols.learning.logistic import Fitted, Shares
 from protocols.learning.preparation import Preparation
 
 FORMAT = "unseen model part"
@@ -58,8 +59,7 @@ class ModelPart:
         preparation: from this party's columns to its k numbers.
         coefficients: (k,) float64, of the prepared columns; None where nobody learned them.
         intercept: of the label party; None at the others, and where nobody learned it.
-        shares: with nobody knowing the model, this party's share of all coefficients, uint64, of the shape that
-            ``protocols.learning.logistic`` gave it; None otherwise.
+        shares: with nobody knowing the model, this party's shares of all coefficients; None otherwise.
         rows: of training.
         iterations: of training.
         converged: whether training ended by its stopping rule.
@@ -77,7 +77,7 @@ class ModelPart:
     preparation: Preparation
     coefficients: NDArray[np.float64] | None
     intercept: float | None
-    shares: NDArray[np.uint64] | None
+    shares: Shares | None
     rows: int
     iterations: int
     converged: bool
@@ -101,8 +101,8 @@ class ModelPart:
             if np.shape(self.coefficients) != (k,) or not np.isfinite(self.coefficients).all():
                 raise UsageError(f"The preparation makes {k} columns: give as many finite coefficients.")
             object.__setattr__(self, "coefficients", _frozen(np.asarray(self.coefficients, dtype=np.float64)))
-        if self.shares is not None:
-            object.__setattr__(self, "shares", _frozen(np.asarray(self.shares, dtype=np.uint64)))
+        if self.shares is not None and self.shares.kept.shape != (k,):
+            raise UsageError(f"The preparation makes {k} columns, and the shares are of {len(self.shares.kept)}.")
         if self.intercept is not None and not np.isfinite(self.intercept):
             raise UsageError("The intercept is a finite number.")
         try:
@@ -111,6 +111,48 @@ class ModelPart:
             zoned = False
         if not zoned:
             raise UsageError("`trained` is a time with its zone, such as 2030-01-31T12:00:00Z.")
+
+    @staticmethod
+    def of(
+        fitted: Fitted,
+        preparation: Preparation,
+        *,
+        session: Session,
+        label_party: str,
+        model: str,
+        trained: str,
+        family: Literal["logistic", "linear"] = "logistic",
+    ) -> ModelPart:
+        """This party's part of what ``logistic.fit`` trained on `preparation`'s columns.
+
+        Args:
+            fitted: what it returned here.
+            preparation: what made this party's columns of its table.
+            session: the run that it was trained in.
+            label_party: as it was given.
+            model: name of the model, the same at all parties.
+            trained: when, RFC 3339.
+            family: as it was trained.
+
+        Raises:
+            UsageError: parts that do not fit each other.
+        """
+        known = session.me == label_party and fitted.coefficients is not None
+        return ModelPart(
+            model=model,
+            family=family,
+            party=session.me,
+            label_party=label_party,
+            parties=session.parties,
+            preparation=preparation,
+            coefficients=fitted.coefficients,
+            intercept=(fitted.intercept or 0.0) if known else None,
+            shares=fitted.shares,
+            rows=fitted.rows,
+            iterations=fitted.iterations,
+            converged=fitted.converged,
+            trained=trained,
+        )
 
     def score(self, table: Table) -> NDArray[np.float64]:
         """(n,) float64: this part's share of the linear score; the label party's with the intercept.
@@ -134,7 +176,7 @@ class ModelPart:
             "parties": list(self.parties),
             "preparation": self.preparation.to_json(),
             "coefficients": None if self.coefficients is None else self.coefficients.tolist(),
-            "shares": None if self.shares is None else _words_json(self.shares),
+            "shares": None if self.shares is None else _shares_json(self.shares),
         }  # fmt: skip
 
     @staticmethod
@@ -157,7 +199,7 @@ class ModelPart:
             preparation=Preparation.from_json(read.object("preparation")),
             coefficients=None if read.is_null("coefficients") else np.array(read.numbers("coefficients"), np.float64),
             intercept=None if read.is_null("intercept") else read.number("intercept"),
-            shares=None if read.is_null("shares") else _words_of(read.object("shares")),
+            shares=None if read.is_null("shares") else _shares_of(read.object("shares")),
             rows=read.whole("rows"),
             iterations=read.whole("iterations"),
             converged=read.flag("converged"),
@@ -178,23 +220,55 @@ def mean_of(family: Family, total: NDArray[np.float64]) -> NDArray[np.float64]:
     return mean
 
 
-def _frozen(values: NDArray[np.float64] | NDArray[np.uint64]) -> NDArray[np.float64] | NDArray[np.uint64]:
+def _frozen(values: NDArray[np.float64]) -> NDArray[np.float64]:
     copied = values.copy()
     copied.setflags(write=False)
     return copied
 
 
-def _words_json(words: NDArray[np.uint64]) -> dict[str, object]:
+_SHARES = ("words", "fraction", "owners", "unit", "kept", "centre", "scale")
+
+
+def _shares_json(shares: Shares) -> dict[str, object]:
     """Words as text: JSON's numbers end at 2^53."""
-    return {"shape": list(words.shape), "words": [f"{word:016x}" for word in words.ravel().tolist()]}
+    return {
+        "words": [[f"{word:016x}" for word in component] for component in shares.components.tolist()],
+        "fraction": shares.fraction,
+        "owners": [[name, count] for name, count in shares.owners],
+        "unit": shares.unit,
+        "kept": [int(kept) for kept in shares.kept.tolist()],
+        "centre": shares.centre.tolist(),
+        "scale": shares.scale.tolist(),
+    }
 
 
-def _words_of(document: object) -> NDArray[np.uint64]:
-    read = documents.read(document, ("shape", "words"), what=f"the shares of an {FORMAT}")
-    words = read.texts("words")
-    shape: Sequence[object] = read.items("shape")
-    sizes = [size for size in shape if isinstance(size, int) and not isinstance(size, bool) and size >= 0]
-    fit = len(sizes) == len(shape) <= 3 and np.prod(sizes, dtype=object) == len(words)
-    if not fit or not all(re.fullmatch("[0-9a-f]{16}", word) for word in words):
-        raise UsageError(f"{FORMAT}: the shares are not of their shape. Make the document anew, by this library.")
-    return np.array([int(word, 16) for word in words], dtype=np.uint64).reshape(sizes)
+def _shares_of(document: object) -> Shares:
+    read = documents.read(document, _SHARES, what=f"the shares of an {FORMAT}")
+    components, owners = read.items("words"), read.items("owners")
+    kept, centre, scale = (np.array(read.numbers(key), dtype=np.float64) for key in ("kept", "centre", "scale"))
+    total = sum(_count(owner) for owner in owners)
+    if not all(isinstance(words, list) and len(words) == total and all(map(_is_word, words)) for words in components):
+        raise UsageError(f"{FORMAT}: the shares are not {total} words each. Make the document anew, by this library.")
+    if not len(kept) == len(centre) == len(scale) or not np.isin(kept, (0, 1)).all() or not (scale > 0).all():
+        raise UsageError(f"{FORMAT}: the shares' columns do not fit. Make the document anew, by this library.")
+    words = [[int(word, 16) for word in words] for words in components if isinstance(words, list)]
+    return Shares(
+        components=np.array(words, dtype=np.uint64) if words else np.zeros((0, 0), dtype=np.uint64),
+        fraction=read.whole("fraction"),
+        owners=tuple((str(owner[0]), int(owner[1])) for owner in owners if isinstance(owner, list)),
+        unit=read.number("unit"),
+        kept=kept == 1,
+        centre=centre,
+        scale=scale,
+    )
+
+
+def _count(owner: object) -> int:
+    match owner:
+        case [str(), int(count)] if not isinstance(count, bool) and count >= 0:
+            return count
+    raise UsageError(f"{FORMAT}: an owner of shares is a name and a number. Make the document anew, by this library.")
+
+
+def _is_word(word: object) -> bool:
+    return isinstance(word, str) and re.fullmatch("[0-9a-f]{16}", word) is not None

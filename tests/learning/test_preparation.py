@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from mpc.errors import UsageError
 from protocols.learning import columns
 from protocols.learning.bins import Bins, categories_of
+from protocols.learning.logistic import Shares
 from protocols.learning.model import ModelPart, mean_of
 from protocols.learning.preparation import MAX_CATEGORIES, Numeric, OneHot, Preparation, Woe, specs_for
 
@@ -265,14 +266,32 @@ def test_a_part_survives_its_document_exactly(*, canonical: bool) -> None:
     assert np.array_equal(read.score(TABLE), PART.score(TABLE))
 
 
-def test_a_share_of_a_model_survives_but_scores_nothing() -> None:
-    shares = np.array([[0, 2**64 - 1, 5]], dtype=np.uint64)
+K = len(PREPARATION.names)
+SHARES = Shares(
+    components=np.array([[0, 2**64 - 1, *range(K)]], dtype=np.uint64),
+    fraction=26,
+    owners=(("bank", 2), ("tax", K)),
+    unit=0.5,
+    kept=np.arange(K) > 0,
+    centre=np.linspace(-1, 1, K),
+    scale=np.ones(K),
+)
+
+
+@pytest.mark.parametrize("components", [SHARES.components, np.zeros((0, 0), np.uint64)])
+def test_shares_of_a_model_survive_but_score_nothing(components: np.ndarray) -> None:  # type: ignore[type-arg]
+    shares = replace(SHARES, components=components)
     part = replace(PART, coefficients=None, shares=shares)
-    read = ModelPart.from_json(json.loads(json.dumps(part.to_json())))
-    assert read.shares is not None
-    assert np.array_equal(read.shares, shares)
+    read = ModelPart.from_json(json.loads(json.dumps(part.to_json()))).shares
+    assert read is not None
+    for name, value in vars(shares).items():
+        found = getattr(read, name)
+        assert np.array_equal(found, value)
+        assert not isinstance(value, np.ndarray) or (found.dtype, found.shape) == (value.dtype, value.shape)
     with pytest.raises(UsageError, match="score by a job"):
-        read.score(TABLE)
+        part.score(TABLE)
+    with pytest.raises(UsageError, match="makes 6 columns"):
+        replace(part, shares=replace(shares, kept=shares.kept[1:]))
 
 
 def test_scores_of_the_parts_add_up() -> None:
@@ -337,13 +356,13 @@ def test_documents_that_are_no_documents() -> None:
     for wrong in (None, [], "", {}, {"format": "unseen model part", "version": 1}):
         with pytest.raises(UsageError):
             ModelPart.from_json(wrong)
-    share = replace(PART, coefficients=None, shares=np.zeros((1, 2), np.uint64)).to_json()
-    for shape, words in (
-        ([2], ["0" * 16]),
-        ([1], ["0"]),
-        ([-1, -1], ["0" * 16]),
-        ([True], ["0" * 16]),
-        ([1.0], ["0" * 16]),
-    ):
-        with pytest.raises(UsageError, match="of their shape"):
-            ModelPart.from_json(share | {"shares": {"shape": shape, "words": words}})
+    document = replace(PART, coefficients=None, shares=SHARES).to_json()
+    good = document["shares"]
+    assert isinstance(good, dict)
+    for wrong in (
+        {"words": [["0" * 16]]}, {"words": [["g" * 16] * (K + 2)]}, {"words": "0"}, {"owners": [["bank", -1]]},
+        {"owners": [["bank", True]]}, {"kept": [2] * K}, {"kept": [1]}, {"scale": [0.0] * K},
+        {"unit": "1"}, {"more": 1},
+    ):  # fmt: skip
+        with pytest.raises(UsageError):
+            ModelPart.from_json(document | {"shares": good | wrong})

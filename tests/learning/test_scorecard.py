@@ -21,6 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from mpc.errors import UsageError
 from protocols.learning import export
 from protocols.learning.bins import Bins, by_category, equal_frequency, weigh
+from protocols.learning.logistic import Shares
 from protocols.learning.model import ModelPart, mean_of
 from protocols.learning.preparation import Numeric, Preparation, WoeColumn, values_for
 from protocols.learning.scorecard import Scorecard
@@ -94,7 +95,9 @@ def test_what_is_no_scorecard() -> None:
     plain = replace(part, preparation=Preparation.fit({"x": [1, 2]}, [Numeric("x")]))
     with pytest.raises(UsageError, match="'x' has no bins: prepare all columns as Woe"):
         Scorecard.of(plain)
-    shared = replace(part, coefficients=None, shares=np.zeros((1, 1), np.uint64))
+    one = np.ones(1)
+    shares = Shares(np.zeros((1, 1), np.uint64), 26, (("tax", 1),), 1.0, one > 0, one, one)
+    shared = replace(part, coefficients=None, shares=shares)
     with pytest.raises(UsageError, match="reveal_model='owners'"):
         Scorecard.of(shared)
     with pytest.raises(UsageError, match="logistic"):
