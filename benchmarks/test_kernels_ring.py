@@ -48,10 +48,10 @@ def test_words(benchmark: BenchmarkFixture) -> None:
 
 
 def test_steps(benchmark: BenchmarkFixture) -> None:
-    words, out = RNG.uint64(N), RNG.uint64(bits.STEP_PLANES * bits.width(N))
+    words, out = RNG.uint64(N), RNG.uint64(bits.step_planes(bits.BLOCKS) * bits.width(N))
     measure(benchmark, N, lambda: bits.steps(words, out))
 
 
 def test_carries(benchmark: BenchmarkFixture) -> None:
-    steps, t = RNG.uint64(bits.STEP_PLANES * bits.width(N)), RNG.uint64(N)
+    steps, t = RNG.uint64(bits.step_planes(bits.BLOCKS) * bits.width(N)), RNG.uint64(N)
     measure(benchmark, N, lambda: bits.carries(steps, t, one=True))

@@ -28,10 +28,10 @@ def measure(benchmark: BenchmarkFixture, n: int, call: Callable[[], object]) -> 
 @pytest.mark.parametrize("side", ["offer", "choose"])
 def test_tables_of_a_value(benchmark: BenchmarkFixture, side: str) -> None:
     delta, k, flips, values = RNG.uint8(16), RNG.uint8(64 * N, 16), RNG.uint64(N), RNG.uint64(N)
-    shares = RNG.uint64(N // 64, 2, 16)
+    shares = RNG.uint64(N // 64, 1, 2, 16)
 
     def offer() -> np.ndarray:
-        return transfers.offer_tables(delta, k, tweak=0, flips=flips, values=values, shares=shares, side="left")
+        return transfers.offer_tables(delta, k, tweak=0, flips=flips, values=values[None], shares=shares, side="left")
 
     messages = offer()
     calls: dict[str, Callable[[], object]] = {

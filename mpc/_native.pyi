@@ -262,9 +262,6 @@ def ot_send(
 
 _Place: TypeAlias = tuple[_Secret, int]  # a key of 16 bytes, and the first block of its stream
 
-STEP_PLANES: int
-CARRY_PLANES: int
-
 def ring_mask(words: NDArray[np.uint64], kind: str, key: _Secret, block: int) -> None:
     """To (n,) words: the key's stream, by "add", "subtract" or "xor", in place."""
 
@@ -291,11 +288,13 @@ def bits_planes(words: NDArray[np.uint64], planes: NDArray[np.uint64]) -> None:
 def bits_words(planes: NDArray[np.uint64], words: NDArray[np.uint64]) -> None:
     """(64·⌈n/64⌉,) → (n,)."""
 
-def bits_steps(words: NDArray[np.uint64], planes: NDArray[np.uint64]) -> None:
-    """(n,) to XOR into (STEP_PLANES·⌈n/64⌉,)."""
+def bits_steps(words: NDArray[np.uint64], blocks: int, planes: NDArray[np.uint64]) -> None:
+    """(n,) to XOR into ((7·blocks + 1)·⌈n/64⌉,)."""
 
-def bits_carries(steps: NDArray[np.uint64], words: NDArray[np.uint64], one: bool, planes: NDArray[np.uint64]) -> None:
-    """(STEP_PLANES·⌈n/64⌉,) and (n,) → (CARRY_PLANES·⌈n/64⌉,)."""
+def bits_carries(
+    steps: NDArray[np.uint64], words: NDArray[np.uint64], blocks: int, one: bool, planes: NDArray[np.uint64]
+) -> None:
+    """((7·blocks + 1)·⌈n/64⌉,) and (n,) → (2·blocks·⌈n/64⌉,)."""
 
 # Uniform permutations of a batch (shuffle.rs)
 
@@ -381,6 +380,7 @@ def sm4_gcm_open(key: _Secret, nonce: bytes, sealed: NDArray[np.uint8], aad: NDA
 # What is made of correlated transfers (transfers.rs)
 
 def transfers_offer_tables(
+    pieces: tuple[int, int],
     delta: _Secret,
     tweak: int,
     k: NDArray[np.uint8],
@@ -390,16 +390,17 @@ def transfers_offer_tables(
     left: bool,
     messages: NDArray[np.uint32],
 ) -> None:
-    """(64 n, 16), (n,), (n,), (n / 2,), n a multiple of 64; fills messages, (16 n,)."""
+    """Leaves L and tables T; (4 L n, 16), (n,), (T n,), (T L n / 32,), n a multiple of 64; fills messages, (T L n,)."""
 
 def transfers_choose_tables(
+    pieces: tuple[int, int],
     tweak: int,
     t: NDArray[np.uint8],
     values: NDArray[np.uint64],
     messages: NDArray[np.uint32],
     shares: NDArray[np.uint64],
 ) -> None:
-    """(64 n, 16), (n,), (16 n,), n a multiple of 64; fills shares, (n / 2,)."""
+    """Leaves L and tables T; (4 L n, 16), (n,), (T L n,), n a multiple of 64; fills shares, (T L n / 32,)."""
 
 def transfers_offer_bits(delta: _Secret, tweak: int, k: NDArray[np.uint8], out: NDArray[np.uint64]) -> None:
     """(n, 16), n a multiple of 64; fills out, (n / 16,): four words for each group of 64."""

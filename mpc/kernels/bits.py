@@ -16,12 +16,21 @@ from mpc.kernels import _check
 Words = NDArray[np.uint64]
 
 WORD_BITS = 64
+BLOCK_BITS = 3
 BLOCKS = 21
-"""Blocks of three bits below the sign bit."""
-STEP_PLANES: int = _native.STEP_PLANES
-"""Planes' worth of words that ``steps`` gives: seven for each block, and the sign."""
-CARRY_PLANES: int = _native.CARRY_PLANES
-"""Planes that ``carries`` gives: 21 carries, 20 of passing on, the sign."""
+"""Most blocks of three bits: those below the sign bit."""
+
+
+def step_planes(blocks: int) -> int:
+    """Planes' worth of words that ``steps`` gives: seven for each block, and the bit above them."""
+    _check_blocks(blocks)
+    return 7 * blocks + 1
+
+
+def carry_planes(blocks: int) -> int:
+    """Planes that ``carries`` gives: for each block a carry; for each but the lowest, passing on; the bit above."""
+    _check_blocks(blocks)
+    return 2 * blocks
 
 
 def width(n: int) -> int:
@@ -46,43 +55,52 @@ def words(planes: Words, n: int) -> Words:
     return out
 
 
-def steps(words: Words, out: Words) -> None:
-    """Adds to `out`, by XOR, whether each block of three bits of each word is at least 1, 2, … 7, and the sign bits.
+def steps(words: Words, out: Words, *, blocks: int = BLOCKS) -> None:
+    """Adds to `out`, by XOR, whether each block of three bits of each word is at least 1, 2, … 7, and the bit above.
 
     Args:
         words: (n,).
-        out: (STEP_PLANES · width(n),), contiguous: zeros, or masks. Its layout is for ``carries`` alone.
+        out: (step_planes(blocks) · width(n),), contiguous: zeros, or masks. Its layout is for ``carries`` alone.
+        blocks: how many, from the lowest bit on. With all of them the bit above is the sign.
     """
+    size = step_planes(blocks)
     _check_row(words, "words")
     _check_row(out, "out")
-    _require_size(out, STEP_PLANES * width(len(words)), "out")
+    _require_size(out, size * width(len(words)), "out")
     if not out.flags.writeable:
         raise UsageError("out is read-only; give an array that may be changed.")
     if np.may_share_memory(words, out):
         raise UsageError("out shares memory with words; give another array.")
-    _native.bits_steps(words, out)
+    _native.bits_steps(words, blocks, out)
 
 
-def carries(steps: Words, t: Words, *, one: bool) -> Words:
+def carries(steps: Words, t: Words, *, one: bool, blocks: int = BLOCKS) -> Words:
     """The carries of blocks of three bits of s + t, of XOR shares of the steps of s and of t in the clear.
 
     Linear in the shares: two parties that know t make shares of the result without a message.
 
     Args:
-        steps: (STEP_PLANES · width(n),), a share of what ``steps`` gives for s.
+        steps: (step_planes(blocks) · width(n),), a share of what ``steps`` gives for s.
         t: (n,).
         one: true at one of the parties.
+        blocks: as ``steps`` was told.
 
     Returns:
-        (CARRY_PLANES, width(n)), a share of: 21 planes of the carry out of each block alone; 20 planes of whether each
-        block but the lowest is all ones, so that it passes a carry on; one plane of the sum of the sign bits.
+        (carry_planes(blocks), width(n)), a share of: a plane for the carry out of each block alone; one for each block
+        but the lowest, of whether it is all ones, so that it passes a carry on; one of the sum of the bits above.
     """
+    size = step_planes(blocks)
     _check_row(steps, "steps")
     _check_row(t, "t")
-    _require_size(steps, STEP_PLANES * width(len(t)), "steps")
-    out = np.empty((CARRY_PLANES, width(len(t))), dtype=np.uint64)
-    _native.bits_carries(steps, t, one, out.reshape(-1))
+    _require_size(steps, size * width(len(t)), "steps")
+    out = np.empty((carry_planes(blocks), width(len(t))), dtype=np.uint64)
+    _native.bits_carries(steps, t, blocks, one, out.reshape(-1))
     return out
+
+
+def _check_blocks(blocks: int) -> None:
+    if not 1 <= blocks <= BLOCKS:
+        raise UsageError(f"A word has 1 to {BLOCKS} blocks of three bits below its sign, not {blocks}.")
 
 
 def _check_row(words: Words, name: str) -> None:

@@ -24,9 +24,9 @@ BLOCK_BYTES = 16
 GROUP = 64
 """Values whose bits fill a word."""
 LEAVES = 16
-"""Pieces of four bits of a value."""
-TRANSFERS = 4 * LEAVES
-"""Transfers that the comparison of one value takes."""
+"""Most pieces of four bits of a value."""
+TABLES = 4
+"""Most values of the sender that are compared with one of the receiver's."""
 
 Side = Literal["left", "right"]
 """Whether the sender's value stands on the left of ``<`` or on its right."""
@@ -44,55 +44,69 @@ def offer_tables(
     shares: Words,
     side: Side,
 ) -> NDArray[np.uint32]:
-    """Compare values piece by piece, as the sender: a 1-out-of-16 transfer of two bits for each of 16 pieces.
+    """Compare values piece by piece, as the sender: 1-out-of-16 transfers of two bits for each piece of four bits.
 
-    Transfer 64·v + 4·l + j belongs to bit j of piece l of value v.
+    Transfer 4·L·v + 4·l + j belongs to bit j of piece l of value v, of L pieces from the lowest bit on.
+    Of each of the receiver's values the same transfers serve all T values that the sender compares it with.
 
     Args:
         delta: (16,) the offset.
-        k: (64 n, 16), n a multiple of 64.
+        k: (4 · L · n, 16), n a multiple of 64.
         tweak: number of the first transfer.
         flips: (n,), bit i of which flips the choice of a value's i-th transfer.
-        values: (n,).
-        shares: (n / 64, 2, 16), uniform: the sender's shares of "less" and "equal", for each piece a word of a group.
+        values: (T, n), T from 1 to ``TABLES``.
+        shares: (n / 64, T, 2, L), uniform: the sender's shares of "less" and "equal", for each piece a word of a group.
         side: where the sender's value stands.
 
     Returns:
-        (n, 16) uint32, for the receiver.
+        (n, T, L) uint32, for the receiver.
     """
-    n = _groups(_words(values, "values"), "values")
-    _blocks(k, TRANSFERS * n, "k", tweak)
+    tables, leaves = _pieces(shares)
+    n = _groups(_words(flips, "flips"), "flips")
+    _blocks(k, 4 * leaves * n, "k", tweak)
     _check.secret(delta, (BLOCK_BYTES,), "delta")
-    _check.same_count(n, _words(flips, "flips"), "flips")
-    if shares.shape != (n // GROUP, 2, LEAVES) or side not in ("left", "right"):
-        raise UsageError("shares are (n / 64, 2, 16) words, and side is 'left' or 'right'.")
-    messages = np.empty((n, LEAVES), dtype=np.uint32)
+    if shares.shape[0] != n // GROUP or side not in ("left", "right"):
+        raise UsageError("shares are (n / 64, T, 2, L) words, and side is 'left' or 'right'.")
+    if values.shape != (tables, n):
+        raise UsageError(f"values are {values.shape}; give ({tables}, {n}).")
+    _words(values.reshape(-1), "values")
     _words(shares.reshape(-1), "shares")
+    messages = np.empty((n, tables, leaves), dtype=np.uint32)
     _native.transfers_offer_tables(
-        delta, tweak, k, flips, values, shares.reshape(-1), side == "left", messages.reshape(-1)
+        (leaves, tables),
+        delta,
+        tweak,
+        k,
+        flips,
+        values.reshape(-1),
+        shares.reshape(-1),
+        side == "left",
+        messages.reshape(-1),
     )
     return messages
 
 
 def choose_tables(t: NDArray[np.uint8], *, tweak: int, values: Words, messages: NDArray[np.uint32]) -> Words:
-    """Compare values piece by piece, as the receiver, whose choices (after flips) are its values' bits.
+    """Compare values piece by piece, as the receiver, whose choices (after flips) are the values' bits.
 
     Args:
-        t: (64 n, 16), n a multiple of 64.
+        t: (4 · L · n, 16), n a multiple of 64.
         tweak: number of the first transfer.
         values: (n,).
-        messages: (n, 16) uint32, what `offer_tables` returned.
+        messages: (n, T, L) uint32, what `offer_tables` returned.
 
     Returns:
-        (n / 64, 2, 16): the receiver's shares of "less" and "equal". The exclusive or with the sender's says, for
+        (n / 64, T, 2, L): the receiver's shares of "less" and "equal". The exclusive or with the sender's says, for
         each piece, whether the left is less than the right, and whether they are equal.
     """
     n = _groups(_words(values, "values"), "values")
-    _blocks(t, TRANSFERS * n, "t", tweak)
-    if messages.dtype != np.uint32 or messages.shape != (n, LEAVES) or not messages.flags.c_contiguous:
-        raise UsageError("messages are a contiguous array (n, 16) of uint32.")
-    shares = np.empty((n // GROUP, 2, LEAVES), dtype=np.uint64)
-    _native.transfers_choose_tables(tweak, t, values, messages.reshape(-1), shares.reshape(-1))
+    whole = messages.dtype == np.uint32 and messages.ndim == 3 and messages.flags.c_contiguous
+    if not whole or messages.shape[0] != n or not _are_pieces(*messages.shape[1:]):
+        raise UsageError("messages are a contiguous array (n, T, L) of uint32.")
+    tables, leaves = messages.shape[1:]
+    _blocks(t, 4 * leaves * n, "t", tweak)
+    shares = np.empty((n // GROUP, tables, 2, leaves), dtype=np.uint64)
+    _native.transfers_choose_tables((leaves, tables), tweak, t, values, messages.reshape(-1), shares.reshape(-1))
     return shares
 
 
@@ -177,6 +191,17 @@ def choose_products(
     shares = np.empty(n, dtype=np.uint64)
     _native.transfers_choose_products(tweak, t, bits, x, messages, shares)
     return shares
+
+
+def _pieces(shares: Words) -> tuple[int, int]:
+    """T and L of (groups, T, 2, L)."""
+    if shares.ndim != 4 or shares.shape[2] != 2 or not _are_pieces(shares.shape[1], shares.shape[3]):
+        raise UsageError(f"shares are (n / 64, T, 2, L), T up to {TABLES} and L up to {LEAVES}; not {shares.shape}.")
+    return shares.shape[1], shares.shape[3]
+
+
+def _are_pieces(tables: int, leaves: int) -> bool:
+    return 1 <= tables <= TABLES and 1 <= leaves <= LEAVES
 
 
 def _words(array: Words, name: str) -> int:

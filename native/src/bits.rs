@@ -18,14 +18,20 @@ use crate::parallel::{self, Grain};
 pub const WORD: usize = 64;
 /// Bits of a block of the comparison.
 const BLOCK: usize = 3;
-/// Blocks below the sign bit.
+/// Most blocks: those below the sign bit.
 pub const BLOCKS: usize = (WORD - 1) / BLOCK;
 /// Bits that say how large a block is: for each v of 1 to 7, whether it is at least v.
 const STEPS: usize = (1 << BLOCK) - 1;
-/// Planes of [`steps`]: those of every block, then the sign bit.
-pub const STEP_PLANES: usize = BLOCKS * STEPS + 1;
-/// Planes of [`carries`]: each block's carry, then whether each block but the lowest passes one on, then the sign.
-pub const CARRY_PLANES: usize = 2 * BLOCKS;
+
+/// Planes of [`steps`] of so many blocks: those of every block, then the bit above them.
+pub const fn step_planes(blocks: usize) -> usize {
+    blocks * STEPS + 1
+}
+
+/// Planes of [`carries`]: each block's carry, then whether each block but the lowest passes one on, then the bit above them.
+pub const fn carry_planes(blocks: usize) -> usize {
+    2 * blocks
+}
 
 /// Columns of planes that are worked on at once: as many as a vector register holds.
 const LANES: usize = 4;
@@ -181,37 +187,39 @@ fn some_words(planes: &[u64], width: usize, first: usize, out: &mut [u64]) {
     }
 }
 
-/// Adds to `out` for each block of three bits of each word whether it is at least 1, 2, … 7, and the sign bit. Adds bit by
-/// bit, so that `out` may hold masks before. Laid out for [`carries`] alone: `TILE` columns of all `STEP_PLANES` planes, then
-/// the next ones, because rows as far apart as planes are would contend for the same places in the cache.
-pub fn steps(words: &[u64], out: &mut [u64]) {
-    assert_eq!(out.len(), words.len().div_ceil(WORD) * STEP_PLANES, "a plane for each step");
-    let whole = out.len() / (TILE * STEP_PLANES) * (TILE * STEP_PLANES);
+/// Adds to `out`, for each of the lowest `blocks` blocks of three bits of each word, whether it is at least 1, 2, … 7, and the
+/// bit above them. Adds bit by bit, so that `out` may hold masks before. Laid out for [`carries`] alone: `TILE` columns of all
+/// planes, then the next ones, because rows as far apart as planes are would contend for the same places in the cache.
+pub fn steps(words: &[u64], blocks: usize, out: &mut [u64]) {
+    let planes = step_planes(blocks);
+    assert!((1..=BLOCKS).contains(&blocks), "blocks of a word");
+    assert_eq!(out.len(), words.len().div_ceil(WORD) * planes, "a plane for each step");
+    let whole = out.len() / (TILE * planes) * (TILE * planes);
     let (tiles, rest) = out.split_at_mut(whole);
-    let done = parallel::fill_rows(tiles, TILE * STEP_PLANES, TILES, |first, tiles| {
-        for (i, tile) in tiles.chunks_exact_mut(TILE * STEP_PLANES).enumerate() {
-            call_steps(words, (first + i) * TILE, tile);
+    let done = parallel::fill_rows(tiles, TILE * planes, TILES, |first, tiles| {
+        for (i, tile) in tiles.chunks_exact_mut(TILE * planes).enumerate() {
+            call_steps(words, blocks, (first + i) * TILE, tile);
         }
         Ok::<(), Infallible>(())
     });
     let Ok(()) = done;
-    call_steps(words, whole / STEP_PLANES, rest);
+    call_steps(words, blocks, whole / planes, rest);
 }
 
-fn call_steps(words: &[u64], first: usize, tile: &mut [u64]) {
-    call!(some_steps, some_steps_avx2, words, first, tile)
+fn call_steps(words: &[u64], blocks: usize, first: usize, tile: &mut [u64]) {
+    call!(some_steps, some_steps_avx2, words, blocks, first, tile)
 }
 
-with_avx2!(some_steps, some_steps_avx2, (words: &[u64], first: usize, tile: &mut [u64]));
+with_avx2!(some_steps, some_steps_avx2, (words: &[u64], blocks: usize, first: usize, tile: &mut [u64]));
 #[inline(always)]
-fn some_steps(words: &[u64], first: usize, tile: &mut [u64]) {
+fn some_steps(words: &[u64], blocks: usize, first: usize, tile: &mut [u64]) {
     let mut x = Zeroizing::new([[0; LANES]; WORD]);
-    let width = tile.len() / STEP_PLANES;
+    let width = tile.len() / step_planes(blocks);
     for at in (0..width).step_by(LANES) {
         load(words, first + at, &mut x);
-        let (bits, sign) = x.split_at(WORD - 1);
-        let (blocks, last) = tile.split_at_mut(width * (STEP_PLANES - 1));
-        for (bits, out) in bits.as_chunks::<BLOCK>().0.iter().zip(blocks.chunks_exact_mut(width * STEPS)) {
+        let (bits, sign) = x.split_at(BLOCK * blocks);
+        let (planes, last) = tile.split_at_mut(width * STEPS * blocks);
+        for (bits, out) in bits.as_chunks::<BLOCK>().0.iter().zip(planes.chunks_exact_mut(width * STEPS)) {
             let [a, b, c] = *bits;
             let (high, low) = (or(a, b), and(a, b));
             let steps = [or(high, c), or(b, c), or(low, c), c, and(high, c), and(b, c), and(low, c)];
@@ -232,32 +240,33 @@ fn add(out: &mut [u64], at: usize, x: Lane) {
 }
 
 /// Of shares of the steps of s, and of t in the clear, makes shares of each block's carry in s + t, of whether each block but
-/// the lowest passes a carry on (it has none of its own then), and of the sum of the sign bits.
+/// the lowest passes a carry on (it has none of its own then), and of the sum of the bits above the blocks.
 ///
 /// `one` at one of the two parties: it adds what is public.
-pub fn carries(steps: &[u64], t: &[u64], one: bool, out: &mut [u64]) {
+pub fn carries(steps: &[u64], t: &[u64], blocks: usize, one: bool, out: &mut [u64]) {
     let width = t.len().div_ceil(WORD);
-    assert_eq!(steps.len(), width * STEP_PLANES, "a plane for each step");
-    assert_eq!(out.len(), width * CARRY_PLANES, "a plane for each carry");
-    parallel::fill_columns(out, CARRY_PLANES, COLUMNS, |first, out| {
-        call!(some_carries, some_carries_avx2, steps, t, one, first, out);
+    assert!((1..=BLOCKS).contains(&blocks), "blocks of a word");
+    assert_eq!(steps.len(), width * step_planes(blocks), "a plane for each step");
+    assert_eq!(out.len(), width * carry_planes(blocks), "a plane for each carry");
+    parallel::fill_columns(out, carry_planes(blocks), COLUMNS, |first, out| {
+        call!(some_carries, some_carries_avx2, steps, t, blocks, one, first, out);
     });
 }
 
 with_avx2!(some_carries, some_carries_avx2,
-    (steps: &[u64], t: &[u64], one: bool, first: usize, out: &mut [&mut [u64]]));
+    (steps: &[u64], t: &[u64], blocks: usize, one: bool, first: usize, out: &mut [&mut [u64]]));
 #[inline(always)]
-fn some_carries(steps: &[u64], t: &[u64], one: bool, first: usize, out: &mut [&mut [u64]]) {
+fn some_carries(steps: &[u64], t: &[u64], blocks: usize, one: bool, first: usize, out: &mut [&mut [u64]]) {
     let always = if one { u64::MAX } else { 0 };
     let mut x = Zeroizing::new([[0; LANES]; WORD]);
     let mut at_least = Zeroizing::new([[0; LANES]; STEPS + 2]);
     let width = out[0].len();
-    let tile = &steps[first * STEP_PLANES..][..width * STEP_PLANES];
-    let (blocks, last) = tile.split_at(width * (STEP_PLANES - 1));
+    let tile = &steps[first * step_planes(blocks)..][..width * step_planes(blocks)];
+    let (below, last) = tile.split_at(width * STEPS * blocks);
     for at in (0..width).step_by(LANES) {
         load(t, first + at, &mut x);
-        let (bits, sign) = x.split_at(WORD - 1);
-        let planes = blocks.chunks_exact(width * STEPS);
+        let (bits, sign) = x.split_at(BLOCK * blocks);
+        let planes = below.chunks_exact(width * STEPS);
         for (block, (bits, planes)) in bits.as_chunks::<BLOCK>().0.iter().zip(planes).enumerate() {
             // s ≥ 0 always, s ≥ 8 never.
             at_least[0] = [always; LANES];
@@ -269,11 +278,11 @@ fn some_carries(steps: &[u64], t: &[u64], one: bool, first: usize, out: &mut [&m
             let [carry, full] = [&at_least[1..], &at_least[..]].map(|of| choose(*bits, of));
             store(out[block], at, carry);
             if block > 0 {
-                store(out[BLOCKS + block - 1], at, xor(carry, full));
+                store(out[blocks + block - 1], at, xor(carry, full));
             }
         }
         let top = fetch(last, at);
-        store(out[CARRY_PLANES - 1], at, xor(top, and(sign[0], [always; LANES])));
+        store(out[carry_planes(blocks) - 1], at, xor(top, and(sign[0], [always; LANES])));
     }
 }
 
@@ -325,23 +334,24 @@ mod tests {
 
     #[test]
     fn blocks_carry_as_sums_do() {
-        for n in COUNTS {
+        for (n, blocks) in COUNTS.into_iter().zip([BLOCKS, BLOCKS, BLOCKS, 1, 9, BLOCKS, 2, 10, BLOCKS]) {
             let (s, t, width) = (numbers(1, n), numbers(2, n), n.div_ceil(WORD));
-            let mask = numbers(3, width * STEP_PLANES);
+            let mask = numbers(3, width * step_planes(blocks));
             let mut other = mask.clone();
-            steps(&s, &mut other);
-            let (mut one, mut two) = (vec![9; width * CARRY_PLANES], vec![9; width * CARRY_PLANES]);
-            carries(&mask, &t, true, &mut one);
-            carries(&other, &t, false, &mut two);
+            steps(&s, blocks, &mut other);
+            let (mut one, mut two) = (vec![9; width * carry_planes(blocks)], vec![9; width * carry_planes(blocks)]);
+            carries(&mask, &t, blocks, true, &mut one);
+            carries(&other, &t, blocks, false, &mut two);
             let sum: Vec<u64> = one.iter().zip(&two).map(|(a, b)| a ^ b).collect();
             for i in 0..n {
-                for block in 0..BLOCKS {
+                for block in 0..blocks {
                     let digit = |x: u64| x >> (BLOCK * block) & 7;
                     let total = digit(s[i]) + digit(t[i]);
                     assert_eq!(bit(&sum, width, block, i), total > 7);
-                    assert!(block == 0 || bit(&sum, width, BLOCKS + block - 1, i) == (total == 7));
+                    assert!(block == 0 || bit(&sum, width, blocks + block - 1, i) == (total == 7));
                 }
-                assert_eq!(bit(&sum, width, CARRY_PLANES - 1, i), (s[i] ^ t[i]) >> 63 == 1);
+                let above = (s[i] ^ t[i]) >> (BLOCK * blocks) & 1;
+                assert_eq!(bit(&sum, width, carry_planes(blocks) - 1, i), above == 1);
             }
         }
     }

@@ -16,10 +16,36 @@ use crate::parallel::{self, Grain};
 
 /// Values that are worked on together, and whose bits of one kind fill a word.
 pub const GROUP: usize = 64;
-/// Leaves of a value: four bits each.
+/// Most leaves of a value: four bits each.
 pub const LEAVES: usize = 16;
-/// Words that a group's leaves give: for each leaf one of "less", then for each leaf one of "equal".
-pub const PLANES: usize = 2 * LEAVES;
+/// Most tables of a leaf: each takes other 32 bits of a mask.
+pub const TABLES: usize = 4;
+
+/// What is looked up of each value.
+#[derive(Clone, Copy)]
+pub struct Pieces {
+    /// Its leaves, the lowest first.
+    pub leaves: usize,
+    /// Tables that are looked into by the same choice, each about another value of their owner.
+    pub tables: usize,
+}
+
+impl Pieces {
+    /// Transfers of a value.
+    pub fn transfers(self) -> usize {
+        4 * self.leaves
+    }
+
+    /// Entries of a value: one of each leaf of each table.
+    pub fn entries(self) -> usize {
+        self.tables * self.leaves
+    }
+
+    /// Words that a group gives: for each table, a word of "less" for each leaf, then one of "equal".
+    pub fn planes(self) -> usize {
+        2 * self.entries()
+    }
+}
 
 /// Groups of 64 values: hashing thousands of blocks takes some ten microseconds.
 const GRAIN: Grain = Grain { serial: 4, chunk: 8 };
@@ -83,9 +109,10 @@ impl Masks {
     }
 }
 
+/// The 32 bits of a mask that a table takes.
 #[inline(always)]
-fn low32(block: &Block) -> u32 {
-    u32::from_le_bytes([block[0], block[1], block[2], block[3]])
+fn lane(block: &Block, table: usize) -> u32 {
+    u32::from_le_bytes(block.as_chunks().0[table])
 }
 
 #[inline(always)]
@@ -128,53 +155,72 @@ fn table(leaf: u64, side: Side) -> u32 {
     compared & LESS | equal
 }
 
-/// The sender's part of 1-out-of-16 transfers of two bits each, sixteen for a value: `messages` is `(n, 16)`.
+/// The sender's part of 1-out-of-16 transfers of two bits each, one for each leaf and table: `messages` is
+/// `(n, tables, leaves)`.
 ///
-/// Transfer `64·v + 4·l + j` stands for bit j of leaf l of value v. Entry i of a leaf's table goes under the masks that
-/// belong to the bits of i, of which each entry takes other bits; so whoever lacks one of the masks knows nothing of it.
-/// `shares`, `(n / 64, 32)` and uniform, is added to every entry: the sender's share of what the receiver looks up.
-pub fn offer_tables(sent: Sent, flips: &[u64], values: &[u64], shares: &[u64], side: Side, messages: &mut [u32]) {
-    let width = GROUP * LEAVES;
-    let Ok(()) = parallel::fill_rows(messages, width, GRAIN, |first, messages| {
+/// Transfer `4·leaves·v + 4·l + j` stands for bit j of leaf l of value v. Entry i of a leaf's table goes under the masks
+/// that belong to the bits of i, of which each entry takes other bits; so whoever lacks one of the masks knows nothing of
+/// it. `values` are `(tables, n)`. `shares`, `(n / 64, planes)` and uniform, is added to every entry: the sender's share of
+/// what the receiver looks up.
+pub fn offer_tables(
+    pieces: Pieces,
+    sent: Sent,
+    flips: &[u64],
+    values: &[u64],
+    shares: &[u64],
+    side: Side,
+    messages: &mut [u32],
+) {
+    let (leaves, count, n) = (pieces.leaves, pieces.transfers(), flips.len());
+    let Ok(()) = parallel::fill_rows(messages, GROUP * pieces.entries(), GRAIN, |first, messages| {
         let mut masks = Masks::new();
-        for (at, message) in messages.chunks_exact_mut(LEAVES).enumerate() {
+        for (at, message) in messages.chunks_exact_mut(pieces.entries()).enumerate() {
             let v = first * GROUP + at;
-            let (zero, one) = masks.both(&sent, v * GROUP, GROUP);
-            let planes = &shares[v / GROUP * PLANES..][..PLANES];
-            for (leaf, message) in message.iter_mut().enumerate() {
-                let mut word = table(values[v] >> (4 * leaf) & 15, side);
-                word ^= (bit(planes[leaf], v % GROUP) as u32).wrapping_neg() & LESS;
-                word ^= (bit(planes[LEAVES + leaf], v % GROUP) as u32).wrapping_neg() & !LESS;
-                for (j, with_bit) in WITH_BIT.iter().enumerate() {
-                    let c = 4 * leaf + j;
-                    let [zero, one] = [low32(&zero[c]), low32(&one[c])];
-                    let flip = (bit(flips[v], c) as u32).wrapping_neg();
-                    // The entry's bit of i picks the mask; a flip changes the two.
-                    word ^= zero ^ (zero ^ one) & (with_bit ^ flip);
+            let (zero, one) = masks.both(&sent, v * count, count);
+            let planes = &shares[v / GROUP * pieces.planes()..][..pieces.planes()];
+            let tables = message.chunks_exact_mut(leaves).zip(planes.chunks_exact(2 * leaves));
+            for (number, (message, planes)) in tables.enumerate() {
+                let value = values[number * n + v];
+                for (leaf, message) in message.iter_mut().enumerate() {
+                    let mut word = table(value >> (4 * leaf) & 15, side);
+                    word ^= (bit(planes[leaf], v % GROUP) as u32).wrapping_neg() & LESS;
+                    word ^= (bit(planes[leaves + leaf], v % GROUP) as u32).wrapping_neg() & !LESS;
+                    for (j, with_bit) in WITH_BIT.iter().enumerate() {
+                        let c = 4 * leaf + j;
+                        let [zero, one] = [lane(&zero[c], number), lane(&one[c], number)];
+                        let flip = (bit(flips[v], c) as u32).wrapping_neg();
+                        // The entry's bit of i picks the mask; a flip changes the two.
+                        word ^= zero ^ (zero ^ one) & (with_bit ^ flip);
+                    }
+                    *message = word;
                 }
-                *message = word;
             }
         }
         Ok::<(), Infallible>(())
     });
 }
 
-/// The receiver's part: its share of how its values compare, `(n / 64, 32)` words of one bit a value.
-pub fn choose_tables(received: Received, values: &[u64], messages: &[u32], shares: &mut [u64]) {
-    let Ok(()) = parallel::fill_rows(shares, PLANES, GRAIN, |first, shares| {
+/// The receiver's part: its share of how its values compare, `(n / 64, planes)` words of one bit a value.
+pub fn choose_tables(pieces: Pieces, received: Received, values: &[u64], messages: &[u32], shares: &mut [u64]) {
+    let (leaves, count) = (pieces.leaves, pieces.transfers());
+    let Ok(()) = parallel::fill_rows(shares, pieces.planes(), GRAIN, |first, shares| {
         let mut masks = Masks::new();
-        for (group, planes) in (first..).zip(shares.chunks_exact_mut(PLANES)) {
+        for (group, planes) in (first..).zip(shares.chunks_exact_mut(pieces.planes())) {
             planes.fill(0);
             for v in group * GROUP..(group + 1) * GROUP {
-                let chosen = masks.chosen(&received, v * GROUP, GROUP);
-                for leaf in 0..LEAVES {
-                    let mut word = messages[v * LEAVES + leaf];
-                    for block in &chosen[4 * leaf..4 * leaf + 4] {
-                        word ^= low32(block);
+                let chosen = masks.chosen(&received, v * count, count);
+                let messages = &messages[v * pieces.entries()..][..pieces.entries()];
+                let tables = messages.chunks_exact(leaves).zip(planes.chunks_exact_mut(2 * leaves));
+                for (number, (messages, planes)) in tables.enumerate() {
+                    for (leaf, &message) in messages.iter().enumerate() {
+                        let mut word = message;
+                        for block in &chosen[4 * leaf..4 * leaf + 4] {
+                            word ^= lane(block, number);
+                        }
+                        let entry = u64::from(word >> (2 * (values[v] >> (4 * leaf) & 15)));
+                        planes[leaf] |= (entry & 1) << (v % GROUP);
+                        planes[leaves + leaf] |= (entry >> 1 & 1) << (v % GROUP);
                     }
-                    let entry = u64::from(word >> (2 * (values[v] >> (4 * leaf) & 15)));
-                    planes[leaf] |= (entry & 1) << (v % GROUP);
-                    planes[LEAVES + leaf] |= (entry >> 1 & 1) << (v % GROUP);
                 }
             }
         }
@@ -327,24 +373,30 @@ mod tests {
     #[test]
     fn pieces_are_compared() {
         let n = 3 * GROUP;
-        let (k, delta, choices) = (blocks(1, n * GROUP), blocks(2, 1)[0], words(3, n));
-        let t = receive(&k, &delta, GROUP, &choices);
-        let (mine, mut theirs) = (words(4, n), words(5, n));
-        theirs[..40].copy_from_slice(&mine[..40]);
-        let flips: Vec<u64> = theirs.iter().zip(&choices).map(|(value, choice)| value ^ choice).collect();
-        let shares = words(6, n / GROUP * PLANES);
-        for side in [Side::Left, Side::Right] {
-            let mut messages = vec![0; n * LEAVES];
-            offer_tables(Sent { delta: &delta, tweak: 7, k: &k }, &flips, &mine, &shares, side, &mut messages);
-            let mut got = vec![0; shares.len()];
-            choose_tables(Received { tweak: 7, t: &t }, &theirs, &messages, &mut got);
-            for (v, leaf) in (0..n).flat_map(|v| (0..LEAVES).map(move |leaf| (v, leaf))) {
-                let [a, b] = [mine[v], theirs[v]].map(|value| value >> (4 * leaf) & 15);
-                let opened = [leaf, LEAVES + leaf].map(|plane| {
-                    let word = v / GROUP * PLANES + plane;
-                    bit(shares[word] ^ got[word], v % GROUP) == 1
-                });
-                assert_eq!(opened, [if side == Side::Left { a < b } else { b < a }, a == b]);
+        for (leaves, tables) in [(LEAVES, 1), (7, 2), (1, TABLES)] {
+            let pieces = Pieces { leaves, tables };
+            let count = pieces.transfers();
+            let (k, delta, choices) = (blocks(1, n * count), blocks(2, 1)[0], words(3, n));
+            let t = receive(&k, &delta, count, &choices);
+            let (mine, mut theirs) = (words(4, tables * n), words(5, n));
+            theirs[..40].copy_from_slice(&mine[..40]);
+            let flips: Vec<u64> = theirs.iter().zip(&choices).map(|(value, choice)| value ^ choice).collect();
+            let shares = words(6, n / GROUP * pieces.planes());
+            for side in [Side::Left, Side::Right] {
+                let mut messages = vec![0; n * pieces.entries()];
+                let sent = Sent { delta: &delta, tweak: 7, k: &k };
+                offer_tables(pieces, sent, &flips, &mine, &shares, side, &mut messages);
+                let mut got = vec![0; shares.len()];
+                choose_tables(pieces, Received { tweak: 7, t: &t }, &theirs, &messages, &mut got);
+                for (v, entry) in (0..n).flat_map(|v| (0..pieces.entries()).map(move |entry| (v, entry))) {
+                    let (number, leaf) = (entry / leaves, entry % leaves);
+                    let [a, b] = [mine[number * n + v], theirs[v]].map(|value| value >> (4 * leaf) & 15);
+                    let opened = [leaf, leaves + leaf].map(|plane| {
+                        let word = v / GROUP * pieces.planes() + 2 * number * leaves + plane;
+                        bit(shares[word] ^ got[word], v % GROUP) == 1
+                    });
+                    assert_eq!(opened, [if side == Side::Left { a < b } else { b < a }, a == b]);
+                }
             }
         }
     }

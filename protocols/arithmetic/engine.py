@@ -78,6 +78,12 @@ def check_series(period_bits: int, coefficients: Sequence[float], out_bits: int)
         )
 
 
+def check_window(bits: int, drop: int) -> None:
+    """Nothing where ``Engine.below`` takes these; UsageError otherwise."""
+    if not 0 <= drop < bits <= 63:
+        raise UsageError(f"below takes bits up to 63, and drop from 0 to bits - 1; not {bits} and {drop}.")
+
+
 class Engine(Protocol):
     """One computing party's end. Methods are elementwise unless they say otherwise; `a` and `b` have the same shape.
 
@@ -172,6 +178,14 @@ class Engine(Protocol):
 
     def negative(self, a: Words) -> Bits:
         """The sign bit of a, exact for every word."""
+
+    def below(self, a: Words, bounds: Sequence[int], *, bits: int, drop: int = 0) -> Bits:
+        """Whether a < b for each public b of `bounds`, as signed words of which so much is known: (k, bounds, *S).
+
+        Right for |a - b| <= 2^bits - 2^drop, but for a from b to b + 2^drop - 1: of those either may be said, as the
+        shares have it. Undefined beyond. It costs what bits - drop bits cost, and the first step is the same for all
+        bounds. 0 <= drop < bits <= 63.
+        """
 
     def is_zero(self, a: Words) -> Bits:
         """Whether a = 0."""

@@ -21,7 +21,7 @@ import numpy as np
 from mpc import fixed
 from mpc.errors import UsageError
 from protocols.arithmetic.engine import Array, Bits, Engine, Words
-from protocols.arithmetic.shared import Context, Operand, Shared, concatenate, context_of, negatives, stack
+from protocols.arithmetic.shared import Context, Operand, Shared, concatenate, context_of
 
 MAX_FRACTION = 24
 """Most fractional bits that these functions take."""
@@ -174,25 +174,27 @@ def _log(number: Shared) -> Shared:
 def sigmoid(x: Shared, *, error: float = 1e-3) -> Shared:
     """The logistic function 1 / (1 + e^-x).
 
-    Domain: all x below 2^61 steps.
+    Domain: |x| <= 10^6.
     Error:  at most `error`, 1e-3 or 1e-4.
-    Steps:  two comparisons in one, which say where the result is 0 or 1, and between them a Fourier series of 5 or of
-            11 terms (``Engine.fourier``): constants by tests/reference/sigmoid_fit.py.
+    Steps:  two comparisons in one, of the bits that such numbers have, which say where the result is 0 or 1; and
+            between them a line and a Fourier series of 4 or of 7 terms (``Engine.fourier``), rounded together:
+            constants by tests/reference/sigmoid_fit.py.
 
     Raises:
         UsageError: another `error`, or fewer than 18 fractional bits, with which it could not be held.
     """
     if error not in _SIGMOID:
         raise UsageError(f"error is one of {', '.join(map(str, _SIGMOID))}, not {error!r}.")
-    limit, factor, period_bits, coefficients = _SIGMOID[error]
+    limit, factor, period_bits, slope, coefficients = _SIGMOID[error]
 
     def of_piece(number: Shared) -> Shared:
-        f = number.fraction
+        f, words = number.fraction, _flat(number.components)
         if f < fixed.FRACTION:
             raise UsageError(f"sigmoid takes at least {fixed.FRACTION} fractional bits, not {f}: call as_fixed first.")
-        words = _flat(number.components) * _Z(factor)
-        middle = number.context.engine.fourier(words, f + period_bits, coefficients, f)
-        return _between(number, _as(number, middle) + 0.5, limit)
+        # Two bits more than are wanted, so that roundings of the series are below one step.
+        wave = number.context.engine.fourier(words * _Z(factor), f + period_bits, coefficients, f + 2)
+        middle = number.context.truncate(words * _Z(slope) + (wave << _Z(_SLOPE - 2)), _SLOPE)
+        return _between(number, middle, limit)
 
     return _by_pieces(of_piece, x)
 
@@ -200,14 +202,14 @@ def sigmoid(x: Shared, *, error: float = 1e-3) -> Shared:
 def sigmoid_three_segments(x: Shared) -> Shared:
     """A rough logistic function for training: 0, then 1/2 + 45/256·x, then 1.
 
-    Domain: |x| < 2^55 steps.
+    Domain: |x| <= 10^6.
     Error:  at most 0.06.
     Steps:  two comparisons in one, no product but the one that selects.
     """
 
     def of_piece(number: Shared) -> Shared:
-        line = number.context.truncate(number.components * _Z(45), 8)
-        return _between(number, _as(number, line) + 0.5, 128 / 45)
+        middle = number.context.truncate(_flat(number.components) * _Z(45), 8)
+        return _between(number, middle, 128 / 45 - 2.0**-_COARSE)
 
     return _by_pieces(of_piece, x)
 
@@ -242,28 +244,21 @@ _EXP2 = (
     3.41652884e-06,
 )
 
-# By error: limit L, beyond which the result is 0 or 1; the period is 2^bits / factor, so x is multiplied by the factor.
+# By error: limit L, beyond which the result may be 0 or 1, and is from L + 1/16 on; the period is 2^bits / factor, so x
+# is multiplied by the factor; the line's slope in units of 2^-_SLOPE; the series.
+_SLOPE = 20
 _SIGMOID = {
-    1e-3: (6.95, 13, 8, (0.568272951, -0.033489358, 0.087753544, -0.012519347, 0.012615964)),
+    1e-3: (6.9375, 5, 6, 81600, (0.221142598, 0.044637015, 0.009828937, 0.002011587)),
     1e-4: (
-        9.6,
-        5,
-        7,
-        (
-            0.598555675,
-            -0.032551813,
-            0.131751091,
-            -0.028318365,
-            0.041644966,
-            -0.01383499,
-            0.012769832,
-            -0.004503162,
-            0.003084084,
-            -0.000832323,
-            0.000429202,
-        ),
+        9.25,
+        15,
+        8,
+        61413,
+        (0.257169099, 0.073526503, 0.022963226, 0.007194987, 0.002277212, 0.000705858, 0.000253896),
     ),
 }
+_SIZE = 20  # what is compared with limits is below 2^_SIZE,
+_COARSE = 4  # and is compared in steps of 2^-_COARSE
 
 
 def _check_fraction(f: int) -> None:
@@ -384,10 +379,14 @@ def _polynomial(
     return context.truncate(total, _G + _C - bits)
 
 
-def _between(x: Shared, middle: Shared, limit: float) -> Shared:
-    """Middle where |x| <= limit; 0 below, 1 above."""
-    below, above = negatives(x + limit, limit - x)
-    inside = ~(below ^ above)  # never both
-    one = x.context.constant(np.ones(x.shape)).as_fixed(x.fraction)
-    chosen = stack([inside, above]) * stack([middle, one])
-    return chosen[0] + chosen[1]
+def _between(x: Shared, middle: Words, limit: float) -> Shared:
+    """1/2 + middle where |x| <= limit, 0 below and 1 above; either of the two within a step of 2^-_COARSE beyond."""
+    engine, f = x.context.engine, x.fraction
+    coarse = max(f - _COARSE, 0)
+    bound = math.ceil(limit * 2**f)
+    # What is up to a step above a bound may count as below it, so that the lower one is a step lower.
+    below = engine.below(_flat(x.components), (-bound - (1 << coarse), bound), bits=_SIZE + f, drop=coarse)
+    lower, upper = (np.ascontiguousarray(below[:, i]) for i in range(2))
+    half, one = (_constant(engine, value, f, x.size) for value in (0.5, 1))
+    inside = engine.select_word(lower ^ upper, middle + half)
+    return _as(x, inside + one - (engine.bit_to_word(upper) << _Z(f)))

@@ -23,7 +23,7 @@ from mpc.kernels import ring
 from mpc.rng import Rng
 from mpc.session import Session
 from protocols.arithmetic import pieces
-from protocols.arithmetic.engine import Array, Bits, Disagreement, Scheme, Words, check_series
+from protocols.arithmetic.engine import Array, Bits, Disagreement, Scheme, Words, check_series, check_window
 
 Rounding = Literal["random", "down", "up"]
 
@@ -160,6 +160,14 @@ class Ideal:
         sign: Bits = a >= _BIAS
         return sign
 
+    def below(self, a: Words, bounds: Sequence[int], *, bits: int, drop: int = 0) -> Bits:  # noqa: D102
+        check_window(bits, drop)
+        moved = a[:, None] - _words(bounds).reshape(len(bounds), *(1,) * (a.ndim - 1))
+        most = 1 << drop if drop else 0
+        off = self._noise.integers(0, most + 1, moved.shape, dtype=np.uint64)
+        missed = {"random": off, "down": np.full_like(off, most), "up": np.zeros_like(off)}[self._rounding]
+        return self.negative(moved - missed)
+
     def is_zero(self, a: Words) -> Bits:  # noqa: D102
         zero: Bits = a == 0
         return zero
@@ -179,6 +187,10 @@ class Ideal:
     def select_word(self, bits: Bits, a: Words) -> Words:  # noqa: D102
         selected: Words = bits * a
         return selected
+
+
+def _words(numbers: Sequence[int]) -> Words:
+    return np.array([number % (1 << 64) for number in numbers], dtype=np.uint64)
 
 
 def alone(*, rounding: Rounding = "random", seed: bytes = b"") -> Ideal:

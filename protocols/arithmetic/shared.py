@@ -716,17 +716,6 @@ def _whole_bound(a: Shared, bound: Operand, toward: Callable[[Public], Public]) 
     return fixed.signed(fixed.encode(toward(public), 0))
 
 
-def negatives(*numbers: Shared) -> list[Shared]:
-    """Whether numbers are below zero, of arrays of any shapes in one call of the engine."""
-    flat = np.concatenate([n.components.reshape(len(n.components), n.size) for n in numbers], axis=1)
-    signs = context_of(*numbers).engine.negative(flat)
-    ends = np.cumsum([n.size for n in numbers])
-    return [
-        Shared(n.context, signs[:, end - n.size : end].reshape(len(signs), *n.shape), "bool")
-        for n, end in zip(numbers, ends, strict=True)
-    ]
-
-
 def _tournament(a: Shared, axis: int | None, *, largest: bool, places: bool = False) -> tuple[Shared, Shared]:
     """The extreme and, if asked for, its place; of equals the first. Halves the field by each comparison."""
     number = _number(a)

@@ -30,6 +30,8 @@ Cost:     for each value, the bytes of all three together, and rounds; a round i
               open           24        1        sum_inputs, outward    24        1
               input           8        1        fourier           see there      4
 
+          below of T bounds, in B = ceil((bits - drop) / 3) blocks, of which A(B) = A(B - floor(B / 2)) +
+          2 floor(B / 2) - 1 ANDs make one, is (7 B + 1) / 8 + T (B / 2 + 3 A(B) / 8) bytes in 2 + ceil(log2 B) rounds.
           matmul is 24 bytes for each entry of the product, in a round. Bits travel at an eighth of a byte. Comparisons
           and bits are padded to multiples of 64 values. An envelope is some 100 bytes a message. Set-up: one round, in
           which each two parties send each other 32 bytes.
@@ -61,7 +63,7 @@ from mpc.rng import Rng
 from mpc.session import Session
 from mpc.suite import Suite
 from mpc.wire.arithmetic.v1 import three_pb2 as wire
-from protocols.arithmetic.engine import Array, Bits, Disagreement, Scheme, Words, check_series
+from protocols.arithmetic.engine import Array, Bits, Disagreement, Scheme, Words, check_series, check_window
 
 VERSION = 1
 
@@ -375,46 +377,65 @@ class ThreeParty:
     # Bits
 
     def negative(self, a: Words) -> Bits:  # noqa: D102
+        return self._compared("negative", a, (0,), bits=63, drop=0).reshape(a.shape)
+
+    def below(self, a: Words, bounds: Sequence[int], *, bits: int, drop: int = 0) -> Bits:
+        """As ``Engine`` says. Of dropped bits a carry is missed, so that what is compared is at most 2^drop too low."""
+        check_window(bits, drop)
+        return self._compared("below", a, bounds, bits=bits, drop=drop).reshape(2, len(bounds), *a.shape[1:])
+
+    def _compared(self, operation: str, a: Words, bounds: Sequence[int], *, bits: int, drop: int) -> Bits:
         x = _flat(a)
-        out = np.empty(x.shape, dtype=np.bool_)
+        blocks = -(-(bits - drop) // planes.BLOCK_BITS)
+        drop = max(0, bits - planes.BLOCK_BITS * blocks)
+        words = np.array([bound % (1 << 64) for bound in bounds], dtype=np.uint64)
+        out = np.empty((2, len(words), x.shape[1]), dtype=np.bool_)
 
         def piece(part: slice) -> Steps:
-            sign = yield from self._negative(x[:, part])
-            out[:, part] = sharing.unpack(sign, out[0, part].shape[0])
+            sign = yield from self._below(x[:, part], words, blocks, np.uint64(drop))
+            out[:, :, part] = sharing.unpack(sign, part.stop - part.start)
 
-        self._run("negative", a.shape, x.shape[1], piece)
-        return out.reshape(a.shape)
+        if len(words):
+            size = _whole(PIECE // len(words))
+            self._run(operation, (a.shape, bits, drop, words.tolist()), x.shape[1], piece, size=size)
+        return out
 
-    def _negative(self, x: Words) -> Generator[None, None, Words]:
-        """(2, n) → (2, width) of bits: the sum of the sign bits of s and t, and the carry into their place."""
-        width = planes.width(x.shape[1])
-        steps, share = np.zeros(planes.STEP_PLANES * width if self._i != 1 else 0, dtype=np.uint64), None
+    def _below(self, x: Words, bounds: Words, blocks: int, drop: np.uint64) -> Generator[None, None, Words]:
+        """(2, n) → (2, bounds, width) of bits: of s and of t less each bound, without the lowest `drop` bits, the sum
+        of the bits above so many blocks, and the carry into their place.
+        """
+        width, sizes = planes.width(x.shape[1]), (planes.step_planes(blocks), planes.carry_planes(blocks))
+        steps, share = np.zeros(sizes[0] * width if self._i != 1 else 0, dtype=np.uint64), None
         if self._i != 1:
             self._mask(steps, "xor", 0)
         if self._i == 0:
-            planes.steps(x[0] + x[1], steps)
+            planes.steps((x[0] + x[1]) >> drop, steps, blocks=blocks)
             self._send(self._after, steps)
         yield
         if self._i == 1:
-            steps = self._receive(self._before, planes.STEP_PLANES * width)
+            steps = self._receive(self._before, sizes[0] * width)
         if self._i:
-            share = planes.carries(steps, np.ascontiguousarray(x[2 - self._i]), one=self._i == 1).reshape(-1)
-        joined = np.empty((2, planes.CARRY_PLANES * width), dtype=np.uint64)
+            # Bounds are public, and those who know t take them from it: s and its steps are the same for all.
+            t = x[2 - self._i]
+            shares = [planes.carries(steps, (t - b) >> drop, one=self._i == 1, blocks=blocks) for b in bounds]
+            share = np.concatenate(shares).reshape(-1)
+        joined = np.empty((2, len(bounds) * sizes[1] * width), dtype=np.uint64)
         yield from self._join(share, joined, kind="xor")
-        all_planes = joined.reshape(2, planes.CARRY_PLANES, width)
-        carry, passes = all_planes[:, : planes.BLOCKS], all_planes[:, planes.BLOCKS : -1]
-        while (blocks := carry.shape[1]) > 1:
+        by_plane = joined.reshape(2, len(bounds), sizes[1], width).swapaxes(1, 2)
+        all_planes = np.ascontiguousarray(by_plane).reshape(2, sizes[1], -1)
+        carry, passes = all_planes[:, :blocks], all_planes[:, blocks:-1]
+        while (left_over := carry.shape[1]) > 1:
             # Blocks 2j and 2j + 1 become one. Whether block 0 passes a carry on is never asked: `passes` begins at 1.
-            pairs = blocks // 2
+            pairs = left_over // 2
             high = passes[:, 0 : 2 * pairs : 2]
             left = np.concatenate((high, high[:, 1:]), axis=1)
             right = np.concatenate((carry[:, 0 : 2 * pairs : 2], passes[:, 1 : 2 * pairs - 1 : 2]), axis=1)
             both = yield from self._and(left, right)
-            odd = blocks % 2
-            carry = np.concatenate((carry[:, 1::2] ^ both[:, :pairs], carry[:, blocks - odd :]), axis=1)
-            passes = np.concatenate((both[:, pairs:], passes[:, blocks - 1 - odd : blocks - 1]), axis=1)
+            odd = left_over % 2
+            carry = np.concatenate((carry[:, 1::2] ^ both[:, :pairs], carry[:, left_over - odd :]), axis=1)
+            passes = np.concatenate((both[:, pairs:], passes[:, left_over - 1 - odd : left_over - 1]), axis=1)
         sign: Words = carry[:, 0] ^ all_planes[:, -1]
-        return sign
+        return sign.reshape(2, len(bounds), width)
 
     def is_zero(self, a: Words) -> Bits:  # noqa: D102
         x = _flat(a)

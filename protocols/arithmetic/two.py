@@ -8,6 +8,7 @@
     [a < 0]       highest bits of s and t, and the carry of the rest: the millionaires' problem on 63 bits. Sixteen
                   leaves of four bits, each by a 1-out-of-16 transfer of "less" and "equal", and a tree of ANDs, of
                   which two at a time have the left operand in common [Rathee et al. 2020, CrypTFlow2]
+    [a < b]       of small numbers the same on fewer bits; several public b by one choice among their tables
 
 Security: semi-honest, either party; of protocols.ot, of a hash that is correlation-robust, and of protocols.matvec.
 Exact:    what ``Engine`` calls exact; but products under encryption are wrong with odds of 2^-53 each.
@@ -23,6 +24,8 @@ Cost:     for each value, the transfers and the bytes of both directions, and ro
               to_bits           512  160.25        7        truncate               1   8.125        2
               from_bits          64     296        2        open                   0      16        1
 
+          below of T bounds, up to four, and L = ceil((bits - drop) / 4) leaves takes 4 L + 2 T (L - 1) transfers,
+          L / 2 + T (4 L + (3 (L - 1) - ceil(log2 L)) / 4) bytes and 2 + ceil(log2 L) rounds; more bounds several times.
           From ENCRYPTED products on mul takes 204 bytes a product, for whole blocks of 8192, and 0.2 MB more;
           matmul (n, m) @ (m, p) is as n·m·p products of mul, or as two of protocols.matvec.rlwe where that is less.
           fourier of K terms takes 2 K (out_bits + 9) transfers or, under encryption, 174 K + 60 bytes, and a truncate.
@@ -52,7 +55,7 @@ from mpc.session import Session
 from mpc.suite import Suite
 from mpc.wire.arithmetic.v1 import two_pb2 as wire
 from protocols import matvec
-from protocols.arithmetic.engine import Array, Bits, Scheme, Words, check_series
+from protocols.arithmetic.engine import Array, Bits, Scheme, Words, check_series, check_window
 from protocols.arithmetic.two_transfers import Received, Sent, Transfers
 from protocols.matvec import elementwise, rlwe
 from protocols.ot.method import Method
@@ -69,10 +72,8 @@ ENCRYPTED = 1 << 11
 """From so many products on they are made under encryption, which takes whole blocks of ``elementwise.BLOCK``."""
 
 _GROUP = transfers.GROUP
-_NODES = transfers.LEAVES - 1
 _TOP = np.uint64(63)
 _ONE = np.uint64(1)
-_LOW = np.uint64((1 << 63) - 1)
 _ZEROS = 1 << 19  # bytes of encryptions of zero and of envelopes in a product of matrices, about
 _MASKS = b"unseen arithmetic two v1 "
 
@@ -372,15 +373,34 @@ class TwoParty:
 
     def negative(self, a: Words) -> Bits:  # noqa: D102
         self._note("negative", a.shape)
-        flat = a.reshape(-1)
-        # The low 63 bits of s and t carry exactly if the second's are above all ones less the first's.
-        carry = self._compare("negative", (~flat if self._first else flat) & _LOW, equal=False)
-        return ((flat >> _TOP).astype(np.bool_) ^ carry).reshape(a.shape)
+        return self._below("negative", a.reshape(-1), (0,), bits=63, drop=0).reshape(a.shape)
+
+    def below(self, a: Words, bounds: Sequence[int], *, bits: int, drop: int = 0) -> Bits:
+        """As ``Engine`` says. Of dropped bits a carry is missed, so that what is compared is at most 2^drop too low."""
+        check_window(bits, drop)
+        self._note("below", a.shape, bits, drop, *bounds)
+        flat, found = a.reshape(-1), np.empty((len(bounds), a.size), dtype=np.bool_)
+        for some in _parts(len(bounds), transfers.TABLES):
+            found[some] = self._below("below", flat, bounds[some], bits=bits, drop=drop)
+        return found.reshape(1, len(bounds), *a.shape[1:])
+
+    def _below(self, operation: str, flat: Words, bounds: Sequence[int], *, bits: int, drop: int) -> Bits:
+        """Shares of whether (n,) is below each bound: (bounds, n)."""
+        leaves = -(-(bits - drop) // 4)
+        drop = max(0, bits - 4 * leaves)
+        # Bounds are taken from the share of whoever offers tables, several of which go by one choice of the other's.
+        moved = flat - np.array([bound % (1 << 64) for bound in bounds], dtype=np.uint64)[:, None]
+        own = np.where(self._offers(len(flat)), moved, flat)
+        low = np.uint64((1 << (bits - drop)) - 1)
+        # The lower bits of s and t carry exactly if the second's are above all ones less the first's.
+        carry = self._compare(operation, ((~own if self._first else own) >> np.uint64(drop)) & low, leaves, equal=False)
+        return (own >> np.uint64(bits) & _ONE).astype(np.bool_) ^ carry
 
     def is_zero(self, a: Words) -> Bits:  # noqa: D102
         self._note("is_zero", a.shape)
-        flat = a.reshape(-1)
-        return self._compare("is_zero", flat if self._first else np.negative(flat), equal=True).reshape(a.shape)
+        flat = a.reshape(1, -1)
+        own = flat if self._first else np.negative(flat)
+        return self._compare("is_zero", own, transfers.LEAVES, equal=True).reshape(a.shape)
 
     def and_(self, a: Array, b: Array) -> Array:  # noqa: D102
         self._note("and_", a.shape, a.dtype == np.bool_)
@@ -525,73 +545,90 @@ class TwoParty:
 
     # Comparisons
 
-    def _compare(self, operation: str, mine: Words, *, equal: bool) -> Bits:
-        """Shares of whether the first party's number is less than the second's, or the same. (n,)"""
-        out = np.empty(len(mine), dtype=np.bool_)
-        parts = _parts(len(mine), COMPARED)
-        halves = [_halves(len(mine[part])) for part in parts]
+    def _offers(self, n: int) -> Bits:
+        """For which of n values this party offers the tables, and the other chooses. (n,)"""
+        mine = np.empty(n, dtype=np.bool_)
+        for part in _parts(n, COMPARED):
+            middle = part.start + _GROUP * _halves(part.stop - part.start)[0]
+            mine[part.start : middle] = self._first
+            mine[middle : part.stop] = not self._first
+        return mine
+
+    def _compare(self, operation: str, mine: Words, leaves: int, *, equal: bool) -> Bits:
+        """Shares of whether the first party's numbers are less than the second's, or the same. (T, n)
+
+        Numbers have so many pieces of four bits. Whoever offers tables has T numbers, the other T times the same.
+        """
+        count, n = mine.shape
+        out = np.empty(mine.shape, dtype=np.bool_)
+        parts = _parts(n, COMPARED)
+        halves = [_halves(part.stop - part.start) for part in parts]
         demands = []
         for early, late in halves:
-            nodes = _GROUP * _NODES * (early + late)
+            nodes = _GROUP * count * (leaves - 1) * (early + late)
             offered, chosen = (early, late) if self._first else (late, early)
-            demands.append((nodes + _GROUP**2 * offered, nodes + _GROUP**2 * chosen))
+            demands.append((nodes + 4 * leaves * _GROUP * offered, nodes + 4 * leaves * _GROUP * chosen))
         with self._batches(demands) as batches:
             for part, half, (sent, received) in zip(parts, halves, batches, strict=True):
-                less, same = self._leaves(operation, mine[part], half, sent, received)
-                nodes = _GROUP * _NODES * sum(half)
-                triples = _Triples(sent.part(0, nodes), received.part(0, nodes), _NODES)
+                less, same = self._leaves(operation, mine[:, part], leaves, half, sent, received)
+                nodes = _GROUP * count * (leaves - 1) * sum(half)
+                triples = _Triples(sent.part(0, nodes), received.part(0, nodes), leaves - 1)
                 root = self._tree(operation, less, same, triples, equal=equal)
-                out[part] = sharing.unpack(root, len(mine[part]))
+                out[:, part] = sharing.unpack(root.reshape(count, -1), part.stop - part.start)
         return out
 
     def _leaves(
-        self, operation: str, mine: Words, halves: tuple[int, int], sent: Sent, received: Received
+        self, operation: str, mine: Words, leaves: int, halves: tuple[int, int], sent: Sent, received: Received
     ) -> tuple[Words, Words]:
-        """Shares of "less" and "equal" of each piece of four bits, (16, groups) words of a bit for each value.
+        """Shares of "less" and "equal" of each piece of four bits, (leaves, T·groups) words of a bit for each value.
 
         Of the groups the first party offers the tables for the early half and the second for the late one.
         """
-        early, late = (_GROUP * groups for groups in halves)
-        padded = np.zeros(early + late, dtype=np.uint64)
-        padded[: len(mine)] = mine
-        offering, choosing = (padded[:early], padded[early:]) if self._first else (padded[early:], padded[:early])
-        sent = sent.part(len(sent) - _GROUP * len(offering), len(sent))
-        received = received.part(len(received) - _GROUP * len(choosing), len(received))
-        flips = choosing ^ received.choices.view(np.uint64)
-        theirs = self._swap(operation, flips, offering.nbytes).view(np.uint64)
-        shares = self._rng.uint64(len(offering) // _GROUP, 2, transfers.LEAVES)
+        count, (early, late), bits = len(mine), (_GROUP * groups for groups in halves), 4 * leaves
+        padded = np.zeros((count, early + late), dtype=np.uint64)
+        padded[:, : mine.shape[1]] = mine
+        offering, choosing = (padded[:, :early], padded[0, early:])
+        if not self._first:
+            offering, choosing = (padded[:, early:], padded[0, :early])
+        offered, chosen = offering.shape[1], len(choosing)
+        sent = sent.part(len(sent) - bits * offered, len(sent))
+        received = received.part(len(received) - bits * chosen, len(received))
+        flips = _narrow(choosing ^ _wide(received.choices, chosen, bits), bits)
+        theirs = self._swap(operation, flips, bits * offered // 8)
+        shares = self._rng.uint64(offered // _GROUP, count, 2, leaves)
         messages = transfers.offer_tables(
             sent.delta,
             sent.k,
             tweak=sent.tweak,
-            flips=theirs,
-            values=offering,
+            flips=_wide(theirs, offered, bits),
+            values=np.ascontiguousarray(offering),
             shares=shares,
             side="left" if self._first else "right",
         )
-        size = 4 * transfers.LEAVES
-        answers = self._swap(operation, messages, size * len(choosing)).view(np.uint32)
-        chosen = transfers.choose_tables(
-            received.t, tweak=received.tweak, values=choosing, messages=answers.reshape(-1, transfers.LEAVES)
+        answers = self._swap(operation, messages, 4 * count * leaves * chosen).view(np.uint32)
+        looked_up = transfers.choose_tables(
+            received.t, tweak=received.tweak, values=choosing, messages=answers.reshape(chosen, count, leaves)
         )
-        groups = np.concatenate((shares, chosen) if self._first else (chosen, shares))
-        less, same = np.ascontiguousarray(groups.transpose(1, 2, 0))
+        groups = np.concatenate((shares, looked_up) if self._first else (looked_up, shares))
+        less, same = np.ascontiguousarray(groups.transpose(2, 3, 1, 0)).reshape(2, leaves, -1)
         return less, same
 
     def _tree(self, operation: str, less: Words, same: Words, triples: _Triples, *, equal: bool) -> Words:
-        """Join the pieces, the highest last, two by two: (16, groups) → (groups,) shares of "less" or of "equal"."""
-        while len(less) > 1:
-            level = triples.part(0, len(less) // 2)
-            triples = triples.part(len(less) // 2, _NODES)
-            low, high = same[0::2], same[1::2]
+        """Join the pieces, the highest last, two by two: (leaves, words) → (words,) shares of "less" or of "equal"."""
+        while (leaves := len(same)) > 1:
+            pairs, odd = leaves // 2, leaves % 2
+            level, triples = triples.part(0, pairs), triples.part(pairs, len(triples.choices))
+            low, high = same[0 : 2 * pairs : 2], same[1 : 2 * pairs : 2]
+            # An odd piece, the highest, waits for the next level.
+            waiting = slice(leaves - odd, None)
             if equal:
-                (same,) = self._and(operation, level, high, (low,))
-                less = same
+                (both,) = self._and(operation, level, high, (low,))
             else:
                 # Whether the lowest pieces of a level are equal is never asked.
-                behind, both = self._and(operation, level, high, (less[0::2], low[1:]))
-                less = less[1::2] ^ behind
-                same = np.concatenate((np.zeros_like(behind[:1]), both))
+                behind, both = self._and(operation, level, high, (less[0 : 2 * pairs : 2], low[1:]))
+                less = np.concatenate((less[1 : 2 * pairs : 2] ^ behind, less[waiting]))
+                both = np.concatenate((np.zeros_like(behind[:1]), both))
+            same = np.concatenate((both, same[waiting]))
         root: Words = (same if equal else less)[0]
         return root
 
@@ -632,7 +669,7 @@ class _Triples:
     def __init__(self, sent: Sent, received: Received, rows: int | None = None) -> None:
         offered = transfers.offer_bits(sent.delta, np.ascontiguousarray(sent.k), tweak=sent.tweak)
         chosen = transfers.choose_bits(np.ascontiguousarray(received.t), tweak=received.tweak)
-        shape = (-1,) if rows is None else (rows, offered.shape[1] // rows)
+        shape = (-1,) if rows is None else (rows, offered.shape[1] // max(rows, 1))
         self.choices = received.choices.view(np.uint64).reshape(shape)
         self.factors = offered[2:].reshape(2, *shape)
         # Own times own, own choices times the other's factors, and the other's choices times own factors.

@@ -133,6 +133,46 @@ BITS = {"input_bits", "constant_bits", "negative", "less", "is_zero", "and", "bi
 
 
 @every_engine
+@pytest.mark.parametrize(
+    ("bits", "drop", "bounds"),
+    [(63, 0, (0,)), (42, 14, (-(7 << 18) - 5, 7 << 18)), (9, 3, (5, -5, 0, 1, 2)), (1, 0, (0,)), (6, 5, (-1,))],
+)
+def test_below(kind: Kind, bits: int, drop: int, bounds: tuple[int, ...]) -> None:
+    """Exact over the domain, but for the step above a bound, where either is said; and nothing there is unsaid."""
+    rng = np.random.default_rng(bits)
+    room = (1 << bits) - (1 << drop) - max(map(abs, bounds)) if bits < 63 else 2**63 - 1
+    edges = [b + d for b in bounds for d in (-1, 0, 1, (1 << drop) - 1, 1 << drop, -(1 << drop)) if abs(b + d) <= room]
+    x = np.concatenate([np.array([*edges, -room, room, 0]), rng.integers(-room, room, 150, endpoint=True)])
+    x = x.reshape(-1, 1)
+
+    def program(e: Engine) -> dict[str, Array | None]:
+        a = given(e, x.view(np.uint64))
+        found = e.below(a, bounds, bits=bits, drop=drop)
+        assert found.shape == (e.k, len(bounds), *x.shape)
+        none = e.below(a[:, :0], bounds, bits=bits, drop=drop)
+        assert none.shape == (e.k, len(bounds), 0, 1)
+        return {"below": e.open(found)}
+
+    found = same(kind, program)["below"]
+    for got, bound in zip(found, bounds, strict=True):
+        wrong = got != (x < bound)
+        assert not np.any(wrong & ((x < bound) | (x - bound >= 1 << drop)))
+        assert drop or not wrong.any()
+
+
+@every_engine
+def test_below_without_bounds_or_with_a_window_that_is_none(kind: Kind) -> None:
+    def program(e: Engine) -> tuple[int, ...]:
+        a = given(e, np.arange(5, dtype=np.uint64))
+        for bits, drop in ((64, 0), (8, 8), (8, -1), (0, 0)):
+            with pytest.raises(UsageError, match="below takes bits"):
+                e.below(a, (0,), bits=bits, drop=drop)
+        return e.below(a, (), bits=8).shape
+
+    assert set(run(kind, program).values()) == {(2 if kind.name == "three" else 1, 0, 5)}
+
+
+@every_engine
 def test_matmul(kind: Kind) -> None:
     rng = np.random.default_rng(5)
     x, y = rng.integers(0, 2**64, (3, 5), dtype=np.uint64), rng.integers(0, 2**64, (5, 2), dtype=np.uint64)

@@ -62,9 +62,9 @@ class Counting:
         if name in ("constant", "compute", "me", "k", "scheme"):
             return method
 
-        def counted(a: np.ndarray, *others: object) -> object:  # type: ignore[type-arg]
+        def counted(a: np.ndarray, *others: object, **options: int) -> object:  # type: ignore[type-arg]
             self.values[name] += a[0].size
-            return method(a, *others)
+            return method(a, *others, **options)
 
         return counted
 

@@ -265,6 +265,8 @@ def test_dealt_shares_are_put_together(shape: tuple[int, ...]) -> None:
 
 COSTS: dict[str, tuple[Callable[[ThreeParty, Words], object], float, int]] = {
     "negative": (lambda e, a: e.negative(a), 42.125, 7),
+    # T = 2 bounds and B = 9 blocks: 7, 3, 1 and 1 ANDs, for five, three and two left.
+    "below": (lambda e, a: e.below(a, (-9, 9), bits=30, drop=4), 64 / 8 + 2 * (9 / 2 + 3 * 12 / 8), 6),
     "is_zero": (lambda e, a: e.is_zero(a), 31.625, 7),
     "and_": (lambda e, a: e.and_(a > 1, a > 2), 0.375, 1),
     "and words": (lambda e, a: e.and_(a, a), 24, 1),

@@ -257,6 +257,9 @@ def test_dealt_shares_are_put_together(shape: tuple[int, ...]) -> None:
 
 COSTS: dict[str, tuple[Callable[[TwoParty, Words], object], int, float, int]] = {
     "negative": (lambda e, a: e.negative(a), 94, 82.25, 6),
+    # L = 7 leaves and T = 2 bounds; L = 4 and T = 1.
+    "below": (lambda e, a: e.below(a, (-9, 9), bits=30, drop=4), 52, 3.5 + 2 * (28 + (18 - 3) / 4), 5),
+    "below one": (lambda e, a: e.below(a, (5,), bits=13), 22, 2 + 16 + (9 - 2) / 4, 4),
     "is_zero": (lambda e, a: e.is_zero(a), 94, 79.5, 6),
     "and_": (lambda e, a: e.and_(a, a), 128, 32, 1),  # 64 bits a word
     "mul": (lambda e, a: e.mul(a, a), 128, 592, 2),

@@ -11,7 +11,6 @@ BITS = 64
 BLOCKS = 21
 STEPS = 7
 STEP_PLANES = BLOCKS * STEPS + 1
-CARRY_PLANES = 2 * BLOCKS
 TILE = 32
 """Columns that lie together in what ``steps`` gives. Shares of it are made by several parties, so they must agree."""
 
@@ -88,31 +87,33 @@ def digit(word: int, block: int) -> int:
     return word >> 3 * block & 7
 
 
-def step_planes(words: Sequence[int]) -> list[Plane]:
-    """For each block and each v of 1 to 7, whether the block of each word is at least v; then the sign."""
-    steps = [plane([int(digit(w, block) >= v) for w in words]) for block in range(BLOCKS) for v in range(1, STEPS + 1)]
-    return [*steps, plane([word >> 63 for word in words])]
+def step_planes(words: Sequence[int], blocks: int = BLOCKS) -> list[Plane]:
+    """For each block and each v of 1 to 7, whether the block of each word is at least v; then the bit above them."""
+    steps = [plane([int(digit(w, block) >= v) for w in words]) for block in range(blocks) for v in range(1, STEPS + 1)]
+    return [*steps, plane([word >> 3 * blocks & 1 for word in words])]
 
 
-def place(row: int, column: int, width: int) -> int:
+def place(row: int, column: int, width: int, blocks: int = BLOCKS) -> int:
     """Where a word of the planes of steps stands: all planes of a tile's columns, then the next tile."""
     first = column // TILE * TILE
-    return first * STEP_PLANES + row * min(TILE, width - first) + column - first
+    return first * (blocks * STEPS + 1) + row * min(TILE, width - first) + column - first
 
 
-def steps(words: Sequence[int], out: Sequence[int]) -> list[int]:
+def steps(words: Sequence[int], out: Sequence[int], blocks: int = BLOCKS) -> list[int]:
     """`out` and the steps, by XOR."""
     sums = list(out)
-    for row, of in enumerate(step_planes(words)):
+    for row, of in enumerate(step_planes(words, blocks)):
         for column, word in enumerate(of):
-            sums[place(row, column, width(len(words)))] ^= word
+            sums[place(row, column, width(len(words)), blocks)] ^= word
     return sums
 
 
-def carries(steps: Sequence[int], t: Sequence[int], *, one: bool) -> list[Plane]:
-    """Of a share of the steps of s: shares of the carries, of what passes them on, and of the sum of the signs."""
+def carries(steps: Sequence[int], t: Sequence[int], *, one: bool, blocks: int = BLOCKS) -> list[Plane]:
+    """Of a share of the steps of s: shares of the carries, of what passes them on, and of the sum of the bits above."""
     columns = width(len(t))
-    rows = [[steps[place(row, column, columns)] for column in range(columns)] for row in range(STEP_PLANES)]
+    rows = [
+        [steps[place(row, column, columns, blocks)] for column in range(columns)] for row in range(blocks * STEPS + 1)
+    ]
     whole = [*t, *[0] * (BITS * columns - len(t))]
 
     def at_least(block: int, v: int, i: int) -> int:
@@ -122,18 +123,18 @@ def carries(steps: Sequence[int], t: Sequence[int], *, one: bool) -> list[Plane]
         return bit(rows[block * STEPS + v - 1], i)
 
     carried, passed = [], []
-    for block in range(BLOCKS):
+    for block in range(blocks):
         sevens = [STEPS - digit(word, block) for word in whole]
         carry = [at_least(block, v + 1, i) for i, v in enumerate(sevens)]
         carried.append(plane(carry))
         passed.append(plane([c ^ at_least(block, v, i) for i, (v, c) in enumerate(zip(sevens, carry, strict=True))]))
-    sign = plane([bit(rows[-1], i) ^ (one and word >> 63) for i, word in enumerate(whole)])
-    return [*carried, *passed[1:], sign]
+    above = plane([bit(rows[-1], i) ^ (one and word >> 3 * blocks & 1) for i, word in enumerate(whole)])
+    return [*carried, *passed[1:], above]
 
 
-def carries_of_sums(s: Sequence[int], t: Sequence[int]) -> list[Plane]:
+def carries_of_sums(s: Sequence[int], t: Sequence[int], blocks: int = BLOCKS) -> list[Plane]:
     """What the shares of ``carries`` add up to: of s + t block by block, without steps."""
-    sums = [[digit(a, block) + digit(b, block) for a, b in zip(s, t, strict=True)] for block in range(BLOCKS)]
+    sums = [[digit(a, block) + digit(b, block) for a, b in zip(s, t, strict=True)] for block in range(blocks)]
     carried = [plane([int(total > STEPS) for total in row]) for row in sums]
     passed = [plane([int(total == STEPS) for total in row]) for row in sums[1:]]
-    return [*carried, *passed, plane([(a ^ b) >> 63 for a, b in zip(s, t, strict=True)])]
+    return [*carried, *passed, plane([(a ^ b) >> 3 * blocks & 1 for a, b in zip(s, t, strict=True)])]

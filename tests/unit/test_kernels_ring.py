@@ -86,7 +86,7 @@ def test_matmuls(vector: dict[str, Any]) -> None:
 @pytest.mark.parametrize("vector", VECTORS["planes"], ids=lambda v: str(v["n"]))
 def test_planes(vector: dict[str, Any]) -> None:
     n = vector["n"]
-    s, t, masks = words("s", n), words("t", n), words("masks", bits.STEP_PLANES * bits.width(n))
+    s, t, masks = words("s", n), words("t", n), words("masks", bits.step_planes(bits.BLOCKS) * bits.width(n))
     assert sha256(bits.planes(s)) == vector["planes"]
     stepped = masks.copy()
     bits.steps(s, stepped)
@@ -214,18 +214,20 @@ def test_words_leave_out_what_is_behind_the_last(n: int, seed: bytes) -> None:
     assert same(bits.words(planes, n), slow.words(planes.tolist(), n))
 
 
-@settings(max_examples=6)
-@given(n=st.sampled_from(WIDTHS), one=st.booleans(), seed=st.binary(max_size=8))
-def test_blocks_carry_as_sums_do(n: int, one: bool, seed: bytes) -> None:  # noqa: FBT001 - drawn
+@settings(max_examples=8)
+@given(
+    n=st.sampled_from(WIDTHS), one=st.booleans(), blocks=st.sampled_from([21, 21, 20, 9, 1]), seed=st.binary(max_size=8)
+)
+def test_blocks_carry_as_sums_do(n: int, one: bool, blocks: int, seed: bytes) -> None:  # noqa: FBT001 - drawn
     rng = Rng.from_seed(seed)
-    s, t, masks = edged(rng, n), edged(rng, n)[::-1].copy(), rng.uint64(bits.STEP_PLANES * bits.width(n))
+    s, t, masks = edged(rng, n), edged(rng, n)[::-1].copy(), rng.uint64(bits.step_planes(blocks) * bits.width(n))
     stepped = masks.copy()
-    bits.steps(s, stepped)
-    assert same(stepped, slow.steps(s.tolist(), masks.tolist()))
-    mine = bits.carries(masks, t, one=one)
-    assert same(mine, slow.carries(masks.tolist(), t.tolist(), one=one))
-    opened = mine ^ bits.carries(stepped, t, one=not one)
-    assert same(opened, slow.carries_of_sums(s.tolist(), t.tolist()))
+    bits.steps(s, stepped, blocks=blocks)
+    assert same(stepped, slow.steps(s.tolist(), masks.tolist(), blocks))
+    mine = bits.carries(masks, t, one=one, blocks=blocks)
+    assert same(mine, slow.carries(masks.tolist(), t.tolist(), one=one, blocks=blocks))
+    opened = mine ^ bits.carries(stepped, t, one=not one, blocks=blocks)
+    assert same(opened, slow.carries_of_sums(s.tolist(), t.tolist(), blocks))
 
 
 def fixed(*shape: int) -> Words:
@@ -273,7 +275,7 @@ def test_misuse_of_the_ring() -> None:
 
 
 def test_misuse_of_bit_planes() -> None:
-    row, out = zeros(3), zeros(bits.STEP_PLANES)
+    row, out = zeros(3), zeros(bits.step_planes(bits.BLOCKS))
     wrong: list[Any] = [zeros(3, 1), zeros(6)[::2], row.astype(np.int64), [1, 2, 3]]
     for of in wrong:
         with pytest.raises(UsageError, match="words must be"):
@@ -286,12 +288,17 @@ def test_misuse_of_bit_planes() -> None:
             bits.carries(of, row, one=True)
         with pytest.raises(UsageError, match="t must be"):
             bits.carries(out, of, one=True)
+    for blocks in (0, 22):
+        with pytest.raises(UsageError, match="1 to 21"):
+            bits.steps(row, out, blocks=blocks)
+        with pytest.raises(UsageError, match="1 to 21"):
+            bits.carries(out, row, one=True, blocks=blocks)
     with pytest.raises(UsageError, match="give 148"):
         bits.steps(row, out[1:])
     with pytest.raises(UsageError, match="give 296"):
         bits.carries(out, zeros(65), one=True)
     with pytest.raises(UsageError, match="read-only"):
-        bits.steps(row, fixed(bits.STEP_PLANES))
+        bits.steps(row, fixed(bits.step_planes(bits.BLOCKS)))
     with pytest.raises(UsageError, match="shares memory"):
         bits.steps(out[:3], out)
 

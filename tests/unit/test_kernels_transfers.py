@@ -46,14 +46,14 @@ def correlated(k: Bytes, delta: Bytes, bits: int, choices: Words) -> Bytes:
 def test_tables(vector: dict[str, Any]) -> None:
     label, n, tweak = (vector[name] for name in ("label", "n", "tweak"))
     mine, theirs, choices = (words(label + name, n) for name in ("mine", "theirs", "choices"))
-    shares = words(label + "shares", n // 2).reshape(-1, 2, 16)
+    shares = words(label + "shares", n // 2).reshape(-1, 1, 2, 16)
     delta, k, t = run(label, n, 64, choices)
     messages = transfers.offer_tables(
         delta,
         k,
         tweak=tweak,
         flips=theirs ^ choices,
-        values=mine,
+        values=mine[None],
         shares=shares,
         side="left" if vector["left"] else "right",
     )
@@ -108,33 +108,43 @@ def test_products_add_up(n: int, bits: int, bitwise: bool, seed: bytes) -> None:
     assert np.array_equal(shares + got, x & y if bitwise else x * y)
 
 
-@settings(max_examples=10)
-@given(groups=st.integers(0, 12), left=st.booleans(), seed=st.binary(max_size=8))
-def test_tables_say_how_pieces_compare(groups: int, left: bool, seed: bytes) -> None:  # noqa: FBT001 - drawn
+@settings(max_examples=12)
+@given(
+    groups=st.integers(0, 6),
+    leaves=st.integers(1, 16),
+    tables=st.integers(1, 4),
+    left=st.booleans(),
+    seed=st.binary(max_size=8),
+)
+def test_tables_say_how_pieces_compare(groups: int, leaves: int, tables: int, left: bool, seed: bytes) -> None:  # noqa: FBT001 - drawn
     rng, n = Rng.from_seed(seed), 64 * groups
-    mine, theirs, choices = rng.uint64(n), rng.uint64(n), rng.uint64(n)
-    theirs[::3] ^= (mine ^ theirs)[::3] & np.uint64(0xFFFF_0000_00FF_FFF0)
-    delta, k, shares = rng.uint8(16), rng.uint8(64 * n, 16), rng.uint64(groups, 2, 16)
+    mine, theirs, choices = rng.uint64(tables, n), rng.uint64(n), rng.uint64(n)
+    mine[:, ::3] ^= (mine ^ theirs)[:, ::3] & np.uint64(0xFFFF_0000_00FF_FFF0)
+    delta, k, shares = rng.uint8(16), rng.uint8(4 * leaves * n, 16), rng.uint64(groups, tables, 2, leaves)
     messages = transfers.offer_tables(
         delta, k, tweak=5, flips=theirs ^ choices, values=mine, shares=shares, side="left" if left else "right"
     )
-    t = correlated(k, delta, 64, choices)
+    assert messages.shape == (n, tables, leaves)
+    t = correlated(k, delta, 4 * leaves, choices)
     opened = shares ^ transfers.choose_tables(t, tweak=5, values=theirs, messages=messages)
-    found = np.unpackbits(opened.view(np.uint8).reshape(groups, 2, 16, 8), axis=-1, bitorder="little")
-    pieces = [(v.reshape(groups, 1, 64) >> (4 * np.arange(16, dtype=np.uint64))[:, None]) & 15 for v in (mine, theirs)]
-    a, b = pieces if left else pieces[::-1]
-    assert np.array_equal(found[:, 0], a < b)
-    assert np.array_equal(found[:, 1], a == b)
+    found = np.unpackbits(opened.view(np.uint8).reshape(groups, tables, 2, leaves, 8), axis=-1, bitorder="little")
+    shifts = (4 * np.arange(leaves, dtype=np.uint64))[:, None]
+    pieces = [(v.reshape(len(v), groups, 1, 64) >> shifts) & 15 for v in (mine, theirs[None])]
+    a, b = (piece.swapaxes(0, 1) for piece in (pieces if left else pieces[::-1]))
+    assert np.array_equal(found[:, :, 0], a < b)
+    assert np.array_equal(found[:, :, 1], np.broadcast_to(a == b, found[:, :, 1].shape))
 
 
 def test_misuse() -> None:
-    word, block, shares = np.zeros(64, np.uint64), np.zeros((4096, 16), np.uint8), np.zeros((1, 2, 16), np.uint64)
-    good = {"tweak": 0, "flips": word, "values": word, "shares": shares, "side": "left"}
+    word, block, shares = np.zeros(64, np.uint64), np.zeros((4096, 16), np.uint8), np.zeros((1, 1, 2, 16), np.uint64)
+    good = {"tweak": 0, "flips": word, "values": word[None], "shares": shares, "side": "left"}
     wrong: list[tuple[dict[str, Any], str]] = [
-        ({"values": word[:63]}, "multiple of 64"),
-        ({"values": word.astype(np.int64)}, "uint64"),
-        ({"flips": word[:2]}, "rows"),
-        ({"shares": shares[:, :1]}, "shares"),
+        ({"flips": word[:63]}, "multiple of 64"),
+        ({"values": word[None].astype(np.int64)}, "uint64"),
+        ({"values": word}, "values"),
+        ({"shares": shares[:, :, :1]}, "shares"),
+        ({"shares": shares[:0]}, "shares"),
+        ({"shares": np.zeros((1, 5, 2, 16), np.uint64)}, "shares"),
         ({"side": "above"}, "side"),
         ({"tweak": -1}, "tweak"),
         ({"tweak": 2**64 - 1}, "tweak"),
@@ -146,7 +156,7 @@ def test_misuse() -> None:
     with pytest.raises(UsageError, match="blocks"):
         transfers.offer_tables(block[0], block[:64], **good)
     with pytest.raises(UsageError, match="messages"):
-        transfers.choose_tables(block, tweak=0, values=word, messages=np.zeros((64, 15), np.uint32))
+        transfers.choose_tables(block, tweak=0, values=word, messages=np.zeros((64, 1, 17), np.uint32))
     with pytest.raises(UsageError, match="multiple of 64"):
         transfers.offer_bits(block[0], block[:65], tweak=0)
     with pytest.raises(UsageError, match="multiple of 64"):

@@ -104,27 +104,41 @@ fn bits_words(py: Python<'_>, planes: Words<'_>, mut words: Out<'_>) -> PyResult
     Ok(())
 }
 
+fn blocks_of(blocks: usize) -> PyResult<usize> {
+    if !(1..=bits::BLOCKS).contains(&blocks) {
+        return Err(bad("blocks must be 1 to 21"));
+    }
+    Ok(blocks)
+}
+
 #[pyfunction]
-fn bits_steps(py: Python<'_>, words: Words<'_>, mut planes: Out<'_>) -> PyResult<()> {
+fn bits_steps(py: Python<'_>, words: Words<'_>, blocks: usize, mut planes: Out<'_>) -> PyResult<()> {
     let (words, planes) = (contiguous(&words, "words")?, out(&mut planes)?);
-    length(planes.len(), bits::STEP_PLANES * width(words.len()), "planes")?;
-    py.detach(|| bits::steps(words, planes));
+    let blocks = blocks_of(blocks)?;
+    length(planes.len(), bits::step_planes(blocks) * width(words.len()), "planes")?;
+    py.detach(|| bits::steps(words, blocks, planes));
     Ok(())
 }
 
 #[pyfunction]
-fn bits_carries(py: Python<'_>, steps: Words<'_>, words: Words<'_>, one: bool, mut planes: Out<'_>) -> PyResult<()> {
+fn bits_carries(
+    py: Python<'_>,
+    steps: Words<'_>,
+    words: Words<'_>,
+    blocks: usize,
+    one: bool,
+    mut planes: Out<'_>,
+) -> PyResult<()> {
     let (steps, words, planes) = (contiguous(&steps, "steps")?, contiguous(&words, "words")?, out(&mut planes)?);
-    length(steps.len(), bits::STEP_PLANES * width(words.len()), "steps")?;
-    length(planes.len(), bits::CARRY_PLANES * width(words.len()), "planes")?;
-    py.detach(|| bits::carries(steps, words, one, planes));
+    let blocks = blocks_of(blocks)?;
+    length(steps.len(), bits::step_planes(blocks) * width(words.len()), "steps")?;
+    length(planes.len(), bits::carry_planes(blocks) * width(words.len()), "planes")?;
+    py.detach(|| bits::carries(steps, words, blocks, one, planes));
     Ok(())
 }
 
 /// Adds this family's functions to the module.
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add("STEP_PLANES", bits::STEP_PLANES)?;
-    module.add("CARRY_PLANES", bits::CARRY_PLANES)?;
     module.add_function(wrap_pyfunction!(ring_mask, module)?)?;
     module.add_function(wrap_pyfunction!(ring_product, module)?)?;
     module.add_function(wrap_pyfunction!(ring_matmul, module)?)?;

@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 
 use super::{Bytes2, Secret, bad, contiguous, rows, same_count};
 use crate::blocks::Block;
-use crate::transfers::{self, GROUP, LEAVES, PLANES, Received, Sent, Side};
+use crate::transfers::{self, GROUP, LEAVES, Pieces, Received, Sent, Side, TABLES};
 
 type Words<'py> = PyReadonlyArray1<'py, u64>;
 
@@ -48,10 +48,18 @@ fn bits_of(bits: usize) -> PyResult<usize> {
     Ok(bits)
 }
 
+fn pieces_of(leaves: usize, tables: usize) -> PyResult<Pieces> {
+    if !(1..=LEAVES).contains(&leaves) || !(1..=TABLES).contains(&tables) {
+        return Err(bad("leaves must be 1 to 16, and tables 1 to 4"));
+    }
+    Ok(Pieces { leaves, tables })
+}
+
 #[pyfunction]
 #[expect(clippy::too_many_arguments)]
 fn transfers_offer_tables(
     py: Python<'_>,
+    pieces: (usize, usize),
     delta: Secret,
     tweak: u64,
     k: Bytes2<'_>,
@@ -61,38 +69,41 @@ fn transfers_offer_tables(
     left: bool,
     mut messages: PyReadwriteArray1<'_, u32>,
 ) -> PyResult<()> {
-    let values = contiguous(&values, "values")?;
-    whole(values.len(), "values")?;
-    let k = block_rows(&k, "k")?;
+    let pieces = pieces_of(pieces.0, pieces.1)?;
     let (flips, shares) = (contiguous(&flips, "flips")?, contiguous(&shares, "shares")?);
-    same_count(values.len() * GROUP, k.len(), "k")?;
-    same_count(values.len(), flips.len(), "flips")?;
-    same_count(values.len() / GROUP * PLANES, shares.len(), "shares")?;
-    let messages = mutable(&mut messages, values.len() * LEAVES, "messages")?;
+    let (values, k) = (contiguous(&values, "values")?, block_rows(&k, "k")?);
+    let n = flips.len();
+    whole(n, "flips")?;
+    same_count(n * pieces.tables, values.len(), "values")?;
+    same_count(n * pieces.transfers(), k.len(), "k")?;
+    same_count(n / GROUP * pieces.planes(), shares.len(), "shares")?;
+    let messages = mutable(&mut messages, n * pieces.entries(), "messages")?;
     let sent = Sent { delta: offset(&delta, tweak, k.len())?, tweak, k };
     let side = if left { Side::Left } else { Side::Right };
-    py.detach(|| transfers::offer_tables(sent, flips, values, shares, side, messages));
+    py.detach(|| transfers::offer_tables(pieces, sent, flips, values, shares, side, messages));
     Ok(())
 }
 
 #[pyfunction]
 fn transfers_choose_tables(
     py: Python<'_>,
+    pieces: (usize, usize),
     tweak: u64,
     t: Bytes2<'_>,
     values: Words<'_>,
     messages: PyReadonlyArray1<'_, u32>,
     mut shares: PyReadwriteArray1<'_, u64>,
 ) -> PyResult<()> {
+    let pieces = pieces_of(pieces.0, pieces.1)?;
     let values = contiguous(&values, "values")?;
     whole(values.len(), "values")?;
     let t = block_rows(&t, "t")?;
     let messages = contiguous(&messages, "messages")?;
-    same_count(values.len() * GROUP, t.len(), "t")?;
-    same_count(values.len() * LEAVES, messages.len(), "messages")?;
+    same_count(values.len() * pieces.transfers(), t.len(), "t")?;
+    same_count(values.len() * pieces.entries(), messages.len(), "messages")?;
     room(tweak, t.len())?;
-    let shares = mutable(&mut shares, values.len() / GROUP * PLANES, "shares")?;
-    py.detach(|| transfers::choose_tables(Received { tweak, t }, values, messages, shares));
+    let shares = mutable(&mut shares, values.len() / GROUP * pieces.planes(), "shares")?;
+    py.detach(|| transfers::choose_tables(pieces, Received { tweak, t }, values, messages, shares));
     Ok(())
 }
 
