@@ -513,6 +513,9 @@ def rlwe_decrypt(
 def rlwe_encode(prime: int, slots: NDArray[np.uint64], out: NDArray[np.uint64]) -> None:
     """Fills out with the polynomials that have these slots."""
 
+def rlwe_slots(prime: int, coefficients: NDArray[np.uint64], out: NDArray[np.uint64]) -> None:
+    """(n·8192,) -> (n·8192,), residues of one plaintext prime, 0, 1, 2 or 4."""
+
 def rlwe_decode(coefficients: list[NDArray[np.uint64]], out: NDArray[np.uint64]) -> None:
     """Fills out with the slots' numbers modulo 2^64."""
 

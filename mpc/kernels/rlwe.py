@@ -2,7 +2,8 @@
 
 Parameters [Albrecht et al., Homomorphic Encryption Standard, 2018: log2 q up to 218 at N = 8192 for 128 bits, ternary
 secret; Bossuat et al. 2024: 214]: ``narrow``, q of 186 bits, and ``wide``, q of 212. Plaintexts are modulo 2^64, or
-modulo one of three 60-bit primes, whose polynomials hold 8192 slots that multiply one by one. Ciphertexts are
+modulo a prime, one of three of 60 bits or a single one of 59, whose polynomials hold 8192 slots that multiply one by
+one. Ciphertexts are
 symmetric, b and a seed for a. ``reply`` gives sums of products with a mask of its maker's added, and hides everything
 else.
 
@@ -34,8 +35,12 @@ NARROW = (0x3FFFFFFFFFFF0001, 0x3FFFFFFFFFFE8001, 0x3FFFFFFFFFF1C001)
 WIDE = (0x1FFFFFFFFB4001, 0x1FFFFFFFFA4001, 0x1FFFFFFFF9C001, 0x1FFFFFFFF38001)
 PLAIN = (0xFFFFFFFFFFFC001, 0xFFFFFFFFFFE8001, 0xFFFFFFFFFFD8001)
 """Plaintext primes; 60 bits each."""
+SINGLE_PRIME = 0x7FFFFFFFFFCC001
+"""The plaintext prime for numbers whose sums of products stay below it: 2^59 less 212,991."""
 WORD = 3
 """The number of the plaintext modulus 2^64; 0, 1 and 2 are those of the primes in ``PLAIN``."""
+SINGLE = 4
+"""The number of the plaintext modulus ``SINGLE_PRIME``."""
 SEED_BYTES = 32
 PUBLIC_SEED_BYTES = 16
 REPLY_BYTES = 10
@@ -73,7 +78,7 @@ def flooding_bits(primes: Primes, plain: int, *, bits: int, terms: int, products
     rounding = products * largest / 2
     q = sum(math.log2(p) for p in moduli(primes))
     small = 3 * _TAIL * _SIGMA * math.sqrt(N) * 21 + 16 * 2.0 ** (q - 128)
-    t_bits = 64 if plain == WORD else 60
+    t_bits = {WORD: 64, SINGLE: 59}.get(plain, 60)
     return q - 2 - t_bits - math.log2(fresh + rounding + small)
 
 
@@ -210,10 +215,18 @@ def decrypt(replies: Bytes, *, stride: int, primes: Primes, plain: int, key: Byt
 
 
 def encode(slots: Words, *, prime: int) -> Words:
-    """Slots to coefficients modulo plaintext prime 0, 1 or 2: (…, N) words, read as signed, -> (…, N) residues."""
+    """Slots to coefficients modulo a plaintext prime: (…, N) words, read as signed, -> (…, N) residues."""
     _polynomials(slots, "slots")
     out = np.empty_like(slots)
     _native.rlwe_encode(prime, _flat(slots), _flat(out))
+    return out
+
+
+def slots(coefficients: Words, *, prime: int) -> Words:
+    """Coefficients to slots modulo a plaintext prime, the inverse of ``encode``: (…, N) residues -> (…, N) residues."""
+    _polynomials(coefficients, "coefficients")
+    out = np.empty_like(coefficients)
+    _native.rlwe_slots(prime, _flat(coefficients), _flat(out))
     return out
 
 

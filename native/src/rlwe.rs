@@ -2,7 +2,7 @@
 //!
 //! Ring: Z_q[X] / (X^N + 1), N = 8192, q a product of primes, of which there are two sets: *narrow*, three of 62 bits, and
 //! *wide*, four of 53 bits. Secrets are ternary, errors centred binomial of variance 10.5. Plaintexts have coefficients
-//! modulo t, which is 2^64 or one of three 60-bit primes for slot-wise products. An encryption of m under s is (b, a) with
+//! modulo t, which is 2^64 or, for slot-wise products, a prime: one of three of 60 bits, or one of 59 that stands alone. An encryption of m under s is (b, a) with
 //! b = e + round(q·m / t) - a·s; everything of it is kept as values (`ntt`), and a comes from a public seed.
 //!
 //! The reply to ciphertexts ct_i and known p_i is Σ p_i·ct_i, to which its maker adds u·z, where z is an encryption of zero
@@ -35,6 +35,8 @@ pub const NARROW: [u64; 3] = [0x3fff_ffff_ffff_0001, 0x3fff_ffff_fffe_8001, 0x3f
 pub const WIDE: [u64; 4] = [0x1f_ffff_fffb_4001, 0x1f_ffff_fffa_4001, 0x1f_ffff_fff9_c001, 0x1f_ffff_fff3_8001];
 /// Plaintext primes for slot-wise products, which stand for numbers below 2^180.
 pub const PLAIN: [u64; 3] = [0xfff_ffff_ffff_c001, 0xfff_ffff_fffe_8001, 0xfff_ffff_fffd_8001];
+/// The plaintext prime for slot-wise products of small numbers, whose sums stay below it; 2^59 less 212,991.
+pub const SINGLE: u64 = 0x7ff_ffff_fffc_c001;
 
 /// Bits of a coefficient of a reply.
 const REPLY_BITS: u32 = 8 * REPLY as u32;
@@ -59,17 +61,18 @@ enum Use {
 pub enum Plain {
     /// 2^64.
     Word,
-    /// One of `PLAIN`.
+    /// One of `PLAIN`, or `SINGLE`.
     Prime(&'static Ntt),
 }
 
 impl Plain {
-    /// By number: 0 to 2 for a prime, 3 for 2^64.
+    /// By number: 0 to 2 for one of `PLAIN`, 3 for 2^64, 4 for `SINGLE`.
     pub fn of(number: usize) -> Result<Self, Error> {
         match number {
             0..=2 => Ok(Self::Prime(&plain_primes()[number])),
             3 => Ok(Self::Word),
-            _ => Err(Error::Misuse("the plaintext's modulus is 0, 1, 2 or 3")),
+            4 => Ok(Self::Prime(&plain_primes()[PLAIN.len()])),
+            _ => Err(Error::Misuse("the plaintext's modulus is 0, 1, 2, 3 or 4")),
         }
     }
 
@@ -82,10 +85,10 @@ impl Plain {
     }
 }
 
-/// The transforms of the plaintext primes.
+/// The transforms of the plaintext primes, `SINGLE` last.
 fn plain_primes() -> &'static [Ntt] {
     static PRIMES: OnceLock<Vec<Ntt>> = OnceLock::new();
-    PRIMES.get_or_init(|| PLAIN.iter().map(|&p| Ntt::new(p, N)).collect())
+    PRIMES.get_or_init(|| PLAIN.iter().chain([&SINGLE]).map(|&p| Ntt::new(p, N)).collect())
 }
 
 /// A set of primes, and what depends on them alone.
@@ -594,6 +597,18 @@ pub fn encode(t: &Ntt, slots: &[u64], out: &mut [u64]) -> Result<(), Error> {
     })
 }
 
+/// Coefficients to slots modulo one plaintext prime: (n, N) residues each.
+pub fn slots(t: &Ntt, coefficients: &[u64], out: &mut [u64]) -> Result<(), Error> {
+    check(coefficients.len() == out.len() && out.len().is_multiple_of(N), "whole polynomials")?;
+    parallel::fill_rows(out, N, POLYNOMIAL, |first, rows| {
+        for (i, row) in rows.chunks_exact_mut(N).enumerate() {
+            row.iter_mut().zip(&coefficients[(first + i) * N..]).for_each(|(x, &c)| *x = t.modulus.reduce(c));
+            t.forward(row);
+        }
+        Ok(())
+    })
+}
+
 /// Coefficients to slots: (n, N) residues of each of the plaintext primes -> (n, N), the numbers below their product that
 /// these stand for, modulo 2^64.
 pub fn decode(coefficients: [&[u64]; 3], out: &mut [u64]) -> Result<(), Error> {
@@ -681,6 +696,7 @@ mod tests {
         let (u, v) = (numbers(N, 4), numbers(N, 5));
         let (mut opened, mut masked) = (vec![], vec![]);
         for t in plain_primes() {
+            let p = u128::from(t.modulus.p());
             let plain = Plain::Prime(t);
             let mut messages = vec![0; 2 * N];
             encode(t, &u, &mut messages[N..]).unwrap();
@@ -700,6 +716,13 @@ mod tests {
             let (mut plaintext, mut mask) = (vec![0; N], vec![0; N]);
             decrypt(set, plain, 1, &KEY, &replies, &mut plaintext).unwrap();
             masks(plain, shape, &[6; SEED], &mut mask).unwrap();
+            let (mut sum, mut share) = (vec![0; N], vec![0; N]);
+            slots(t, &plaintext, &mut sum).unwrap();
+            slots(t, &mask, &mut share).unwrap();
+            for j in 0..N {
+                let factors = [u[j], v[j]].map(|x| u128::from(t.modulus.reduce_signed(x as i64)));
+                assert_eq!(u128::from(sum[j]), (factors[0] * factors[1] + u128::from(share[j])) % p);
+            }
             opened.push(plaintext);
             masked.push(mask);
         }

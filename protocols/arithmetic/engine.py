@@ -65,19 +65,6 @@ class Disagreement(ValueError):
     """Two parties gave different copies of one component, so that one of them is wrong and nobody can tell which."""
 
 
-def check_series(period_bits: int, coefficients: Sequence[float], out_bits: int) -> None:
-    """Nothing where ``Engine.fourier`` takes these; UsageError otherwise.
-
-    That the error counts, too, leaves room for the rounding of factors: the sum has to be below 2^62 before truncation.
-    """
-    inside = 1 <= period_bits <= 62 and 0 <= out_bits <= 28 and len(coefficients) > 0
-    if not inside or not sum(map(abs, coefficients)) + (len(coefficients) + 2) * 2.0**-out_bits <= 8:
-        raise UsageError(
-            "fourier takes period_bits 1 to 62, out_bits 0 to 28, and K coefficients, K > 0, whose sizes and "
-            "(K + 2)·2^-out_bits add up to at most 8."
-        )
-
-
 def check_window(bits: int, drop: int) -> None:
     """Nothing where ``Engine.below`` takes these; UsageError otherwise."""
     if not 0 <= drop < bits <= 63:
@@ -171,7 +158,7 @@ class Engine(Protocol):
         """Σ_k c_k·sin(2πk·a / 2^period_bits), k from 1 to K = len(coefficients), in fixed point of `out_bits` bits.
 
         The error is at most (K + 2)·2^-out_bits. Σ|c_k| and that together are at most 8, period_bits <= 62,
-        out_bits <= 28 (``check_series``); any word may be given, being reduced modulo the period.
+        out_bits <= 25 (``series.check``); any word may be given, being reduced modulo the period.
         """
 
     # Bits

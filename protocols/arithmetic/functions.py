@@ -20,6 +20,7 @@ import numpy as np
 
 from mpc import fixed
 from mpc.errors import UsageError
+from protocols.arithmetic import series
 from protocols.arithmetic.engine import Array, Bits, Engine, Words
 from protocols.arithmetic.shared import Context, Operand, Shared, concatenate, context_of
 
@@ -191,9 +192,10 @@ def sigmoid(x: Shared, *, error: float = 1e-3) -> Shared:
         f, words = number.fraction, _flat(number.components)
         if f < fixed.FRACTION:
             raise UsageError(f"sigmoid takes at least {fixed.FRACTION} fractional bits, not {f}: call as_fixed first.")
-        # Two bits more than are wanted, so that roundings of the series are below one step.
-        wave = number.context.engine.fourier(words * _Z(factor), f + period_bits, coefficients, f + 2)
-        middle = number.context.truncate(words * _Z(slope) + (wave << _Z(_SLOPE - 2)), _SLOPE)
+        # Of 18 bits two more, so that the series' roundings are below one step; of 24 they are below the error anyway.
+        bits = min(f + 2, series.MAX_OUT_BITS)
+        wave = number.context.engine.fourier(words * _Z(factor), f + period_bits, coefficients, bits)
+        middle = number.context.truncate(words * _Z(slope) + (wave << _Z(f + _SLOPE - bits)), _SLOPE)
         return _between(number, middle, limit)
 
     return _by_pieces(of_piece, x)

@@ -22,8 +22,8 @@ from mpc.errors import UsageError
 from mpc.kernels import ring
 from mpc.rng import Rng
 from mpc.session import Session
-from protocols.arithmetic import pieces
-from protocols.arithmetic.engine import Array, Bits, Disagreement, Scheme, Words, check_series, check_window
+from protocols.arithmetic import pieces, series
+from protocols.arithmetic.engine import Array, Bits, Disagreement, Scheme, Words, check_window
 
 Rounding = Literal["random", "down", "up"]
 
@@ -146,7 +146,7 @@ class Ideal:
         return self.truncate(a, bits)
 
     def fourier(self, a: Words, period_bits: int, coefficients: Sequence[float], out_bits: int) -> Words:  # noqa: D102
-        check_series(period_bits, coefficients, out_bits)
+        series.check(period_bits, coefficients, out_bits)
         turns = (a & np.uint64((1 << period_bits) - 1)).astype(np.float64) * (2 * math.pi / (1 << period_bits))
         total = np.zeros(a.shape)
         for k, coefficient in enumerate(coefficients, start=1):

@@ -63,7 +63,8 @@ from mpc.rng import Rng
 from mpc.session import Session
 from mpc.suite import Suite
 from mpc.wire.arithmetic.v1 import three_pb2 as wire
-from protocols.arithmetic.engine import Array, Bits, Disagreement, Scheme, Words, check_series, check_window
+from protocols.arithmetic import series
+from protocols.arithmetic.engine import Array, Bits, Disagreement, Scheme, Words, check_window
 
 VERSION = 1
 
@@ -342,8 +343,8 @@ class ThreeParty:
 
         Cost: for each value 2·K·W bytes of sines and cosines, 2·W to join, and a truncation by 67 + out_bits - 8·W.
         """
-        c = np.asarray(coefficients, dtype=np.float64)
-        check_series(period_bits, coefficients, out_bits)
+        c = [float(value) for value in coefficients]
+        series.check(period_bits, coefficients, out_bits)
         # Party 0's numbers have three bits more than the others', whose rounding the coefficients do not multiply. The
         # sum stays below 2^(2·out_bits + 6) with what it errs, which leaves the room that truncation asks for.
         width = -(-(2 * out_bits + 8) // 8)
@@ -356,21 +357,23 @@ class ThreeParty:
             n = x[0, part].shape[0]
             given, own = None, None
             if self._i == 0:
-                given = _waves(x[0, part] + x[1, part], period_bits, np.ones(len(c)), out_bits + 3)
+                sines, cosines = series.waves(x[0, part] + x[1, part], period_bits, [1.0] * len(c), out_bits + 3)
+                given = sines + cosines
             else:
-                own = _waves(x[2 - self._i, part], period_bits, c, out_bits)
+                sines, cosines = series.waves(x[2 - self._i, part], period_bits, c, out_bits)
+                own = cosines + sines
             factors = yield from self._split_all(given, n, widths=(width,) * terms)
             share = None
             if own is not None:
                 share = np.zeros(n, dtype=np.uint64)
-                for mine, theirs in zip(own, (*factors[len(c) :], *factors[: len(c)]), strict=True):
+                for mine, theirs in zip(own, factors, strict=True):
                     share += mine * theirs
                 share <<= up
             total = np.empty((2, n), dtype=np.uint64)
             yield from self._join(share, total, width=width)
             yield from self._truncate(total, out_bits + 3 + int(up), out[:, part])
 
-        details = (a.shape, period_bits, out_bits, [float(value) for value in c])
+        details = (a.shape, period_bits, out_bits, c)
         self._run("fourier", details, x.shape[1], piece, size=_whole(2 * PIECE // terms))
         return out.reshape(a.shape)
 
@@ -793,23 +796,6 @@ def _wide(data: NDArray[np.uint8], width: int) -> Words:
     words = np.zeros(len(data) // width, dtype=np.uint64)
     words.view(np.uint8).reshape(-1, _WORD)[:, :width] = data.reshape(-1, width)
     return words
-
-
-def _waves(words: Words, period_bits: int, factors: NDArray[np.float64], bits: int) -> list[Words]:
-    """Sines of 1, 2, … K times the angles, then cosines, (n,) each, times their factors, in fixed point."""
-    turns = (words & np.uint64((1 << period_bits) - 1)).astype(np.float64) * (2 * math.pi / 2**period_bits)
-    # One sine and one cosine; the others from them by Chebyshev's recurrence, 2·cos x·f((k-1)x) - f((k-2)x).
-    sines, cosines = [np.zeros_like(turns), np.sin(turns)], [np.ones_like(turns), np.cos(turns)]
-    twice = 2 * cosines[1]
-    for waves in (sines, cosines):
-        for _ in range(len(factors) - 1):
-            waves.append(twice * waves[-1] - waves[-2])
-    scaled = np.ldexp(factors, bits)
-    return [
-        np.rint(factor * wave).astype(np.int64).view(np.uint64)
-        for waves in (sines, cosines)
-        for factor, wave in zip(scaled, waves[1:], strict=True)
-    ]
 
 
 def _whole(n: int) -> int:

@@ -11,7 +11,8 @@
     [a < b]       of small numbers the same on fewer bits; several public b by one choice among their tables
 
 Security: semi-honest, either party; of protocols.ot, of a hash that is correlation-robust, and of protocols.matvec.
-Exact:    what ``Engine`` calls exact; but products under encryption are wrong with odds of 2^-53 each.
+Exact:    what ``Engine`` calls exact; but products under encryption are wrong with odds of 2^-53 each (a series' are
+          not: it is made modulo a prime that it does not reach, whose wrap the parties' highest bits tell).
 Leaks:    nothing but shapes. A truncated value that opens also says to which side it was rounded, against shares that
           the party that learns it knows; an opened sum of both parties' inputs tells each the other's.
 Cost:     for each value, the transfers and the bytes of both directions, and rounds; a round is a message of either
@@ -28,7 +29,8 @@ Cost:     for each value, the transfers and the bytes of both directions, and ro
           L / 2 + T (4 L + (3 (L - 1) - ceil(log2 L)) / 4) bytes and 2 + ceil(log2 L) rounds; more bounds several times.
           From ENCRYPTED products on mul takes 204 bytes a product, for whole blocks of 8192, and 0.2 MB more;
           matmul (n, m) @ (m, p) is as n·m·p products of mul, or as two of protocols.matvec.rlwe where that is less.
-          fourier of K terms takes 2 K (out_bits + 9) transfers or, under encryption, 174 K + 60 bytes, and a truncate.
+          fourier of K terms takes 2 K (out_bits + 9) transfers and a truncate; from ENCRYPTED_SERIES values on, for
+          whole blocks of 8192, 48 K + 20 bytes and what a truncate takes, and 0.2 MB more, K up to 12.
           Comparisons and bits are padded to multiples of 64 values. input, sum_inputs, outward and truncate_local send
           nothing. An envelope is some 100 bytes a message. Set-up: one round, and for each direction, when it is first
           needed, the base transfers of protocols.ot.extension.
@@ -55,7 +57,8 @@ from mpc.session import Session
 from mpc.suite import Suite
 from mpc.wire.arithmetic.v1 import two_pb2 as wire
 from protocols import matvec
-from protocols.arithmetic.engine import Array, Bits, Scheme, Words, check_series, check_window
+from protocols.arithmetic import series
+from protocols.arithmetic.engine import Array, Bits, Scheme, Words, check_window
 from protocols.arithmetic.two_transfers import Received, Sent, Transfers
 from protocols.matvec import elementwise, rlwe
 from protocols.ot.method import Method
@@ -70,6 +73,9 @@ AT_A_TIME = 1 << 20
 
 ENCRYPTED = 1 << 11
 """From so many products on they are made under encryption, which takes whole blocks of ``elementwise.BLOCK``."""
+
+ENCRYPTED_SERIES = 1 << 9
+"""From so many values on a Fourier series is made under encryption."""
 
 _GROUP = transfers.GROUP
 _TOP = np.uint64(63)
@@ -339,26 +345,24 @@ class TwoParty:
 
     def fourier(self, a: Words, period_bits: int, coefficients: Sequence[float], out_bits: int) -> Words:
         """As ``Engine`` says: sin k(s + t) = sin ks·cos kt + cos ks·sin kt, s known to the first, t to the second."""
-        check_series(period_bits, coefficients, out_bits)
+        series.check(period_bits, coefficients, out_bits)
         k = len(coefficients)
         self._note("fourier", a.shape, period_bits, out_bits, *(float(c) for c in coefficients))
-        extra = min(4, 28 - out_bits)
+        extra = min(4, series.MAX_OUT_BITS - out_bits)
         scale = (out_bits + extra, out_bits + extra + 3)  # of the first's factors and of the second's
         flat = a.reshape(-1)
         total = np.empty_like(flat)
         bits = scale[1] + 2
-        encrypts = len(flat) >= ENCRYPTED
+        encrypts = len(flat) >= ENCRYPTED_SERIES
         for part in _parts(len(flat), 1 << 16 if encrypts else max(1, AT_A_TIME // (2 * k * bits))):
-            turns = (flat[part] & np.uint64((1 << period_bits) - 1)).astype(np.float64) * (2 * math.pi / 2**period_bits)
-            angles = np.arange(1, k + 1)[:, None] * turns
-            sines, cosines = np.sin(angles), np.cos(angles)
             if self._first:
-                factors = np.concatenate((sines, cosines)) * np.tile(coefficients, 2)[:, None]
+                sines, cosines = series.waves(flat[part], period_bits, coefficients, scale[0])
+                words = np.stack(sines + cosines)
             else:
-                factors = np.concatenate((cosines, sines))
-            words = _fixed(factors, scale[not self._first])  # (2 K, n)
+                sines, cosines = series.waves(flat[part], period_bits, [1.0] * k, scale[1])
+                words = np.stack(cosines + sines)
             if encrypts:
-                total[part] = self._encrypted(list(words))
+                total[part] = self._small_products(words)
                 continue
             # The second chooses by numbers that are not negative; the first takes the surplus off again.
             surplus = np.uint64(1 << scale[1])
@@ -367,7 +371,36 @@ class TwoParty:
             if self._first:
                 shares -= words * surplus
             total[part] = shares.sum(axis=0, dtype=np.uint64)
-        return self.truncate(total.reshape(a.shape), sum(scale) - out_bits)
+        more = sum(scale) - out_bits
+        return self._divided(total.reshape(a.shape), more) if encrypts else self.truncate(total.reshape(a.shape), more)
+
+    def _small_products(self, factors: Words) -> Words:
+        """Shares, modulo elementwise.SMALL, of the sum of products of one's small factors with the other's, (m, n)."""
+        total = np.zeros(factors.shape[1], dtype=np.uint64)
+        for part in _parts(len(factors), elementwise.MAX_SMALL_TERMS):
+            some = np.ascontiguousarray(factors[part])
+            if self._first:
+                total += elementwise.key_side(self._channel, some, small=True, key=self._key(), rng=self._rng)
+            else:
+                total += elementwise.other_side(self._channel, some, small=True, rng=self._rng)
+            total %= np.uint64(elementwise.SMALL)
+        return total
+
+    def _divided(self, a: Words, bits: int) -> Words:
+        """Shares of what shares modulo t = elementwise.SMALL are of, less than t / 4 in size, divided by 2^bits.
+
+        With t / 4 added it is below t / 2. So the sum of the parties' numbers passed t if either of them is above
+        t / 2, and both are below if it did not. Each divides its own, and t: less than two steps are lost together.
+        """
+        t, quarter = elementwise.SMALL, np.uint64(elementwise.SMALL // 4)
+        s = (a + quarter) % np.uint64(t) if self._first else a
+        top = (s > np.uint64(t // 2)).astype(np.uint64)
+        both = self._products("fourier", top.reshape(-1), bits=1, offers=self._first).reshape(a.shape)
+        if self._first:
+            s = s - quarter
+        shifted = (s.view(np.int64) >> np.int64(bits)).view(np.uint64)
+        divided: Words = shifted - (top - both) * np.uint64((t + (1 << (bits - 1))) >> bits)
+        return divided + _ONE if self._first else divided
 
     # Bits
 
@@ -762,9 +795,3 @@ def _unplanes(planes: Words, n: int) -> Words:
     """What `_planes` undoes."""
     bits = np.unpackbits(planes.view(np.uint8), axis=1, bitorder="little")
     return np.packbits(np.ascontiguousarray(bits.T), axis=1, bitorder="little").reshape(-1).view(np.uint64)[:n]
-
-
-def _fixed(values: NDArray[np.float64], bits: int) -> Words:
-    """Fixed point with so many fractional bits."""
-    words: NDArray[np.int64] = np.rint(np.ldexp(values, bits)).astype(np.int64)
-    return words.view(np.uint64)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mpc.channel import Channel
 from mpc.rng import Rng
 from mpc.wire.matvec.v1 import rlwe_pb2 as wire
+from protocols.matvec.elementwise import SMALL
 from protocols.matvec.paillier import PrivateKey
 from protocols.matvec.rlwe import Key, Prepared, key, prepare
 
@@ -67,9 +68,9 @@ def vector(
     return result
 
 
-def key_side(channel: Channel, u: Words, *, key: Key, rng: Rng) -> Words:
+def key_side(channel: Channel, u: Words, *, small: bool = False, key: Key, rng: Rng) -> Words:
     """As ``protocols.matvec.elementwise.key_side``."""
-    del key, rng
+    del small, key, rng
     channel.send(wire.IdealVectors(), u)
     _, share = channel.recv(wire.IdealShare)
     channel.require(share.shape == (u.shape[1], 1), "a number for each product")
@@ -77,10 +78,16 @@ def key_side(channel: Channel, u: Words, *, key: Key, rng: Rng) -> Words:
     return result
 
 
-def other_side(channel: Channel, v: Words, *, rng: Rng) -> Words:
+def other_side(channel: Channel, v: Words, *, small: bool = False, rng: Rng) -> Words:
     """As ``protocols.matvec.elementwise.other_side``."""
     _, u = channel.recv(wire.IdealVectors)
     channel.require(u.shape == v.shape, "as many numbers at both parties")
-    share = rng.uint64(v.shape[1])
-    channel.send(wire.IdealShare(), ((u * v).sum(axis=0, dtype=np.uint64) - share)[:, None])
+    share, sums = rng.uint64(v.shape[1]), (u * v).sum(axis=0, dtype=np.uint64)
+    if small:
+        t = np.uint64(SMALL)
+        share %= t
+        theirs = ((sums.view(np.int64) % np.int64(SMALL)).view(np.uint64) + t - share) % t
+    else:
+        theirs = sums - share
+    channel.send(wire.IdealShare(), theirs[:, None])
     return share

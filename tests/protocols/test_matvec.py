@@ -216,6 +216,9 @@ def test_any_plan_floods_enough(bits: int) -> None:
         assert plan.primes == ("wide" if bits == 64 else "narrow")
     most = kernels.flooding_bits("narrow", 0, bits=60, terms=elementwise.MAX_TERMS, products=elementwise.MAX_TERMS * N)
     assert most >= kernels.FLOODING_BITS
+    terms = elementwise.MAX_SMALL_TERMS
+    small = kernels.flooding_bits("narrow", kernels.SINGLE, bits=59, terms=terms, products=terms * N)
+    assert small >= kernels.FLOODING_BITS
 
 
 def test_distances_of_many_results_together_are_those_of_the_page() -> None:
@@ -235,6 +238,9 @@ def test_distances_of_many_results_together_are_those_of_the_page() -> None:
     assert together(wide, 1 << 18) <= -40
     assert together(single, 3 << 20) <= -29
     assert together(single, 3 * N) <= -36
+    terms = elementwise.MAX_SMALL_TERMS
+    small = kernels.flooding_bits("narrow", kernels.SINGLE, bits=59, terms=terms, products=terms * N)
+    assert together(small, 1 << 20) <= -31
 
 
 @pytest.mark.parametrize(("rows", "cols", "bits", "transpose"), [(20_000, 20, 64, False), (20_000, 20, 24, True)])
@@ -270,12 +276,17 @@ def test_the_plan_sends_the_fewest_bytes() -> None:
 
 
 def one_by_one(
-    u: Words, v: Words, *, method: ModuleType = elementwise, tamper: dict[tuple[str, str], Tamper] | None = None
+    u: Words,
+    v: Words,
+    *,
+    small: bool = False,
+    method: ModuleType = elementwise,
+    tamper: dict[tuple[str, str], Tamper] | None = None,
 ) -> tuple[Words, Words, Traffic]:
     results = run_parties(
         {
-            "key": lambda s: (method.key_side(s.channel("other"), u, key=KEY, rng=s.rng), traffic(s)),
-            "other": lambda s: method.other_side(s.channel("key"), v, rng=s.rng),
+            "key": lambda s: (method.key_side(s.channel("other"), u, small=small, key=KEY, rng=s.rng), traffic(s)),
+            "other": lambda s: method.other_side(s.channel("key"), v, small=small, rng=s.rng),
         },
         tamper=tamper,
     )
@@ -292,6 +303,28 @@ def test_products_one_by_one(method: ModuleType, m: int, n: int) -> None:
     assert a.shape == b.shape == (n,)
     assert np.array_equal(a + b, (u * v).sum(axis=0, dtype=np.uint64))
     assert method is ideal or seen.rounds == (n > 0)
+
+
+@pytest.mark.parametrize("method", [elementwise, ideal])
+@pytest.mark.parametrize(("m", "n"), [(1, 1), (24, 60), (3, 8193), (2, 0)])
+def test_products_of_small_numbers(method: ModuleType, m: int, n: int) -> None:
+    """Shares modulo a prime of signed sums, as large as may be."""
+    t, most = elementwise.SMALL, math.isqrt(elementwise.SMALL // 2 // m)
+    u, v = (RNG.uint64(m, n) % np.uint64(2 * most + 1) - np.uint64(most) for _ in range(2))
+    u[:, :2], v[:, :1], v[:, 1:2] = most, most, -most % 2**64
+    a, b, seen = one_by_one(u, v, small=True, method=method)
+    assert a.shape == b.shape == (n,)
+    assert not n or max(a.max(), b.max()) < t
+    sums = (u.view(np.int64) * v.view(np.int64)).sum(axis=0)
+    assert np.array_equal((a + b) % np.uint64(t), (sums % t).view(np.uint64))
+    assert method is ideal or seen.rounds == (n > 0)
+
+
+def test_shares_of_small_products_are_uniform() -> None:
+    x = np.ones((1, N), dtype=np.uint64)
+    for share in one_by_one(x, x, small=True)[:2]:
+        counts = np.bincount((share.astype(np.float64) / elementwise.SMALL * 64).astype(np.int64), minlength=64)
+        assert np.sum((counts - N / 64) ** 2) / (N / 64) < 63 + 8 * np.sqrt(2 * 63)
 
 
 @pytest.mark.parametrize("value", [0, 1 << 63, (1 << 64) - 1])
@@ -313,6 +346,16 @@ def test_cost_of_products_one_by_one() -> None:
     assert up < seen.bytes_sent < up + 3 * 120 + messages * 48
     assert down < seen.bytes_received < down + messages * 120
     assert seen.rounds <= messages
+
+
+def test_cost_of_products_of_small_numbers() -> None:
+    m, n = 14, 3 * N - 3
+    _, _, seen = one_by_one(np.ones((m, n), np.uint64), np.ones((m, n), np.uint64), small=True)
+    messages = 2  # of two blocks, and of one
+    up, down = (1 + m * 3) * 3 * 65536, 3 * 2 * N * 10
+    assert (seen.messages_sent, seen.messages_received) == (1 + messages, messages)
+    assert up < seen.bytes_sent < up + 3 * 120 + messages * 16
+    assert down < seen.bytes_received < down + messages * 120
 
 
 # What is wrong --------------------------------------------------------------------------------------------------------
@@ -366,13 +409,19 @@ def test_parties_that_are_about_different_products(change: dict[str, Any]) -> No
                 "owner": lambda s: matvec.vector(s.channel("holder"), v, key=KEY, rng=s.rng, **about),
             }
         )
-    with pytest.raises(PeerError, match="as many numbers"):
-        run_parties(
-            {
-                "key": lambda s: elementwise.key_side(s.channel("other"), RNG.uint64(2, 5), key=KEY, rng=s.rng),
-                "other": lambda s: elementwise.other_side(s.channel("key"), RNG.uint64(1, 5), rng=s.rng),
-            }
-        )
+    for m, small in ((1, False), (2, True)):
+        u, v = RNG.uint64(2, 5), RNG.uint64(m, 5)
+
+        def other(s: Session, v: Words = v, *, small: bool = small) -> Words:
+            return elementwise.other_side(s.channel("key"), v, small=small, rng=s.rng)
+
+        with pytest.raises(PeerError, match="as many numbers"):
+            run_parties(
+                {
+                    "key": lambda s, u=u: elementwise.key_side(s.channel("other"), u, key=KEY, rng=s.rng),
+                    "other": other,
+                }
+            )
 
 
 def test_ciphertexts_of_another_shape() -> None:
@@ -433,6 +482,8 @@ def test_misuse_is_told() -> None:
         matvec.holder(channel, matvec.prepare(matrix), vectors=-1, rng=RNG)
     with pytest.raises(UsageError, match="m from 1 to 4"):
         elementwise.key_side(channel, RNG.uint64(5, 2), key=KEY, rng=RNG)
+    with pytest.raises(UsageError, match="m from 1 to 24"):
+        elementwise.key_side(channel, RNG.uint64(25, 2), small=True, key=KEY, rng=RNG)
     with pytest.raises(UsageError, match="m from 1 to 4"):
         elementwise.other_side(channel, np.zeros((1, 2), np.int64), rng=RNG)  # type: ignore[arg-type]
     assert "secret" not in repr(KEY)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mpc import _native
 from mpc.errors import UsageError
 from mpc.kernels import rlwe
-from mpc.kernels.rlwe import PLAIN, WORD, N, Shape
+from mpc.kernels.rlwe import PLAIN, SINGLE, SINGLE_PRIME, WORD, N, Shape
 from mpc.rng import Rng
 from tests import vectors
 from tests.reference import rlwe as reference
@@ -68,6 +68,15 @@ def test_slots(vector: dict[str, Any]) -> None:
     assert digest(rlwe.decode((r0, r1, r2))) == vector["decoded"]
 
 
+def test_slots_of_the_single_prime_multiply() -> None:
+    """What goes there comes back; products of polynomials are those of slots, by the reference's transform."""
+    rng, t = Rng.from_seed(b"single"), SINGLE_PRIME
+    x = rng.uint64(2, N)
+    coefficients = rlwe.encode(x, prime=SINGLE)
+    assert [reference.forward([int(c) for c in row], t) for row in coefficients] == (x.view(np.int64) % t).tolist()
+    assert np.array_equal(rlwe.slots(coefficients, prime=SINGLE), (x.view(np.int64) % t).view(np.uint64))
+
+
 @pytest.mark.parametrize("vector", VECTORS["bad_residues"], ids=lambda v: v["why"])
 def test_bad_residues(vector: dict[str, Any]) -> None:
     count = len(rlwe.moduli(vector["primes"]))
@@ -78,7 +87,7 @@ def test_bad_residues(vector: dict[str, Any]) -> None:
 
 
 def test_the_moduli_are_primes_that_have_the_roots() -> None:
-    for p in (*rlwe.NARROW, *rlwe.WIDE, *PLAIN):
+    for p in (*rlwe.NARROW, *rlwe.WIDE, *PLAIN, SINGLE_PRIME):
         assert p % (2 * N) == 1
         assert all(pow(base, p - 1, p) == 1 for base in (2, 3, 5, 7, 11, 13))
         assert reference.psi(p)
@@ -125,11 +134,13 @@ def test_any_product_of_words(
     assert np.array_equal(product, expected[stride - 1 :: stride])
 
 
-@pytest.mark.parametrize(("primes", "plain", "bits"), [("narrow", WORD, 53), ("wide", WORD, 64), ("narrow", 0, 60)])
+@pytest.mark.parametrize(
+    ("primes", "plain", "bits"), [("narrow", WORD, 53), ("wide", WORD, 64), ("narrow", 0, 60), ("narrow", SINGLE, 59)]
+)
 def test_noise_stays_within_its_bound(primes: rlwe.Primes, plain: int, bits: int) -> None:
     """The largest multipliers, all of one sign, and messages of one number, so that whatever adds up does."""
     rng = Rng.from_seed(b"noise" + primes.encode())
-    t = 1 << 64 if plain == WORD else PLAIN[plain]
+    t = {WORD: 1 << 64, SINGLE: SINGLE_PRIME}.get(plain) or PLAIN[plain]
     largest = (1 << (bits - 1)) - 1 if plain == WORD else t // 2
     polynomial = np.full(N, largest, dtype=np.uint64)
     message = np.full(N, t // 3, dtype=np.uint64)
@@ -185,7 +196,7 @@ def test_masks_and_plaintexts_of_one_seed_are_uniform_and_independent() -> None:
     ones = np.unpackbits(words_.view(np.uint8).reshape(-1, 8), axis=1).sum(axis=0)
     assert np.all(np.abs(ones - words_.size / 2) < 6 * np.sqrt(words_.size / 4))
     assert len(np.unique(words_)) == words_.size
-    for plain, t in enumerate(PLAIN):
+    for plain, t in (*enumerate(PLAIN), (SINGLE, SINGLE_PRIME)):
         residues = rlwe.masks(shape, plain=plain, seed=seed)
         assert residues.max() < t
         counts = np.bincount((residues.astype(np.float64) / t * 64).astype(np.int64).reshape(-1), minlength=64)
@@ -240,5 +251,5 @@ def test_misuse_is_told() -> None:
             native()
     with pytest.raises(ValueError, match="a power of two"):
         rlwe.masks(Shape(1, 1, 1, 1, 3), plain=WORD, seed=key)
-    with pytest.raises(ValueError, match="0, 1 or 2"):
+    with pytest.raises(ValueError, match="0, 1, 2 or 4"):
         rlwe.encode(good, prime=WORD)

@@ -125,9 +125,16 @@ fn rlwe_decrypt(
 
 #[pyfunction]
 fn rlwe_encode(py: Python<'_>, prime: usize, slots: Words<'_>, out: WordsOut<'_>) -> PyResult<()> {
-    let Plain::Prime(t) = plain_of(py, prime)? else { return Err(bad("slots need a prime: 0, 1 or 2")) };
+    let Plain::Prime(t) = plain_of(py, prime)? else { return Err(bad("slots need a prime: 0, 1, 2 or 4")) };
     let slots = contiguous(&slots, "slots")?;
     into(py, out, |out| rlwe::encode(t, slots, out))
+}
+
+#[pyfunction]
+fn rlwe_slots(py: Python<'_>, prime: usize, coefficients: Words<'_>, out: WordsOut<'_>) -> PyResult<()> {
+    let Plain::Prime(t) = plain_of(py, prime)? else { return Err(bad("slots need a prime: 0, 1, 2 or 4")) };
+    let coefficients = contiguous(&coefficients, "coefficients")?;
+    into(py, out, |out| rlwe::slots(t, coefficients, out))
 }
 
 #[pyfunction]
@@ -148,5 +155,6 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(rlwe_masks, module)?)?;
     module.add_function(wrap_pyfunction!(rlwe_decrypt, module)?)?;
     module.add_function(wrap_pyfunction!(rlwe_encode, module)?)?;
+    module.add_function(wrap_pyfunction!(rlwe_slots, module)?)?;
     module.add_function(wrap_pyfunction!(rlwe_decode, module)?)
 }

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from mpc.wire.wire.v1 import message_pb2 as unseen_dot_wire_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bunseen/matvec/v1/rlwe.proto\x12\x10unseen.matvec.v1\x1a\x1cunseen/wire/v1/message.proto\"\x92\x01\n\x0bMatvecQuery\x12\x0c\n\x04rows\x18\x01 \x01(\x04\x12\x0c\n\x04\x63ols\x18\x02 \x01(\x04\x12\x11\n\ttranspose\x18\x03 \x01(\x08\x12\x0f\n\x07vectors\x18\x04 \x01(\x04\x12\x0c\n\x04\x62its\x18\x05 \x01(\r:5\x8a\xe7\x18\x12\n\x06public\x12\x02u1\x1a\x02\x31\x36 \x10\x8a\xe7\x18\x1b\n\x04zero\x12\x02u8\x1a\x0bprimes 8192 \x80\x80\x10\"U\n\x0cMatvecBlocks:E\x8a\xe7\x18\x12\n\x06public\x12\x02u1\x1a\x02\x31\x36 \x10\x8a\xe7\x18+\n\x05sides\x12\x02u8\x1a\x19vectors terms primes 8192 \x80\x80\x80\x04\":\n\rMatvecReplies:)\x8a\xe7\x18%\n\x07replies\x12\x02u1\x1a\x11vectors rows size \x80\x80\x80\x08\"g\n\x10\x45lementwiseQuery\x12\r\n\x05\x63ount\x18\x01 \x01(\x04\x12\r\n\x05terms\x18\x02 \x01(\x04:5\x8a\xe7\x18\x12\n\x06public\x12\x02u1\x1a\x02\x31\x36 \x10\x8a\xe7\x18\x1b\n\x04zero\x12\x02u8\x1a\x0bprimes 8192 \x80\x80\x10\"^\n\x12\x45lementwiseFactors:H\x8a\xe7\x18\x14\n\x06public\x12\x02u1\x1a\x04\x33 16 0\x8a\xe7\x18,\n\x05sides\x12\x02u8\x1a\x1a\x33 blocks terms primes 8192 \x80\x80\x80\x08\";\n\x12\x45lementwiseReplies:%\x8a\xe7\x18!\n\x07replies\x12\x02u1\x1a\r3 blocks size \x80\x80\x80\x08\"`\n\x0cIdealVectors\x12\x0c\n\x04rows\x18\x01 \x01(\x04\x12\x0c\n\x04\x63ols\x18\x02 \x01(\x04\x12\x11\n\ttranspose\x18\x03 \x01(\x08:!\x8a\xe7\x18\x1d\n\x06values\x12\x02u8\x1a\tn vectors \x80\x80\x80\x80\x04\".\n\nIdealShare: \x8a\xe7\x18\x1c\n\x05share\x12\x02u8\x1a\tn vectors \x80\x80\x80\x80\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bunseen/matvec/v1/rlwe.proto\x12\x10unseen.matvec.v1\x1a\x1cunseen/wire/v1/message.proto\"\x92\x01\n\x0bMatvecQuery\x12\x0c\n\x04rows\x18\x01 \x01(\x04\x12\x0c\n\x04\x63ols\x18\x02 \x01(\x04\x12\x11\n\ttranspose\x18\x03 \x01(\x08\x12\x0f\n\x07vectors\x18\x04 \x01(\x04\x12\x0c\n\x04\x62its\x18\x05 \x01(\r:5\x8a\xe7\x18\x12\n\x06public\x12\x02u1\x1a\x02\x31\x36 \x10\x8a\xe7\x18\x1b\n\x04zero\x12\x02u8\x1a\x0bprimes 8192 \x80\x80\x10\"U\n\x0cMatvecBlocks:E\x8a\xe7\x18\x12\n\x06public\x12\x02u1\x1a\x02\x31\x36 \x10\x8a\xe7\x18+\n\x05sides\x12\x02u8\x1a\x19vectors terms primes 8192 \x80\x80\x80\x04\":\n\rMatvecReplies:)\x8a\xe7\x18%\n\x07replies\x12\x02u1\x1a\x11vectors rows size \x80\x80\x80\x08\"v\n\x10\x45lementwiseQuery\x12\r\n\x05\x63ount\x18\x01 \x01(\x04\x12\r\n\x05terms\x18\x02 \x01(\x04\x12\r\n\x05small\x18\x03 \x01(\x08:5\x8a\xe7\x18\x12\n\x06public\x12\x02u1\x1a\x02\x31\x36 \x10\x8a\xe7\x18\x1b\n\x04zero\x12\x02u8\x1a\x0bprimes 8192 \x80\x80\x10\"h\n\x12\x45lementwiseFactors:R\x8a\xe7\x18\x19\n\x06public\x12\x02u1\x1a\tmoduli 16 0\x8a\xe7\x18\x31\n\x05sides\x12\x02u8\x1a\x1fmoduli blocks terms primes 8192 \x80\x80\x80\x08\"@\n\x12\x45lementwiseReplies:*\x8a\xe7\x18&\n\x07replies\x12\x02u1\x1a\x12moduli blocks size \x80\x80\x80\x08\"`\n\x0cIdealVectors\x12\x0c\n\x04rows\x18\x01 \x01(\x04\x12\x0c\n\x04\x63ols\x18\x02 \x01(\x04\x12\x11\n\ttranspose\x18\x03 \x01(\x08:!\x8a\xe7\x18\x1d\n\x06values\x12\x02u8\x1a\tn vectors \x80\x80\x80\x80\x04\".\n\nIdealShare: \x8a\xe7\x18\x1c\n\x05share\x12\x02u8\x1a\tn vectors \x80\x80\x80\x80\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,9 +41,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ELEMENTWISEQUERY']._loaded_options = None
   _globals['_ELEMENTWISEQUERY']._serialized_options = b'\212\347\030\022\n\006public\022\002u1\032\00216 \020\212\347\030\033\n\004zero\022\002u8\032\013primes 8192 \200\200\020'
   _globals['_ELEMENTWISEFACTORS']._loaded_options = None
-  _globals['_ELEMENTWISEFACTORS']._serialized_options = b'\212\347\030\024\n\006public\022\002u1\032\0043 16 0\212\347\030,\n\005sides\022\002u8\032\0323 blocks terms primes 8192 \200\200\200\010'
+  _globals['_ELEMENTWISEFACTORS']._serialized_options = b'\212\347\030\031\n\006public\022\002u1\032\tmoduli 16 0\212\347\0301\n\005sides\022\002u8\032\037moduli blocks terms primes 8192 \200\200\200\010'
   _globals['_ELEMENTWISEREPLIES']._loaded_options = None
-  _globals['_ELEMENTWISEREPLIES']._serialized_options = b'\212\347\030!\n\007replies\022\002u1\032\r3 blocks size \200\200\200\010'
+  _globals['_ELEMENTWISEREPLIES']._serialized_options = b'\212\347\030&\n\007replies\022\002u1\032\022moduli blocks size \200\200\200\010'
   _globals['_IDEALVECTORS']._loaded_options = None
   _globals['_IDEALVECTORS']._serialized_options = b'\212\347\030\035\n\006values\022\002u8\032\tn vectors \200\200\200\200\004'
   _globals['_IDEALSHARE']._loaded_options = None
@@ -55,13 +55,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MATVECREPLIES']._serialized_start=315
   _globals['_MATVECREPLIES']._serialized_end=373
   _globals['_ELEMENTWISEQUERY']._serialized_start=375
-  _globals['_ELEMENTWISEQUERY']._serialized_end=478
-  _globals['_ELEMENTWISEFACTORS']._serialized_start=480
-  _globals['_ELEMENTWISEFACTORS']._serialized_end=574
-  _globals['_ELEMENTWISEREPLIES']._serialized_start=576
-  _globals['_ELEMENTWISEREPLIES']._serialized_end=635
-  _globals['_IDEALVECTORS']._serialized_start=637
-  _globals['_IDEALVECTORS']._serialized_end=733
-  _globals['_IDEALSHARE']._serialized_start=735
-  _globals['_IDEALSHARE']._serialized_end=781
+  _globals['_ELEMENTWISEQUERY']._serialized_end=493
+  _globals['_ELEMENTWISEFACTORS']._serialized_start=495
+  _globals['_ELEMENTWISEFACTORS']._serialized_end=599
+  _globals['_ELEMENTWISEREPLIES']._serialized_start=601
+  _globals['_ELEMENTWISEREPLIES']._serialized_end=665
+  _globals['_IDEALVECTORS']._serialized_start=667
+  _globals['_IDEALVECTORS']._serialized_end=763
+  _globals['_IDEALSHARE']._serialized_start=765
+  _globals['_IDEALSHARE']._serialized_end=811
 # @@protoc_insertion_point(module_scope)

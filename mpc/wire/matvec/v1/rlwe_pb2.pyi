@@ -28,12 +28,14 @@ class MatvecReplies(_message.Message):
     def __init__(self) -> None: ...
 
 class ElementwiseQuery(_message.Message):
-    __slots__ = ("count", "terms")
+    __slots__ = ("count", "terms", "small")
     COUNT_FIELD_NUMBER: _ClassVar[int]
     TERMS_FIELD_NUMBER: _ClassVar[int]
+    SMALL_FIELD_NUMBER: _ClassVar[int]
     count: int
     terms: int
-    def __init__(self, count: _Optional[int] = ..., terms: _Optional[int] = ...) -> None: ...
+    small: bool
+    def __init__(self, count: _Optional[int] = ..., terms: _Optional[int] = ..., small: _Optional[bool] = ...) -> None: ...
 
 class ElementwiseFactors(_message.Message):
     __slots__ = ()
