@@ -20,6 +20,8 @@ REQUIRED = (
     "mpc/_native.pyi",
     "mpc/wire/wire/v1/message_pb2.py",
     "mpc/wire/wire/v1/message_pb2.pyi",
+    "protocols/learning/templates/report.html",
+    "protocols/learning/templates/report.words.json",
 )
 
 
