@@ -22,6 +22,8 @@ Floats = NDArray[np.float64]
 
 _BLOCK = 1 << 18
 """Numbers of a block of rows: 2 MiB, which a core's cache holds beside its products."""
+_SMALLEST = 2.0**-40
+"""Columns all of whose numbers are below it in absolute value are refused, unless all are 0."""
 _NULL = 1e-12
 """Directions whose second derivative is below this share of the largest, in columns of unit diagonal, have none."""
 
@@ -86,12 +88,16 @@ def rows(
         None if offset is None else _column(offset, n, "Offsets"),
     )
     if x.dtype.kind == "f":
+        largest = np.zeros(x.shape[1])
         for part, block in checked.blocks():
             if not np.isfinite(block).all():
                 row, column = np.argwhere(~np.isfinite(block))[0].tolist()
                 raise UsageError(
                     f"Row {part.start + row}, column {column} is missing or not finite: fill in or drop missing values."
                 )
+            np.maximum(largest, np.abs(block, out=block).max(axis=0), out=largest)
+        _require_unit(largest, "Column")
+    _require_unit(np.abs(y).max(keepdims=True), "Label column")
     if checked.weight is not None and (checked.weight < 0).any():
         raise UsageError("A sample weight is negative: weights say how much a row counts.")
     if family == "logistic" and not ((y == 0) | (y == 1)).all():
@@ -101,6 +107,15 @@ def rows(
     if family == "gamma" and (y <= 0).any():
         raise UsageError("A label is not above 0: gamma regression is of positive amounts; leave rows without one out.")
     return checked
+
+
+def _require_unit(largest: Floats, what: str) -> None:
+    """Sums of squares of smaller numbers would lose digits (``protocols.aggregation.wide``)."""
+    small = (largest > 0) & (largest < _SMALLEST)
+    if small.any():
+        raise UsageError(
+            f"{what} {int(np.argmax(small))} has no number above 2^-40: use a smaller unit of measurement."
+        )
 
 
 def _column(given: ArrayLike, n: int, what: str) -> Floats:
@@ -117,15 +132,19 @@ def _column(given: ArrayLike, n: int, what: str) -> Floats:
 
 
 def counts(data: Rows) -> Floats:
-    """(4 + 2·k,): rows, those of label 1, the others' weight, theirs; each column's rows that are not 0, and not 1."""
+    """(4 + 2·k,): rows, those of label 1, the others' weight, theirs; each column's rows that are not 0, and not 1.
+
+    Rows of weight 0 are in no sum, and so not counted.
+    """
     n, k = data.features.shape
-    ones = data.labels == 1
     weight = np.ones(n) if data.weight is None else data.weight
+    used, ones = weight > 0, data.labels == 1
     not_0, not_1 = np.zeros(k), np.zeros(k)
-    for _, block in data.blocks():
-        not_0 += np.count_nonzero(block, axis=0)
-        not_1 += np.count_nonzero(block != 1, axis=0)
-    head = [n, np.count_nonzero(ones), weight[~ones].sum(), weight[ones].sum()]
+    for part, block in data.blocks():
+        kept = block[used[part]]
+        not_0 += np.count_nonzero(kept, axis=0)
+        not_1 += np.count_nonzero(kept != 1, axis=0)
+    head = [np.count_nonzero(used), np.count_nonzero(used & ones), weight[~ones].sum(), weight[ones].sum()]
     return np.concatenate([head, not_0, not_1])
 
 

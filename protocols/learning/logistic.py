@@ -259,9 +259,7 @@ def _gradient(
         return None
     penalty = terms.split(d[stage.rows :])
     residuals = d[: stage.rows]
-    pieces = work.back(
-        matrix, {owner: arithmetic.concatenate([residuals, penalty[owner]]) for owner in terms.widths}
-    )
+    pieces = work.back(matrix, {owner: arithmetic.concatenate([residuals, penalty[owner]]) for owner in terms.widths})
     total = run.from_pieces(np.concatenate(list(pieces.values())), kind="int")
     log_rows = (stage.rows - 1).bit_length()
     spare = whitening.FRACTION + terms.residual_bits + log_rows - lbfgs.FRACTION
@@ -366,9 +364,7 @@ def _own_coordinates(run: Run, terms: Terms, state: State | None) -> Reals | Non
     return own
 
 
-def _intercept(
-    run: Run, work: Products, terms: Terms, whitened: Whitening | None, state: State | None
-) -> float | None:
+def _intercept(run: Run, work: Products, terms: Terms, whitened: Whitening | None, state: State | None) -> float | None:
     """The intercept for columns as they came, at the label party: from its coordinate, less what centring moved."""
     if not terms.training.fit_intercept:
         return None
@@ -387,9 +383,7 @@ def _intercept(
     return None if opened is None else float(opened[0])
 
 
-def _standard_shares(
-    run: Run, work: Products, terms: Terms, whitened: Whitening | None, state: State | None
-) -> Shares:
+def _standard_shares(run: Run, work: Products, terms: Terms, whitened: Whitening | None, state: State | None) -> Shares:
     """Shares of the coefficients of standardised columns: T_p·θ_p of all owners."""
     matrix = None if whitened is None else matvec.prepare(whitened.to_standard(), bits=whitening.BITS)
     work = work.with_shapes({owner: (width, width) for owner, width in terms.widths.items()})
@@ -456,7 +450,9 @@ def _share_labels(run: Run, task: Task, terms: Terms) -> Labels | None:
     return Labels(values.as_fixed(_LINEAR), values if logistic else None, weights)
 
 
-def _brought(run: Run, terms: Terms, values: NDArray[np.float64] | NDArray[np.bool_] | None, bits: int) -> Shared | None:
+def _brought(
+    run: Run, terms: Terms, values: NDArray[np.float64] | NDArray[np.bool_] | None, bits: int
+) -> Shared | None:
     if isinstance(run, InputParty):
         if values is not None:
             run.send(values, fraction=bits)
@@ -508,9 +504,7 @@ def _save(checkpoint: Checkpoint | None, terms: Terms, place: Place, state: Stat
         shares = {"theta": state.theta, "gradient": state.gradient, "step": state.step, "gamma": memory.gamma}
         shares |= {"steps": memory.steps, "changes": memory.changes, "over": memory.over}
     kept = {name: x.components for name, x in shares.items() if x is not None}
-    checkpoint.save(
-        len(place.history), checkpoints.Point(checkpoints.digest(terms), terms.run, place, kept).to_bytes()
-    )
+    checkpoint.save(len(place.history), checkpoints.Point(checkpoints.digest(terms), terms.run, place, kept).to_bytes())
 
 
 @contextmanager

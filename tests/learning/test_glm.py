@@ -78,6 +78,12 @@ def test_too_far_is_infinite_and_says_nothing_else() -> None:
     assert math.isfinite(at(some("logistic"), "logistic", np.array([1e200, 0, 0, 0])).wrong)
 
 
+def test_rows_of_weight_0_are_not_counted() -> None:
+    x = np.array([[0, 1], [1, 1], [2, 0], [3, 5]])
+    data = glm.rows(x, [0, 1, 1, 0], family="logistic", sample_weight=[1, 0, 2, 0.5])
+    assert glm.counts(data).tolist() == [3, 1, 1.5, 2, 2, 2, 3, 2]
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_rows_are_not_held_twice(dtype: type) -> None:
     features, labels = np.ones((100_000, 20), dtype=dtype), np.ones(100_000)
@@ -131,6 +137,8 @@ def test_collinear_columns_are_decided_by_the_penalty_however_weak(strength: flo
         ("linear", np.ones((2, 1)), [0, math.nan], {}, "Labels: number 1 is missing"),
         ("linear", [[1.0], [math.nan]], [0, 1], {}, "Row 1, column 0 is missing"),
         ("linear", [[1.0], [math.inf]], [0, 1], {}, "Row 1, column 0 is missing"),
+        ("linear", [[1, 1e-13], [2, 0.0]], [0, 1], {}, "Column 1 has no number above 2^-40"),
+        ("gamma", np.ones((2, 1)), [1e-20, 1e-13], {}, "no number above 2^-40"),
         ("poisson", np.ones((2, 1)), [0, -1], {}, "negative: Poisson"),
         ("gamma", np.ones((2, 1)), [0, 1], {}, "not above 0: gamma"),
         ("linear", np.ones((2, 1)), [0, 1], {"sample_weight": [1, -1]}, "sample weight is negative"),
