@@ -607,6 +607,8 @@ class _Lead:
         """Sums of the others' rows that would be of a few rows alone are not asked for."""
         training, k = self._training, self._k
         self._rows = round(count[0])
+        if not self._rows:
+            self._refuse("no-weight")
         if others[0] < max(training.minimum_cell, self._p):
             self._refuse("few-rows")
         if training.family == "logistic":
