@@ -6,7 +6,7 @@
              three; they are compared with the public cuts, and the outcomes open to the asker alone
 
 The asker is the party that had the labels. Rows are already the same at all parties: by an alignment in a batch
-(`give`, `put_together`, `grades`), by keys in a warm session between two (`asking`, `serve`).
+(`scores`, `grades`), by keys in a warm session between two (`asking`, `serve`).
 
 Security: semi-honest; `grade` as protocols.arithmetic: either of two parties, or one of the three that compute.
 Leaks:    score: to the asker each partner's part of each row's sum. With as many rows as a partner has features, and
@@ -15,9 +15,9 @@ Leaks:    score: to the asker each partner's part of each row's sum. With as man
           learns another such bound: a partner limits how often, and does not see it. In a warm session the partner
           learns the keys and the asker which of them have a record. With more than two parties, the asker and one
           other of those who compute know together what the rest have.
-Cost:     score: 8 n bytes from each partner, in one message. grade, of c cuts: n c comparisons of protocols.arithmetic
-          and one opening; between two parties 83 bytes a comparison, padded to multiples of 64, and 10 rounds besides
-          the set-up.
+Cost:     score: 8 n bytes from each partner, and two messages. grade, of c cuts: n c comparisons as of
+          protocols.arithmetic, and one opening; between two parties at most 460 bytes a comparison with the transfers
+          that it takes, padded to multiples of 64, and 10 rounds besides the set-up.
           A warm session: one round before, to learn the terms; a query one round and 41 bytes and its key for each row,
           then the comparison where grades are released.
 Exact:    each part is rounded to 2^-30 before it is graded: a grade is exact where the sum is not within K 2^-31 of a
@@ -73,44 +73,48 @@ _WARM_LANE = "grades"
 # A batch --------------------------------------------------------------------------------------------------------------
 
 
-def give(session: Session, partial: Sums, *, asker: str) -> None:
-    """A partner's side of the release of scores: tell the asker this part of each row's sum.
+def scores(session: Session, partial: Sums, *, asker: str, parties: Sequence[str], training: str = "") -> Sums | None:
+    """Put the sums of all parts together, at the asker. Called by each party of the model.
 
     Args:
-        session: with a channel to the asker.
-        partial: (n,) finite, in the rows' common order.
-        asker: who had the labels.
+        session: with a channel to each other party.
+        partial: (n,) this party's part of each row's sum, in the rows' common order.
+        asker: the party that learns the scores.
+        parties: all parties of the model.
+        training: names the training that the part comes from; the same at all.
+
+    Returns:
+        (n,) the sums at the asker; None at the others.
 
     Raises:
-        UsageError: numbers that are no sums of a model's part, or too many.
+        UsageError: numbers that are no sums of a model's part, or too many; parties that are not those of the session.
+        PeerError: another party has other rows, roles or another training; other than n finite sums from a partner.
     """
-    session.channel(asker).send(wire.Partial(), checked(partial))
-
-
-def put_together(session: Session, partial: Sums, *, partners: Sequence[str]) -> Sums:
-    """The asker's side of the release of scores: (n,) sums of all parts.
-
-    Args:
-        session: with a channel to each partner.
-        partial: (n,) this party's own part, in the rows' common order.
-        partners: the other parties of the model.
-
-    Raises:
-        UsageError: as for ``give``.
-        PeerError: other than n finite sums from a partner.
-    """
-    total = checked(partial).copy()
-    for partner in partners:
-        channel = session.channel(partner)
-        _, theirs = channel.recv(wire.Partial, max_bytes=8 * max(len(total), 1))
-        channel.require(len(theirs) == len(total), "a sum for each row")
-        _require_sums(channel, theirs)
-        total += theirs
+    values, names = checked(partial), _names(session, parties, asker)
+    _agree(session, wire.Batch(rows=len(values), asker=asker, parties=names, training=training))
+    if session.me != asker:
+        session.channel(asker).send(wire.Partial(), values)
+        return None
+    total = values.copy()
+    for partner in names:
+        if partner != asker:
+            channel = session.channel(partner)
+            _, theirs = channel.recv(wire.Partial, max_bytes=8 * max(len(total), 1))
+            channel.require(len(theirs) == len(total), "a sum for each row")
+            _require_sums(channel, theirs)
+            total += theirs
     return total
 
 
 def grades(
-    session: Session, partial: Sums, *, asker: str, parties: Sequence[str], cuts: Sequence[float], suite: str = "intl"
+    session: Session,
+    partial: Sums,
+    *,
+    asker: str,
+    parties: Sequence[str],
+    cuts: Sequence[float],
+    training: str = "",
+    suite: str = "intl",
 ) -> Grades | None:
     """Grade the sums of all parts. Called by each party of the model.
 
@@ -123,27 +127,21 @@ def grades(
         asker: the party that learns the grades.
         parties: all parties of the model.
         cuts: where one grade ends and the next begins, increasing; the same at all parties.
+        training: names the training that the part comes from; the same at all.
         suite: of the base transfers.
 
     Returns:
         (n,) int64 at the asker: how many of the cuts are not above the sum, 0 to len(cuts). None at the others.
 
     Raises:
-        UsageError: as for ``give``; cuts that ``check_cuts`` refuses; parties that are not those of the session.
-        PeerError: another party has other rows, cuts or roles.
+        UsageError: as for ``scores``; cuts that ``check_cuts`` refuses.
+        PeerError: another party has other rows, cuts or roles, or another training.
     """
-    values, names = checked(partial), tuple(sorted(set(parties)))
+    values, names = checked(partial), _names(session, parties, asker)
     check_cuts(cuts)
-    if len(names) < 2 or not {asker, session.me} <= set(names) or not set(names) <= set(session.parties):
-        raise UsageError(f"parties names all of the model's parties, of this session, and the asker; not {names}.")
+    _agree(session, wire.Batch(rows=len(values), asker=asker, parties=names, cuts=cuts, training=training))
     partners = [name for name in names if name != asker]
     compute, inputs = (asker, *partners[:2]), tuple(partners[2:])
-    mine = wire.Grading(rows=len(values), asker=asker, parties=names, cuts=cuts)
-    peers = [name for name in names if name != session.me]
-    for peer in peers:
-        session.channel(peer).send(mine)
-    for peer in peers:
-        arithmetic.require_same(session.channel(peer), mine, session.channel(peer).recv(wire.Grading)[0])
     if session.me in inputs:
         with arithmetic.input_party(session, compute=compute, fraction=FRACTION) as outside:
             outside.send(values)
@@ -151,6 +149,22 @@ def grades(
     join = arithmetic.two_party if len(compute) == 2 else arithmetic.three_party
     with join(session, compute=compute, inputs=inputs, suite=suite, fraction=FRACTION) as run:
         return graded(run, values, asker=asker, cuts=cuts)
+
+
+def _names(session: Session, parties: Sequence[str], asker: str) -> tuple[str, ...]:
+    names = tuple(sorted(set(parties)))
+    if len(names) < 2 or not {asker, session.me} <= set(names) or not set(names) <= set(session.parties):
+        raise UsageError(f"parties names all of the model's parties, of this session, and the asker; not {names}.")
+    return names
+
+
+def _agree(session: Session, mine: wire.Batch) -> None:
+    """All parties are about to do the same. PeerError that names what differs."""
+    peers = [name for name in mine.parties if name != session.me]
+    for peer in peers:
+        session.channel(peer).send(mine)
+    for peer in peers:
+        arithmetic.require_same(session.channel(peer), mine, session.channel(peer).recv(wire.Batch)[0])
 
 
 def graded(run: Computation, partial: Sums, *, asker: str, cuts: Sequence[float]) -> Grades | None:

@@ -25,8 +25,8 @@ from unseen.governance.receipt import Receipt, verify_receipt
 from unseen.home import Home
 from unseen.models import ModelStore
 from unseen.node import desk as desks
+from unseen.node import preflight, settings
 from unseen.node import scorer as scorers
-from unseen.node import settings
 from unseen.node.desk import from_wire
 from unseen.node.gate import Gate
 from unseen.node.scorer import Records, ScoringDesk, read
@@ -197,6 +197,21 @@ def test_no_rows(home: Home, scorer: Scorer) -> None:
     (home.root / "households.csv").write_text("id,age,income,spare\n")
     found, _ = read(home, scorer, number=1, now=utc_now()).find([b"ann"])
     assert not found.any()
+
+
+def test_preflight_looks_at_model_and_data(home: Home, scorer: Scorer) -> None:
+    def checks() -> dict[str, tuple[bool, str]]:
+        return {check.name: (check.ok, check.found) for check in preflight.run(home)}
+
+    found = checks()
+    assert found[f"model of {PRODUCT}"] == (True, f"{MODEL_ID} from job {LATER} scores 3 rows of households.csv")
+    assert found["policy.toml"][0]
+    home.policy_toml.write_text(POLICY.replace("learning.grade", "learning.score"))
+    (home.root / "households.csv").write_text("id,age\n")
+    found = checks()
+    home.policy_toml.write_text(POLICY)
+    assert not found[f"model of {PRODUCT}"][0]
+    assert "names the operator 'learning.score', which is 'learning.grade'" in found["policy.toml"][1]
 
 
 # The desk -------------------------------------------------------------------------------------------------------------

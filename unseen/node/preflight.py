@@ -24,7 +24,7 @@ from unseen.governance.enrolment import Identity
 from unseen.governance.policy import JobRule, Rule
 from unseen.home import Home, exclusive
 from unseen.node import registrar, settings, sources
-from unseen.node.settings import JobData, NodeSettings, Product
+from unseen.node.settings import JobData, NodeSettings, Product, Scorer, Served
 from unseen.settings import split_party_address
 
 T = TypeVar("T")
@@ -66,9 +66,9 @@ def run(home: Home) -> list[Check]:
     values = _try(found, "node.toml", lambda: settings.load(home))
     if values is None:
         return found
-    names = ", ".join(product.name for product in values.product)
+    names = ", ".join(product.name for product in values.served)
     jobs = ", ".join(data.name for data in values.data_set)
-    remedy = "" if names or jobs else "Add a [[product]] table, or a [[data_set]] for jobs."
+    remedy = "" if names or jobs else "Add a [[product]] or [[scorer]] table, or a [[data_set]] for jobs."
     offers = f"products: {names or 'none'}" + (f"; data sets for jobs: {jobs}" if jobs else "")
     found.append(Check("node.toml", not remedy, offers, remedy))
     if identity is not None:
@@ -79,6 +79,7 @@ def run(home: Home) -> list[Check]:
         check, count = _data(home, product)
         found.append(check)
         rows += count
+    found += [_scorer(home, scorer) for scorer in values.scorer]
     found += [_job_data(home, data) for data in values.data_set]
     found.append(_disk(home, rows))
     found.append(_port(home, values))
@@ -121,7 +122,7 @@ def _identity(identity: Identity) -> Iterator[Check]:
 
 def _suites(values: NodeSettings, identity: Identity) -> Iterator[Check]:
     try:
-        for product in values.product:
+        for product in values.served:
             settings.check_suite(product, identity.suite)
     except MpcError as error:
         yield _failed("suite", error)
@@ -148,11 +149,11 @@ def _policy(home: Home, values: NodeSettings) -> Iterator[Check]:
         yield _failed("policy.toml", error)
         return
     rules, job_rules = read.rules, read.job_rules
-    unknown = sorted({rule.product for rule in rules} - {product.name for product in values.product})
-    wrong = [problem for product in values.product for rule in rules for problem in _mismatch(rule, product)]
+    unknown = sorted({rule.product for rule in rules} - {product.name for product in values.served})
+    wrong = [problem for product in values.served for rule in rules for problem in _mismatch(rule, product)]
     problems = [f"no product {name!r} in node.toml" for name in unknown] + wrong
     problems += [problem for rule in job_rules for problem in _job_mismatch(rule, values)]
-    unused = [p.name for p in values.product if not any(rule.product == p.name for rule in rules)]
+    unused = [p.name for p in values.served if not any(rule.product == p.name for rule in rules)]
     unused += [d.name for d in values.data_set if not any(rule.data_set == d.name for rule in job_rules)]
     note = f"; nobody may use {', '.join(unused)}" if unused else ""
     yield Check(
@@ -163,12 +164,14 @@ def _policy(home: Home, values: NodeSettings) -> Iterator[Check]:
     )
 
 
-def _mismatch(rule: Rule, product: Product) -> Iterator[str]:
+def _mismatch(rule: Rule, product: Served) -> Iterator[str]:
     """What keeps a rule about `product` from ever allowing anything."""
     if rule.product != product.name:
         return
     if rule.data_set != product.data.name:
         yield f"a rule for {product.name} names data_set {rule.data_set!r}, node.toml {product.data.name!r}"
+    if rule.operator != product.operator:
+        yield f"a rule for {product.name} names the operator {rule.operator!r}, which is {product.operator!r}"
     missing = sorted(set(product.data.columns) - set(rule.columns))
     if missing:
         yield f"a rule for {product.name} does not name the columns {', '.join(missing)}"
@@ -183,6 +186,22 @@ def _job_mismatch(rule: JobRule, values: NodeSettings) -> Iterator[str]:
         yield f"no data_set {rule.data_set!r} in node.toml"
     elif missing := sorted(set(rule.columns) - set(data.columns)):
         yield f"a job rule for {data.name} names the columns {', '.join(missing)}, which node.toml does not give"
+
+
+def _scorer(home: Home, scorer: Scorer) -> Check:
+    """Whether a scoring product's model is in the store, reads no column but those given, and scores all rows."""
+    from unseen.node import scorer as scorers  # it brings the protocols, which other checks do not need
+
+    name = f"model of {scorer.name}"
+    try:
+        records = scorers.read(home, scorer, number=1, now=utc_now())
+    except MpcError as error:
+        return _failed(name, error)
+    except OSError as error:
+        return Check(name, False, f"{scorer.data.source}: {error.strerror}", "Check the path and its permissions.")
+    return Check(
+        name, True, f"{scorer.model} from job {records.job} scores {len(records)} rows of {scorer.data.source}"
+    )
 
 
 def _job_data(home: Home, data: JobData) -> Check:

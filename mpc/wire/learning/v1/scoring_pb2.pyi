@@ -12,17 +12,19 @@ class Partial(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
-class Grading(_message.Message):
-    __slots__ = ("rows", "asker", "parties", "cuts")
+class Batch(_message.Message):
+    __slots__ = ("rows", "asker", "parties", "cuts", "training")
     ROWS_FIELD_NUMBER: _ClassVar[int]
     ASKER_FIELD_NUMBER: _ClassVar[int]
     PARTIES_FIELD_NUMBER: _ClassVar[int]
     CUTS_FIELD_NUMBER: _ClassVar[int]
+    TRAINING_FIELD_NUMBER: _ClassVar[int]
     rows: int
     asker: str
     parties: _containers.RepeatedScalarFieldContainer[str]
     cuts: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, rows: _Optional[int] = ..., asker: _Optional[str] = ..., parties: _Optional[_Iterable[str]] = ..., cuts: _Optional[_Iterable[float]] = ...) -> None: ...
+    training: str
+    def __init__(self, rows: _Optional[int] = ..., asker: _Optional[str] = ..., parties: _Optional[_Iterable[str]] = ..., cuts: _Optional[_Iterable[float]] = ..., training: _Optional[str] = ...) -> None: ...
 
 class TermsRequest(_message.Message):
     __slots__ = ()
