@@ -19,10 +19,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mpc.data import tables
 from mpc.errors import UsageError
 from mpc.rng import Rng
-from mpc.session import Progress
 from protocols.learning import binning, columns
 from protocols.learning import bins as binned
 from protocols.learning.binning import Binned
@@ -31,7 +29,7 @@ from protocols.learning.preparation import values_for
 from protocols.learning.stages import Stages
 from protocols.psi.align import align
 from unseen.jobs.learning import BinningParameters, Kind, Parameters, features_of
-from unseen.jobs.task import Task, Yield, too_small
+from unseen.jobs.task import Task, Yield, read_all, too_small
 
 Labels = NDArray[np.int64]
 
@@ -112,7 +110,7 @@ class Rows:
 def aligned(task: Task, stages: Stages, parameters: Parameters | BinningParameters, *, holdout: float) -> Rows:
     """Find the common rows, or take them from where they lie since an earlier worker found them."""
     if stages.done < ALIGNED:
-        table = _read(task)
+        table = read_all(task)
         keys = tuple(table[name] for name in task.mine.keys)
         found = align(
             task.session,
@@ -187,16 +185,6 @@ def labels_of(table: pa.Table, parameters: Parameters | BinningParameters) -> ND
         )
     result: Labels = (texts == bad).astype(np.int64)
     return result
-
-
-def _read(task: Task) -> pa.Table:
-    """All columns of this party."""
-    task.session.progress(Progress("read", 0, 1))
-    batches = list(tables.batches(task.data))
-    task.session.progress(Progress("read", 1, 1))
-    if not batches:
-        return pa.table({name: pa.array([], pa.large_string()) for name in task.mine.all_columns})
-    return pa.Table.from_batches(batches).select(task.mine.all_columns)
 
 
 def own_labels(task: Task, parameters: Parameters | BinningParameters, rows: Rows) -> Labels | None:

@@ -12,17 +12,25 @@ from typing import Any
 from mpc.errors import UsageError
 from unseen import settings
 from unseen.governance.documents import canonical
-from unseen.jobs import aggregation, learning, psi, validate
+from unseen.jobs import aggregation, learning, psi, scoring, validate
 from unseen.jobs.spec import JOB_BYTES, Head, Job
 from unseen.jobs.task import Runnable, Task, Yield
 
 # Each is of another type of parameters, which `_parameters` holds its job against.
-_RUNNABLES: tuple[Runnable[Any], ...] = (psi.RUNNABLE, aggregation.RUNNABLE, *validate.RUNNABLES, *learning.RUNNABLES)
+_RUNNABLES: tuple[Runnable[Any], ...] = (
+    psi.RUNNABLE,
+    aggregation.RUNNABLE,
+    *validate.RUNNABLES,
+    *learning.RUNNABLES,
+    *scoring.RUNNABLES,
+)
 
 OPERATORS: Mapping[str, Runnable[Any]] = {one.operator.name: one for one in _RUNNABLES}
 """By name, what runs it."""
 
-_WORK = tuple(f"unseen.jobs.{one}" for one in ("aggregation_work", "learning_rows", "psi_work", "validate_work"))
+_WORK = tuple(
+    f"unseen.jobs.{one}" for one in ("aggregation_work", "learning_rows", "psi_work", "scoring_work", "validate_work")
+)
 """What the operators import when they run."""
 
 

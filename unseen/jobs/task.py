@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from mpc.data.tables import DataSet
     from mpc.session import Session
+    from unseen.models import ModelStore
 
 P = TypeVar("P", bound=BaseModel)
 
@@ -36,6 +37,7 @@ class Task:
         minimum_result: the grant's: a result of fewer matched keys or records is not for anybody.
         workdir: a directory of this job's own, which is removed when the job has ended, and not before.
         checkpoint_key: 32 bytes of this node for this job: what is written to `workdir` is encrypted under it.
+        models: this party's parts of models; None where there is no store.
     """
 
     id: str
@@ -46,6 +48,22 @@ class Task:
     minimum_result: int
     workdir: Path
     checkpoint_key: bytes = field(repr=False)
+    models: ModelStore | None = None
+
+
+def read_all(task: Task) -> pa.Table:
+    """All columns that this party brings, its keys first, as the job names them; without rows they are text."""
+    import pyarrow as pa
+
+    from mpc.data import tables
+    from mpc.session import Progress
+
+    task.session.progress(Progress("read", 0, 1))
+    batches = list(tables.batches(task.data))
+    task.session.progress(Progress("read", 1, 1))
+    if not batches:
+        return pa.table({name: pa.array([], pa.string()) for name in task.mine.all_columns})
+    return pa.Table.from_batches(batches).select(task.mine.all_columns)
 
 
 @dataclass(frozen=True)

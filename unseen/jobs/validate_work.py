@@ -6,19 +6,16 @@ import numpy as np
 import pyarrow as pa
 
 from mpc.data import amounts, tables
-from mpc.session import Progress
 from protocols.validate import threshold
 from protocols.validate.operators import OPERATORS, Alignment, learned
 from protocols.validate.threshold import Thresholds
-from unseen.jobs.task import Task, Yield
+from unseen.jobs.task import Task, Yield, read_all
 from unseen.jobs.validate import GRADE, MEANING, Parameters, sources_of
 
 
 def run(task: Task, parameters: Parameters, alignment: Alignment) -> Yield:
     """This party's part. Called in its worker process."""
-    task.session.progress(Progress("read", 0, 1))
-    table = _read(task)
-    task.session.progress(Progress("read", 1, 1))
+    table = read_all(task)
     asks = task.session.me == parameters.asker
     column = parameters.claim if asks else task.mine.columns[0]
     values = amounts.whole(table[column], decimals=parameters.decimals, name=column)
@@ -70,11 +67,3 @@ def run(task: Task, parameters: Parameters, alignment: Alignment) -> Yield:
         schema=result.schema,
         batches=result.to_batches(max_chunksize=tables.BATCH_ROWS),
     )
-
-
-def _read(task: Task) -> pa.Table:
-    """This party's columns: keys first, as the job names them."""
-    batches = list(tables.batches(task.data))
-    if not batches:
-        return pa.table({name: pa.array([], pa.string()) for name in task.mine.all_columns})
-    return pa.Table.from_batches(batches).select(task.mine.all_columns)

@@ -31,6 +31,7 @@ from unseen.home import Home
 from unseen.jobs import operators, papers, results
 from unseen.jobs.spec import Job
 from unseen.jobs.task import Task
+from unseen.models import ModelStore
 from unseen.node import pipes, settings, sources
 from unseen.node.gate import Gate, for_peer
 from unseen.node.pipes import Assignment, Ended, Moved
@@ -167,6 +168,7 @@ def _work(home: Home, assignment: Assignment, tell: Tell, channels: dict[str, Ch
             minimum_result=allowed.grant.minimum_result,
             workdir=Path(assignment.workdir),
             checkpoint_key=from_base64(assignment.checkpoint_key),
+            models=ModelStore(home),
         )
         try:
             return _run(task, Path(assignment.result), job)

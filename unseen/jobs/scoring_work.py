@@ -1,0 +1,113 @@
+"""What a worker does for ``learning.score`` and ``learning.grade``: align, score its part, put the parts together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mpc.data import tables
+from mpc.errors import UsageError
+from mpc.session import Progress
+from protocols.learning import scoring
+from protocols.learning.release import Release, learned
+from protocols.psi.align import align
+from unseen.jobs.scoring import GRADE, PROBABILITY, SCORE, GradeParameters, Parameters
+from unseen.jobs.task import Task, Yield, read_all, too_small
+from unseen.models import Stored
+
+
+def run(task: Task, parameters: Parameters, release: Release) -> Yield:
+    """This party's part. Called in its worker process."""
+    session, parties = task.session, task.job.head.parties
+    stored, table = _own_part(task, parameters), read_all(task)
+    keys = tuple(table[name] for name in task.mine.keys)
+    found = align(
+        session,
+        keys if len(keys) > 1 else keys[0],
+        leader=parameters.asker,
+        suite=task.job.head.suite,
+        form=task.mine.form,
+        duplicates=parameters.duplicates,
+    )
+    if len(found.rows) < task.minimum_result:
+        raise too_small(task.minimum_result)
+    session.progress(Progress("score", 0, len(found.rows)))
+    partial = stored.part.score(table.take(pa.array(found.rows)))
+    training = stored.statement.job
+    outcome: NDArray[Any] | None
+    if isinstance(parameters, GradeParameters):
+        outcome = scoring.grades(
+            session,
+            partial,
+            asker=parameters.asker,
+            parties=parties,
+            cuts=parameters.cuts,
+            training=training,
+            suite=task.job.head.suite,
+        )
+    else:
+        outcome = scoring.scores(session, partial, asker=parameters.asker, parties=parties, training=training)
+    session.progress(Progress("score", len(found.rows), len(found.rows)))
+    asks = session.me == parameters.asker
+    # Of whom there is a record the alignment has said already, the same to all.
+    said = (
+        learned(release, "asker", asker=parameters.asker)[:1]
+        if asks
+        else learned(release, "partner", asker=parameters.asker)[1:]
+    )
+    told = (*found.learned, *said)
+    sizes = {
+        "rows": table.num_rows,
+        **{f"{name} keys": size for name, size in found.sizes.items()},
+        "common_rows": len(found.rows),
+    }
+    if outcome is None:
+        return Yield(task.job.head.operator, table.num_rows, None, sizes, told)
+    result = _beside(table, found.rows, outcome, stored, release)
+    return Yield(
+        protocol=task.job.head.operator,
+        rows=table.num_rows,
+        result_rows=result.num_rows,
+        sizes=sizes,
+        learned=told,
+        schema=result.schema,
+        batches=result.to_batches(max_chunksize=tables.BATCH_ROWS),
+    )
+
+
+def _own_part(task: Task, parameters: Parameters) -> Stored:
+    """This party's part, found fit for this job."""
+    if task.models is None:
+        raise UsageError("this worker has no store of models.")
+    stored = task.models.load(parameters.model)
+    part = stored.part
+    if part.coefficients is None:
+        raise UsageError(
+            f"nobody knows the coefficients of model {parameters.model}, so its parts cannot be put together: train "
+            'with reveal_model = "owners".'
+        )
+    if part.label_party != parameters.asker or set(part.parties) != set(task.job.head.parties):
+        raise UsageError(
+            f"model {parameters.model} is of {', '.join(part.parties)}, with the labels of {part.label_party}: a job "
+            "that scores with it has these parties, and that one asks."
+        )
+    if missing := sorted(set(part.preparation.sources) - set(task.mine.columns)):
+        raise UsageError(f"the model reads the column {missing[0]!r}, which the job does not name: add it to the job.")
+    return stored
+
+
+def _beside(
+    table: pa.Table, rows: NDArray[np.int64], outcome: NDArray[Any], stored: Stored, release: Release
+) -> pa.Table:
+    """The asker's rows in their own order; nothing stands beside those that not all parties have."""
+    common = np.zeros(table.num_rows, dtype=np.bool_)
+    common[rows] = True
+    values = np.zeros(table.num_rows, dtype=outcome.dtype)
+    values[rows] = outcome
+    if release == "grade":
+        return table.append_column(GRADE, pa.array(values, mask=~common))
+    result = table.append_column(SCORE, pa.array(values, mask=~common))
+    return result.append_column(PROBABILITY, pa.array(stored.part.probability(values), mask=~common))
