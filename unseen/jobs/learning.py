@@ -48,7 +48,7 @@ LOGISTIC = Operator(
             _COLUMNS,
             f'with encoding = "woe": {_IV}',
             "the size of each step of the training, as a power of two",
-            'with reveal_model = "owners": the coefficients of its own columns, and the intercept',
+            "the coefficients of its own columns, and the intercept",
             "the quality of the model on the rows kept back, as far as evaluation says",
         ),
         "feature_party": (
@@ -56,7 +56,7 @@ LOGISTIC = Operator(
             _COLUMNS,
             f'with encoding = "woe": {_EVENTS}',
             "the size of each step of the training, as a power of two",
-            'with reveal_model = "owners": the coefficients of its own columns',
+            "the coefficients of its own columns",
         ),
     },
 )
@@ -132,8 +132,6 @@ class Parameters(BaseModel):
     """How many grades that are."""
     evaluation_cell: Annotated[int, Field(ge=1, le=1 << 20)] = 5
     """With evaluation = "curve": fewest rows of each label in a grade that opens; neighbours go together for it."""
-    reveal_model: Literal["owners", "none"] = "owners"
-    """Who learns coefficients: each party those of its own columns, or nobody: scores are computed on shares then."""
     report: bool = True
     """Whether each party gets a page to read; its node needs the extra ``report`` for it."""
     language: Literal["en", "zh"] = "en"
@@ -210,11 +208,13 @@ def _run(what: Literal["logistic", "binning"], task: Task, parameters: Any) -> Y
     if what == "binning":
         from unseen.jobs import learning_rows
 
-        yielded: Yield = learning_rows.bin_columns(task, parameters)
-        return yielded
-    raise UsageError("learning.logistic is not there yet.")
+        return learning_rows.bin_columns(task, parameters)
+    from unseen.jobs import learning_work
+
+    return learning_work.train(task, parameters)
 
 
 RUNNABLES: tuple[Runnable[Any], ...] = (
+    Runnable(LOGISTIC, Parameters, _recipients, _check_logistic, partial(_run, "logistic"), resumable=True),
     Runnable(BINNING, BinningParameters, _recipients, _check, partial(_run, "binning"), resumable=True),
 )

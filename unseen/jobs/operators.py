@@ -28,9 +28,7 @@ _RUNNABLES: tuple[Runnable[Any], ...] = (
 OPERATORS: Mapping[str, Runnable[Any]] = {one.operator.name: one for one in _RUNNABLES}
 """By name, what runs it."""
 
-_WORK = tuple(
-    f"unseen.jobs.{one}" for one in ("aggregation_work", "learning_rows", "psi_work", "scoring_work", "validate_work")
-)
+_WORK = tuple(f"unseen.jobs.{one}_work" for one in ("aggregation", "learning", "psi", "scoring", "validate"))
 """What the operators import when they run."""
 
 

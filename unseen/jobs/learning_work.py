@@ -1,0 +1,379 @@
+"""What a worker does for ``learning.logistic``: align, bin, train, judge, and write down.
+
+    1  aligned     the common rows, split into those to train on and those kept back     unseen/jobs/learning_rows.py
+    2  prepared    bins with weights of evidence, of the columns that say enough; or columns standardised
+    3  trained     a logistic regression on shares, a checkpoint after each step         protocols/learning/logistic.py
+       judged      on the rows kept back, on shares                                protocols/learning/shared_metrics.py
+       written     model.json, report.html, rows.parquet, evaluation.json, the table of own columns
+
+The numbers are stages: a job that lost a worker goes on behind the last one that all have done (``Stages``), and within
+the third behind the last step.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pa_parquet
+
+from mpc.errors import UsageError
+from mpc.session import Progress
+from protocols import arithmetic
+from protocols.learning import logistic, report, shared_metrics
+from protocols.learning.bins import Bins
+from protocols.learning.logistic import Fitted, Training
+from protocols.learning.metrics import Evaluation
+from protocols.learning.model import ModelPart
+from protocols.learning.preparation import Numeric, OneHot, Preparation, Spec, Woe
+from protocols.learning.report import InformationValue, ModelReport, ScorecardRow, TrainingSummary
+from protocols.learning.scorecard import Scorecard
+from protocols.learning.shared_metrics import (
+    Discrimination,
+    discrimination_outside,
+    discrimination_shared,
+    evaluate_outside,
+    evaluate_shared,
+)
+from protocols.learning.stages import Stages
+from unseen.governance.documents import format_time, utc_now
+from unseen.jobs.learning import HELD_OUT, Kind, Parameters, computing, features_of
+from unseen.jobs.learning_rows import (
+    PREPARED,
+    Evidence,
+    Labels,
+    Rows,
+    aligned,
+    as_json,
+    evidence_of,
+    kind_of,
+    own_labels,
+    stages_of,
+    table_of,
+)
+from unseen.jobs.task import Task, Yield
+
+TRAINED = PREPARED + 1
+"""The stage after those of ``learning_rows``."""
+
+
+def train(task: Task, parameters: Parameters) -> Yield:
+    """This party's part. Called in its worker process."""
+    if parameters.report:
+        _require_report()
+    with stages_of(task) as stages:
+        rows = aligned(task, stages, parameters, holdout=parameters.holdout)
+        labels = own_labels(task, parameters, rows)
+        if labels is not None:
+            _check_split(labels, rows, parameters)
+        evidence = None
+        if parameters.encoding == "woe":
+            evidence = evidence_of(task, stages, parameters, rows, labels)
+        elif stages.done < PREPARED:
+            stages.put(PREPARED)
+        preparation = prepared(task, parameters, rows, evidence)
+        fitted = _fitted(task, stages, parameters, rows, labels, preparation)
+    part = ModelPart(
+        model=task.id,
+        family="logistic",
+        party=task.session.me,
+        label_party=parameters.label_party,
+        parties=task.session.parties,
+        preparation=preparation,
+        coefficients=fitted.coefficients,
+        intercept=fitted.intercept,
+        shares=None,
+        rows=fitted.rows,
+        iterations=fitted.iterations,
+        converged=fitted.converged,
+        trained=format_time(utc_now()),
+    )
+    judged, told = judge(task, parameters, rows, labels, part)
+    learned = tuple(dict.fromkeys([*rows.learned, *(evidence.learned if evidence else ()), *fitted.learned, *told]))
+    card = scorecard_of(part, parameters)
+    points = {} if card is None else {one.name: one.points for one in card.characteristics}
+    result = table_of(task.session.me, evidence, coefficients=_coefficients(part), points=points)
+    files = {"model.json": as_json(part.to_json()), "rows.parquet": _rows_file(rows)}
+    if judged is not None:
+        files["evaluation.json"] = as_json(judged.to_json())
+    if parameters.report:
+        files["report.html"] = page(task, parameters, evidence, part, fitted, judged, card, learned).encode()
+    sizes = {
+        "training_rows": len(rows.train),
+        "held_out_rows": len(rows.held_out),
+        "columns": len(preparation.names),
+        "iterations": fitted.iterations,
+    }
+    return Yield(
+        protocol=task.job.head.operator,
+        rows=rows.read,
+        result_rows=result.num_rows,
+        sizes={**rows.all_sizes, **sizes},
+        learned=learned,
+        schema=result.schema,
+        batches=result.to_batches(),
+        files=files,
+    )
+
+
+def _standard(rows: Rows, names: tuple[str, ...], kinds: Mapping[str, Kind]) -> Preparation:
+    """Columns of numbers standardised, categories one by one."""
+    specs: list[Spec] = [
+        Numeric(name, missing="indicator")
+        if kind_of(rows.table, name, kinds) == "numeric"
+        else OneHot(name, missing="category")
+        for name in names
+    ]
+    return Preparation.fit({name: rows.training(name) for name in names}, specs)
+
+
+def prepared(task: Task, parameters: Parameters, rows: Rows, evidence: Evidence | None) -> Preparation:
+    """What makes numbers of this party's columns: comes to the same whenever it is asked."""
+    names = features_of(task.mine, parameters)
+    if evidence is None:
+        return _standard(rows, names, parameters.kinds.get(task.session.me, {}))
+    kept = selected(evidence.bins, least=parameters.least_iv)
+    table = {one.feature: rows.training(one.feature) for one in kept}
+    made = Preparation.fit(table, [Woe(one) for one in kept])
+    left_out = [one for one in evidence.bins if one not in kept]
+    notes = [f"{one.feature!r} has the information value {one.iv or 0.0:.4f}: left out." for one in left_out]
+    return replace(made, notes=(*made.notes, *notes))
+
+
+def selected(bins: tuple[Bins, ...], *, least: float) -> list[Bins]:
+    """Those whose information value is large enough. UsageError where none is."""
+    kept = [one for one in bins if (one.iv or 0.0) >= least]
+    if bins and not kept:
+        best = max(bins, key=lambda one: one.iv or 0.0)
+        raise UsageError(
+            f"No column here reaches the information value {least:g}; the largest is that of {best.feature!r}, "
+            f"{best.iv or 0.0:.4f}. Lower parameters.minimum_iv, or bring other columns."
+        )
+    return kept
+
+
+# Training and judging -------------------------------------------------------------------------------------------------
+
+
+def _fitted(
+    task: Task, stages: Stages, parameters: Parameters, rows: Rows, labels: Labels | None, preparation: Preparation
+) -> Fitted:
+    """Train, or go on with it, or take what it came to."""
+    features = preparation.transform({name: rows.training(name) for name in preparation.sources})
+    if stages.done >= TRAINED:
+        return _fitted_of(*stages.get(TRAINED))
+    fitted = logistic.fit(
+        task.session,
+        features,
+        None if labels is None else labels[rows.train],
+        label_party=parameters.label_party,
+        compute=computing(task.job.head.parties, parameters),
+        training=Training(
+            C=parameters.C,
+            max_iter=parameters.max_iter,
+            tol=parameters.tol,
+            class_weight=parameters.class_weight,
+        ),
+        suite=task.job.head.suite,
+        checkpoint=stages.steps(TRAINED),
+    )
+    stages.put(TRAINED, *_fitted_parts(fitted))
+    return fitted
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How good the model is on the rows kept back, as the label party learns it.
+
+    Attributes:
+        discrimination: AUC and KS.
+        curve: the curves, where they were to open: of cells of neighbouring grades, so that its own AUC is coarser.
+    """
+
+    discrimination: Discrimination
+    curve: Evaluation | None
+
+    @property
+    def shown(self) -> Evaluation | None:
+        """The curves with the finer figures."""
+        found = self.discrimination
+        return None if self.curve is None else replace(self.curve, auc=found.auc, ks=found.ks)
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values."""
+        found = self.discrimination
+        figures = {name: getattr(found, name) for name in ("rows", "auc", "ks", "gini", "resolution")}
+        return {**figures, "curve": None if self.curve is None else self.curve.to_json()}
+
+
+def judge(
+    task: Task, parameters: Parameters, rows: Rows, labels: Labels | None, part: ModelPart
+) -> tuple[Judged | None, tuple[str, ...]]:
+    """Judge the model on the rows kept back, on shares. Returns what the label party learns; what this one does."""
+    session, label_party = task.session, parameters.label_party
+    if not len(rows.held_out):
+        return None, ()
+    session.progress(Progress("evaluate", 0, 1))
+    mine = part.score({name: rows.table[name].take(pa.array(rows.held_out)) for name in part.preparation.sources})
+    y = None if labels is None else labels[rows.held_out]
+    compute = computing(task.job.head.parties, parameters)
+    inputs = tuple(name for name in session.parties if name not in compute)
+    curves = parameters.evaluation == "curve"
+    grades, cell = parameters.resolution, parameters.evaluation_cell
+    figures: Discrimination | None = None
+    curve: Evaluation | None = None
+    if session.me in compute:
+        join = arithmetic.two_party if len(compute) == 2 else arithmetic.three_party
+        with join(session, compute=compute, inputs=inputs, suite=task.job.head.suite) as run:
+            total = run.share(mine).sum_over_parties()
+            for name in inputs:
+                total = total + run.receive(from_=name)
+            figures = discrimination_shared(run, y, total, label_party=label_party, resolution=grades)
+            if curves:
+                curve = evaluate_shared(run, y, total, label_party=label_party, resolution=grades, minimum_cell=cell)
+    else:
+        with arithmetic.input_party(session, compute=compute) as outside:
+            outside.send(mine)
+            if y is not None:
+                figures = discrimination_outside(outside, y, learns=True, rows=len(y), resolution=grades)
+                curve = evaluate_outside(outside, y, learns=True, resolution=grades) if curves else None
+    session.progress(Progress("evaluate", 1, 1))
+    told = [
+        sentence
+        for opens in ("auc", *(["curve"] if curves else []))
+        for sentence in shared_metrics.learned(session.me, label_party=label_party, compute=compute, opens=opens)
+    ]
+    return None if figures is None else Judged(figures, curve), tuple(told)
+
+
+def _check_split(labels: Labels, rows: Rows, parameters: Parameters) -> None:
+    """UsageError where a label is too rare to train on it, or to judge by it: said before anything is computed."""
+    for which, least in ((rows.train, 2), (rows.held_out, parameters.evaluation_cell)):
+        ones = int(labels[which].sum())
+        if len(which) and min(ones, len(which) - ones) < least:
+            what = "to train on" if which is rows.train else "that are kept back for the evaluation"
+            raise UsageError(
+                f"Of the rows {what}, fewer than {least} have one of the values of the label column "
+                f"{parameters.label!r}: bring more rows, or change parameters.holdout."
+            )
+
+
+# What is written down -------------------------------------------------------------------------------------------------
+
+
+def scorecard_of(part: ModelPart, parameters: Parameters) -> Scorecard | None:
+    """This party's part of the scorecard, where the model makes one."""
+    if parameters.encoding != "woe" or part.coefficients is None:
+        return None
+    scale = {"base_score": parameters.base_score, "base_odds": parameters.base_odds, "pdo": parameters.pdo}
+    return Scorecard.of(part, **scale)
+
+
+def _rows_file(rows: Rows) -> bytes:
+    """The common rows, by their keys, and which of them were kept back: Parquet."""
+    kept_back = np.zeros(rows.number, dtype=np.bool_)
+    kept_back[rows.held_out] = True
+    sink = pa.BufferOutputStream()
+    pa_parquet.write_table(rows.keys.append_column(HELD_OUT, pa.array(kept_back)), sink)
+    raw: bytes = sink.getvalue().to_pybytes()
+    return raw
+
+
+def page(
+    task: Task,
+    parameters: Parameters,
+    evidence: Evidence | None,
+    part: ModelPart,
+    fitted: Fitted,
+    judged: Judged | None,
+    card: Scorecard | None,
+    learned: tuple[str, ...],
+) -> str:
+    """The page that this party's people read."""
+    me, kept = task.session.me, part.preparation.sources
+    ivs = []
+    if evidence is not None:
+        ivs = [InformationValue(one.feature, me, one.iv, one.feature in kept) for one in evidence.bins]
+        ivs += [InformationValue(n, party, iv) for party, own in evidence.others.items() for n, iv in own.items()]
+    facts = {"job": task.id, "model": part.model, "trained": part.trained, "parties": ", ".join(part.parties)}
+    if judged is not None:
+        found = judged.discrimination
+        facts |= {"rows kept back": f"{found.rows:,}", "AUC": f"{found.auc:.4f}", "KS": f"{found.ks:.4f}"}
+    return report.render(
+        ModelReport(
+            scenario=task.job.head.scenario,
+            party=me,
+            facts=facts,
+            training=TrainingSummary(
+                rows=fitted.rows,
+                iterations=fitted.iterations,
+                converged=fitted.converged,
+                separated=fitted.separated,
+                penalty=parameters.C,
+                history=fitted.history,
+            ),
+            coefficients=_coefficients(part),
+            holdout=None if judged is None else judged.shown,
+            ivs=ivs,
+            scorecard=[
+                ScorecardRow(one.name, values, points)
+                for one in (card.characteristics if card is not None else ())
+                for values, points in one.rows
+            ],
+            learned={me: learned},
+            warnings=(*part.preparation.notes, *(card.notes if card is not None else ())),
+        ),
+        language=parameters.language,
+    )
+
+
+def _coefficients(part: ModelPart) -> dict[str, float]:
+    values = [] if part.coefficients is None else part.coefficients.tolist()
+    return dict(zip(part.preparation.names, values, strict=True))
+
+
+def _require_report() -> None:
+    """UsageError now, and not after an hour, where the page could not be made."""
+    for name in ("jinja2", "matplotlib"):
+        if importlib.util.find_spec(name) is None:
+            raise UsageError(
+                f"parameters.report needs {name}, which is not installed here: pip install 'unseen[report]', or submit "
+                "the job with report = false."
+            )
+
+
+# Bytes ----------------------------------------------------------------------------------------------------------------
+
+
+def _fitted_parts(fitted: Fitted) -> tuple[bytes, ...]:
+    """What training came to, for the next worker should this one be lost."""
+    told = {
+        "coefficients": None if fitted.coefficients is None else fitted.coefficients.tolist(),
+        "intercept": fitted.intercept,
+        "rows": fitted.rows,
+        "iterations": fitted.iterations,
+        "converged": fitted.converged,
+        "separated": fitted.separated,
+        "history": fitted.history,
+        "learned": fitted.learned,
+    }
+    return (as_json(told),)
+
+
+def _fitted_of(raw: bytes) -> Fitted:
+    told = json.loads(raw)
+    return Fitted(
+        coefficients=None if told["coefficients"] is None else np.array(told["coefficients"], dtype=np.float64),
+        intercept=told["intercept"],
+        shares=None,
+        rows=told["rows"],
+        iterations=told["iterations"],
+        converged=told["converged"],
+        separated=told["separated"],
+        history=tuple(told["history"]),
+        learned=tuple(told["learned"]),
+    )
