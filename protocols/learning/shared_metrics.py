@@ -2,7 +2,8 @@
 
     1  grade       g = ⌊(z + limit)·resolution / (2 limit)⌋ of log odds z; beyond ±limit the first and the last grade
     2  digits      g's bits in two halves, each as one bit of 2^(half) that is set: h (high) and l (low)
-    3  table       Σ_rows h ⊗ (l, label·l): of each grade how many rows and how many ones, a product of matrices
+    3  table       Σ_rows h ⊗ (l, label·l): of each grade how many rows and how many ones, a product of matrices, in
+                   which four counts share a word
     4  opening     evaluate_shared: neighbouring grades are put together until no cell has fewer than `minimum_cell`
                    zeros or ones; then the cells' counts open. discrimination_shared: AUC and KS are made of the table
                    under shares, and open.
@@ -14,11 +15,11 @@ Leaks:    evaluate_shared: to `reveal_to`, of each cell how many zeros and ones 
           discrimination_shared: to `reveal_to` AUC and KS, in steps of 2^-16. To the others nothing.
           All know how many rows there are. A party that learns the table and knows some of the rows' scores and labels
           knows the table of the other rows, too: the rule for cells does not see that.
-Cost:     of R = 2^(a + b) grades, b = ⌊log2 R / 2⌋, for each row: 2 negative, 2 select_word, 1 truncate,
-          1/⌊64 / (10 + a + b)⌋ to_bits, 2^a + 2^(b+1) − 4 and_ of bits, 2^a + 2^(b+1) bit_to_word; and a matmul of
-          (2^a, n) with (n, 2^(b+1)), 65,536 rows at a time. Then, where cells are found, R(R + 1) negative, half as
-          many and_ and bit_to_word, and two rounds for each cell; or, for AUC and KS, 3 R mul, 2 R + 2 truncate,
-          2 R − 1 negative.
+Cost:     of R = 2^(a + b) grades, b = ⌊log2 R / 2⌋, for each row: below of 2 bounds and about 36 bits, 2 select_word,
+          1 truncate, 1/⌊64 / (10 + a + b)⌋ to_bits, 2^a + 2^(b+1) − 4 and_ of bits, 2^a + 2^(b+1) bit_to_word; and a
+          matmul of (2^a, n) with (n, 2^(b-1)), R / 2 to_bits and 2 R from_bits for every 65,535 rows. Then, where
+          cells are found, R(R + 1) below of as many bits as the number of rows has, half as many and_ and bit_to_word,
+          and two rounds for each cell; or, for AUC and KS, 3 R mul, 2 R + 2 truncate, 2 R − 1 negative.
 Error:    rounding makes ties of what was in order: AUC is off by at most ½ Σ_g p_g·q_g, with p_g and q_g the parts of
           the ones and of the zeros in grade g, and KS by at most the largest p_g or q_g; both are far smaller in
           practice. A score within 2^-10 of a grade's edge may fall on either side. docs/learning/evaluation.md has
@@ -43,11 +44,13 @@ from protocols.operator import Operator
 
 MINIMUM_CELL = 5
 """Fewest zeros and fewest ones in a cell whose counts open, unless said otherwise."""
-ROWS_AT_A_TIME = 1 << 16
-"""Rows whose digits are in memory at once."""
+ROWS_AT_A_TIME = (1 << 16) - 1
+"""Rows whose digits are in memory at once; counts of so many have 16 bits."""
 PRECISION = 16
 """Fractional bits with which AUC and KS open: no more digits than they are worth."""
 
+_RANGE_BITS = 24  # log odds are smaller than 2^23
+_SLOTS = 4  # counts in a word
 _BELOW = 10  # bits below a grade that are kept when scores are cut to grades
 _RATE = 28  # fractional bits of rates under shares: a product of two has 56
 _INVERSE = 40  # fractional bits of one divided by a number of rows
@@ -125,7 +128,7 @@ def evaluate_shared(
     Args:
         run: of this party.
         labels: (n,) of 0 and 1 at the label party; None at the others.
-        scores: (n,) real numbers, log odds.
+        scores: (n,) real numbers, log odds, smaller than 2^23.
         label_party: who has the labels; if it does not compute, it calls ``evaluate_outside``.
         reveal_to: one party or several; the label party by default. One that does not compute calls
             ``evaluate_outside``.
@@ -150,7 +153,7 @@ def evaluate_shared(
     learners = _learners(reveal_to, label_party)
     y = _labels_in(run, labels, scores, label_party)
     table = _table(run, y, scores, grades)
-    ends = _ends(run, table, minimum_cell) if minimum_cell > 1 else np.arange(resolution + 1)
+    ends = _ends(run, table, minimum_cell, scores.size) if minimum_cell > 1 else np.arange(resolution + 1)
     cells = np.add.reduceat(table.components, ends[:-1], axis=2)
     opened = _reveal(run, Shared(run.context, cells, "int"), learners)
     outside = [name for name in learners if name in run.inputs]
@@ -339,10 +342,22 @@ def _table(run: Computation, y: Shared, scores: Shared, grades: _Grades) -> Shar
         label = np.broadcast_to(y.components[:, None, part], of_low.shape)
         ones = engine.and_(of_low, np.ascontiguousarray(label))
         words = engine.bit_to_word(np.concatenate([of_high, of_low, ones], axis=1))
-        right = np.ascontiguousarray(words[:, high:].transpose(0, 2, 1))
-        total += engine.matmul(np.ascontiguousarray(words[:, :high]), right)  # 3
+        total += _counts(engine, np.ascontiguousarray(words[:, :high]), words[:, high:])  # 3
     rows, ones_ = total[:, :, :low].reshape(engine.k, -1), total[:, :, low:].reshape(engine.k, -1)
     return Shared(run.context, np.stack([rows - ones_, ones_], axis=1), "int")
+
+
+def _counts(engine: Engine, left: Words, right: Words) -> Words:
+    """(k, m, n) and (k, p, n) of zeros and ones → (k, m, p): in how many of the n places both have a one.
+
+    Counts below 2^16, so that four fit in a word: the product is that of a quarter of the columns.
+    """
+    k, p, n = right.shape
+    shifts = np.arange(_SLOTS, dtype=np.uint64) * np.uint64(64 // _SLOTS)
+    packed = (right.reshape(k, -1, _SLOTS, n) << shifts[:, None]).sum(axis=2, dtype=np.uint64)
+    product = engine.matmul(left, np.ascontiguousarray(packed.transpose(0, 2, 1)))  # (k, m, p / 4)
+    bits = engine.to_bits(product)[..., None] >> shifts & np.uint64((1 << 64 // _SLOTS) - 1)
+    return engine.from_bits(bits.reshape(k, -1, p))
 
 
 def _digits(run: Computation, scores: Shared, grades: _Grades) -> Bits:
@@ -357,12 +372,13 @@ def _digits(run: Computation, scores: Shared, grades: _Grades) -> Bits:
     def constant(value: int) -> Words:
         return engine.constant(np.full(shape, value, dtype=np.uint64))
 
-    # Between 0 and the last grade's end; less two steps, of which rounding may add one.
+    # Between 0 and the last grade's end, in steps of 2^(unit - kept): comparing may let less than one step pass, and
+    # rounding add one.
     top = ((grades.resolution << kept) - 2) << (unit - kept)
     x = scores.components + constant(grades.limit << f)
-    beyond = x - constant(top)
-    outside = engine.negative(np.stack([x, np.negative(beyond)], axis=1))
-    away = engine.select_word(outside, np.stack([x, beyond], axis=1))
+    in_or_below = engine.below(x, (0, top), bits=f + _RANGE_BITS, drop=unit - kept)
+    above = in_or_below[:, 1] ^ engine.constant(np.ones(shape, dtype=np.bool_))
+    away = engine.select_word(np.stack([in_or_below[:, 0], above], axis=1), np.stack([x, x - constant(top)], axis=1))
     inside = context.truncate(x - away.sum(axis=1, dtype=np.uint64), unit - kept)
     # Several to a word: what is not negative and fits its place does not disturb its neighbours.
     width, n = kept + grades.bits, shape[0]
@@ -390,7 +406,7 @@ def _one_hot(engine: Engine, bits: Bits) -> Bits:
 # 4  What opens -------------------------------------------------------------------------------------------------------
 
 
-def _ends(run: Computation, table: Shared, minimum: int) -> NDArray[np.int64]:
+def _ends(run: Computation, table: Shared, minimum: int, rows: int) -> NDArray[np.int64]:
     """(cells + 1,) grades at which cells end, the first of them 0: the fewest grades that have enough zeros and ones.
 
     From each grade on, how many are too few is counted under shares; only the answers at the cells' own ends open.
@@ -400,8 +416,9 @@ def _ends(run: Computation, table: Shared, minimum: int) -> NDArray[np.int64]:
         [np.zeros_like(table.components[:, :, :1]), table.components.cumsum(axis=2, dtype=np.uint64)], 2
     )
     first, last = np.triu_indices(size + 1, 1)  # ordered by the first
-    counts = Shared(run.context, sums[:, :, last] - sums[:, :, first], "int")
-    few = counts < minimum
+    counts = sums[:, :, last] - sums[:, :, first]
+    below = run.context.engine.below(counts, (minimum,), bits=max(rows, minimum).bit_length() + 1)
+    few = Shared(run.context, below[:, 0], "bool")
     short = (few[0] | few[1]).as_int()
     starts = np.searchsorted(first, np.arange(size))
     steps = Shared(run.context, np.add.reduceat(short.components, starts, axis=1), "int")

@@ -186,9 +186,9 @@ class Counting:
         if name in ("constant", "compute", "me", "k", "scheme", "input", "input_bits", "open"):
             return method
 
-        def counted(a: np.ndarray, *others: object) -> object:  # type: ignore[type-arg]
+        def counted(a: np.ndarray, *others: object, **options: int) -> object:  # type: ignore[type-arg]
             self.values[name] += a[0].size
-            return method(a, *others)
+            return method(a, *others, **options)
 
         return counted
 
@@ -205,14 +205,16 @@ def test_cost(resolution: int, a: int, b: int, places: int) -> None:
         function(run, y, run.share(z, owner="alone"), label_party="alone", resolution=resolution)
         spent[function] = engine.values
     rows = {
+        "below": n,
         "select_word": 2 * n,
-        "to_bits": n // places,
+        "to_bits": n // places + r // 2,
+        "from_bits": 2 * r,
         "matmul": 2**a * n,
     }
     cells = r * (r + 1) // 2
     assert spent[shared.evaluate_shared] == {
         **rows,
-        "negative": 2 * n + 2 * cells,
+        "below": n + 2 * cells,
         "truncate": n,
         "and_": (2**a + 2 ** (b + 1) - 4) * n + cells,
         "bit_to_word": (2**a + 2 ** (b + 1)) * n + cells,
@@ -220,7 +222,7 @@ def test_cost(resolution: int, a: int, b: int, places: int) -> None:
     assert spent[shared.discrimination_shared] == {
         **rows,
         "select_word": 2 * n + 2 * r - 1,
-        "negative": 2 * n + 2 * r - 1,
+        "negative": 2 * r - 1,
         "truncate": n + 2 * r + 2,
         "and_": (2**a + 2 ** (b + 1) - 4) * n,
         "bit_to_word": (2**a + 2 ** (b + 1)) * n,
