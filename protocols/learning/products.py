@@ -108,9 +108,9 @@ class Products:
             if own is not None and channels:
                 return holder(channels[0], matrix, transpose=transpose, mine=own, rng=rng)  # 2
             if own is not None:
-                entries = matrix.matrix.view(np.uint64)
-                alone: Words = (entries.T if transpose else entries) @ own
-                return alone
+                alone = np.zeros((matrix.shape[1 if transpose else 0], 1), dtype=np.uint64)
+                matrix.times(own[:, None], alone, transpose=transpose)
+                return alone[:, 0].copy()
             tasks = {
                 channel.peer: _holder_of(holder, channel, matrix, transpose=transpose, rng=rng.fork())
                 for channel in channels

@@ -33,7 +33,7 @@ def holder(
     rng: Rng,
 ) -> Words:
     """As ``protocols.matvec.holder``."""
-    matrix = prepared.matrix.view(np.uint64)
+    matrix = prepared.words()
     rows, cols = matrix.shape
     m, n = (cols, rows) if transpose else (rows, cols)
     header, v = channel.recv(wire.IdealVectors)

@@ -82,7 +82,7 @@ def holder(
         PeerError: the peer is about another product, has too short a key, or sent what are no ciphertexts.
     """
     rows, cols = prepared.matrix.shape
-    matrix = np.ascontiguousarray((prepared.matrix.T if transpose else prepared.matrix).view(np.uint64))
+    matrix = np.ascontiguousarray(prepared.words().T if transpose else prepared.words())
     (m, n), p = matrix.shape, 1 if vectors is None else vectors
     expected = (n,) if vectors is None else (n, p)
     if mine is not None and (mine.shape != expected or mine.dtype != np.uint64):

@@ -41,7 +41,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,16 +56,19 @@ from protocols.matvec.both_ways import both_ways
 
 Words = NDArray[np.uint64]
 Bytes = NDArray[np.uint8]
+Integers = NDArray[np.int64] | NDArray[np.int32]
 
 MAX_LENGTH = 1 << 32
 """Most rows, columns and vectors."""
-KEPT_BYTES = 1 << 30
+KEPT_BYTES = 96 << 20
 """A direction of a matrix whose transforms together are larger does not keep them: each run makes them anew."""
 
 Method = Literal["rlwe", "paillier"]
 
 _TERMS = 32  # blocks of a vector in one sum; longer vectors are cut, and the parts' products added up
 _ROWS = 8  # blocks of rows in a message of replies
+_MADE = 128  # transforms that are made at a time where they are not kept
+_SLICE = 1 << 16  # rows that a local product takes at a time
 _GROUP = 8  # blocks of vectors at a time
 _PRIMES: tuple[Primes, ...] = ("narrow", "wide")
 
@@ -185,15 +188,15 @@ class Source(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A matrix whose products will be shared, and the transforms of it that runs have needed so far.
+    """A matrix whose products will be shared; unless it is large, also the transforms that runs have needed so far.
 
     Attributes:
-        matrix: (rows, cols) int64.
+        matrix: (rows, cols) int64, or int32 where entries are that small.
         bits: bits of a signed entry, as both parties know them.
         method: how ``protocols.matvec`` will multiply it.
     """
 
-    matrix: NDArray[np.int64] = field(repr=False)
+    matrix: Integers = field(repr=False)
     bits: int
     method: Method = "rlwe"
     _forms: dict[tuple[Any, ...], Words] = field(default_factory=dict, repr=False)
@@ -205,26 +208,46 @@ class Prepared:
         rows, cols = self.matrix.shape
         return rows, cols
 
+    def words(self) -> Words:
+        """The matrix modulo 2^64: (rows, cols) uint64."""
+        return self.matrix.astype(np.int64, copy=False).view(np.uint64)
+
+    def times(self, v: Words, sums: Words, *, transpose: bool = False) -> None:
+        """Add M·V, or Mᵀ·V, modulo 2^64 to `sums`, (m, p); V is (n, p)."""
+        for rows in _pieces(len(self.matrix), _SLICE):
+            words = self.matrix[rows].astype(np.int64, copy=False).view(np.uint64)
+            if transpose:
+                ring.matmul(words.T, v[rows], sums)
+            else:
+                ring.matmul(words, v, sums[rows])
+
+    def keeps(self, plan: Plan) -> bool:
+        """Whether the transforms of a direction are kept."""
+        return plan.row_blocks * plan.terms * len(rlwe.moduli(plan.primes)) * N * 8 <= KEPT_BYTES
+
     def forms(self, plan: Plan, rows: slice, terms: slice, *, transpose: bool) -> Words:
         """The transforms of some blocks: (blocks of rows, terms, primes, N) uint64."""
-        form_bytes = plan.row_blocks * plan.terms * len(rlwe.moduli(plan.primes)) * N * 8
         place = (transpose, plan.rows, plan.length, plan.primes, rows.start, terms.start)
         with self._lock:
             kept = self._forms.get(place)
         if kept is None:
             matrix = self.matrix.T if transpose else self.matrix
             kept = rlwe.lift(polynomials(matrix, plan, rows, terms), primes=plan.primes, plain=WORD)
-            if form_bytes <= KEPT_BYTES:
+            if self.keeps(plan):
                 with self._lock:
                     self._forms[place] = kept
         return kept
 
 
-def prepare(matrix: NDArray[np.int64] | Words, *, bits: int = 64, method: Method = "rlwe") -> Prepared:
+def prepare(matrix: Integers | Words, *, bits: int = 64, method: Method = "rlwe") -> Prepared:
     """Take in a matrix. What a run needs of it is made in the first run of each direction, and kept.
 
+    What is kept takes 24 bytes an entry and direction, 32 above 53 bits. Of a matrix for which that is more than
+    ``KEPT_BYTES`` nothing is kept; each run makes what it needs anew, some at a time, in about twice the time.
+
     Args:
-        matrix: (rows, cols), int64 or uint64, taken modulo 2^64. Must not change afterwards.
+        matrix: (rows, cols), int64, int32 or uint64, taken modulo 2^64. Must not change afterwards. Held in 4 bytes an
+            entry where all fit.
         bits: entries are from -2^(bits-1) to 2^(bits-1) - 1. The peer is to give the same. Up to 53 bits, ciphertexts
             of method rlwe are a quarter smaller.
         method: how ``protocols.matvec`` will multiply it. The owner's key has to be for the same.
@@ -232,15 +255,17 @@ def prepare(matrix: NDArray[np.int64] | Words, *, bits: int = 64, method: Method
     Raises:
         UsageError: no matrix, an entry beyond the bound, or a method that there is not.
     """
-    if matrix.ndim != 2 or matrix.dtype not in (np.int64, np.uint64):
+    if matrix.ndim != 2 or matrix.dtype not in (np.int64, np.int32, np.uint64):
         raise UsageError(f"The matrix is {matrix.dtype} of shape {matrix.shape}; give (rows, cols) int64 or uint64.")
     _primes(1, bits)
     if method not in ("rlwe", "paillier"):
         raise UsageError(f"There is no method {method!r}; choose rlwe or paillier.")
-    signed: NDArray[np.int64] = matrix.view(np.int64)
-    bound = 1 << (bits - 1)
-    if bits < 64 and signed.size and (int(signed.min()) < -bound or int(signed.max()) >= bound):
+    signed = cast("Integers", matrix if matrix.dtype == np.int32 else matrix.view(np.int64))
+    low, high = (int(signed.min()), int(signed.max())) if signed.size else (0, 0)
+    if not -(1 << (bits - 1)) <= low <= high < 1 << (bits - 1):
         raise UsageError(f"Entries are beyond {bits} bits: scale the matrix down, or name more bits at both parties.")
+    if -(1 << 31) <= low <= high < 1 << 31:
+        signed = signed.astype(np.int32, copy=False)
     return Prepared(signed, bits, method)
 
 
@@ -262,10 +287,12 @@ def holder(
     _require_sizes(rows, cols, vectors)
     share = np.zeros((m, 1 if p is None else p), dtype=np.uint64)
     if m and n and share.size:
-        respond(channel, prepared, plan(m, n, share.shape[1], bits=prepared.bits), share, transpose=transpose, rng=rng)
+        of = plan(m, n, share.shape[1], bits=prepared.bits)
+        # Replies to two blocks, at least, are made at once by as many threads.
+        some = _ROWS if prepared.keeps(of) else max(2, _MADE // min(of.terms, _TERMS))
+        respond(channel, prepared, of, share, transpose=transpose, at_a_time=some, rng=rng)
     if mine is not None:
-        matrix = prepared.matrix.view(np.uint64)
-        ring.matmul(matrix.T if transpose else matrix, mine[:, None] if p is None else mine, share)
+        prepared.times(mine[:, None] if p is None else mine, share, transpose=transpose)
     return share.reshape(shape_out)
 
 
@@ -329,8 +356,20 @@ def _ask(channel: Channel, header: wire.MatvecQuery, plan: Plan, v: Words, share
     both_ways(channel, send, receive)
 
 
-def respond(channel: Channel, source: Source, plan: Plan, share: Words, *, transpose: bool, rng: Rng) -> None:
-    """The holder's steps: answer the blocks of V, and take the masks from `share`, (m, p)."""
+def respond(
+    channel: Channel,
+    source: Source,
+    plan: Plan,
+    share: Words,
+    *,
+    transpose: bool,
+    at_a_time: int = _ROWS,
+    rng: Rng,
+) -> None:
+    """The holder's steps: answer the blocks of V, and take the masks from `share`, (m, p).
+
+    At most so many blocks of rows are asked of `source` at a time, and at most so many are a message.
+    """
     rows, cols = source.shape
     primes = plan.primes
     header, public, zero = channel.recv(wire.MatvecQuery)
@@ -348,18 +387,18 @@ def respond(channel: Channel, source: Source, plan: Plan, share: Words, *, trans
             _ciphertexts(channel, b, (*count, len(rlwe.moduli(primes)), N), primes)
             a = rlwe.expand(public, count[0] * count[1], primes=primes)
             for piece in plan.row_pieces():
-                shape = Shape(1, count[0], piece.stop - piece.start, count[1], plan.length)
-                forms = source.forms(plan, piece, terms, transpose=transpose)
-                seed = rng.uint8(rlwe.SEED_BYTES)
-                replies = rlwe.reply(shape, forms, (b, a), zeros, primes=primes, plain=WORD, seed=seed)
-                channel.send(wire.MatvecReplies(), replies.reshape(*_counts(shape), -1))  # 2
-                masks = rlwe.masks(shape, plain=WORD, seed=seed)
-                wipe(seed)
-                _add(share, plan, group, piece, np.negative(masks))  # 3
-
-
-def _counts(shape: Shape) -> tuple[int, int]:
-    return shape.vectors, shape.rows
+                told = []
+                for some in _pieces(piece.stop - piece.start, at_a_time):
+                    part = slice(piece.start + some.start, piece.start + some.stop)
+                    shape = Shape(1, count[0], part.stop - part.start, count[1], plan.length)
+                    forms = source.forms(plan, part, terms, transpose=transpose)
+                    seed = rng.uint8(rlwe.SEED_BYTES)
+                    replies = rlwe.reply(shape, forms, (b, a), zeros, primes=primes, plain=WORD, seed=seed)
+                    told.append(replies.reshape(shape.vectors, shape.rows, -1))
+                    masks = rlwe.masks(shape, plain=WORD, seed=seed)
+                    wipe(seed)
+                    _add(share, plan, group, part, np.negative(masks))  # 3
+                channel.send(wire.MatvecReplies(), told[0] if len(told) == 1 else np.concatenate(told, axis=1))  # 2
 
 
 def _ciphertexts(channel: Channel, b: Words, shape: tuple[int, ...], primes: Primes) -> Words:
@@ -369,7 +408,7 @@ def _ciphertexts(channel: Channel, b: Words, shape: tuple[int, ...], primes: Pri
     return b
 
 
-def polynomials(matrix: NDArray[np.int64], plan: Plan, rows: slice, terms: slice) -> Words:
+def polynomials(matrix: Integers, plan: Plan, rows: slice, terms: slice) -> Words:
     """Blocks of the matrix as polynomials: (blocks of rows, terms, N) uint64."""
     a, g = plan.rows, plan.length
     r, t = rows.stop - rows.start, terms.stop - terms.start

@@ -149,6 +149,37 @@ def test_a_matrix_is_transformed_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert np.array_equal(a + b, expected)
 
 
+@pytest.mark.parametrize("bits", [30, 64])
+def test_a_large_matrix_keeps_nothing(monkeypatch: pytest.MonkeyPatch, bits: int) -> None:
+    """Its blocks are made some at a time, and messages are as they were."""
+    monkeypatch.setattr(rlwe, "KEPT_BYTES", 0)
+    monkeypatch.setattr(rlwe, "_MADE", 6)
+    matrix = matrix_of(70_000, 3, bits)
+    prepared = matvec.prepare(matrix, bits=bits)
+    assert prepared.matrix.itemsize == (4 if bits == 30 else 8)
+    for transpose in (False, True):
+        v = RNG.uint64(70_000 if transpose else 3)
+        mine = RNG.uint64(len(v))
+        a, b, seen = run(matrix, v, transpose=transpose, bits=bits, mine=mine, prepared=prepared)
+        assert np.array_equal(a + b, product(matrix, v + mine, transpose=transpose))
+        plan = rlwe.plan(3 if transpose else 70_000, len(v), 1, bits=bits)
+        assert seen.messages_received == -(-plan.row_blocks // 8)
+    assert not prepared._forms
+
+
+@pytest.mark.parametrize("method", [matvec, ideal])
+def test_small_entries_are_held_in_four_bytes(method: ModuleType) -> None:
+    matrix = np.array([[-(2**31), 2**31 - 1, 5], [0, -1, 7]])
+    v = RNG.uint64(3)
+    for form in (matrix, matrix.astype(np.int32), matrix.view(np.uint64)):
+        prepared = method.prepare(form, bits=40)
+        assert prepared.matrix.dtype == np.int32
+        a, b, _ = run(matrix, v, bits=40, prepared=prepared, method=method)
+        assert np.array_equal(a + b, product(matrix, v))
+    for beyond in (-(2**31) - 1, 2**31):
+        assert method.prepare(np.array([[beyond]])).matrix.dtype == np.int64
+
+
 @pytest.mark.parametrize("method", [matvec, ideal])
 def test_the_holder_may_have_a_share_of_the_vector(method: ModuleType) -> None:
     matrix, v, mine = matrix_of(40, 6), RNG.uint64(6), RNG.uint64(6)
