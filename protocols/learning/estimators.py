@@ -342,13 +342,10 @@ def _total(estimator: Split, X: Features, session: Session | None) -> Floats | N
             f"The model has parts at {', '.join(missing)} too, without which there is no score: invite them."
         )
     partial = _known(estimator, X) @ np.ravel(estimator.coef_)
-    if session.me != estimator.label_party_:
-        scoring.give(session, partial * _SMALLER, asker=estimator.label_party_)
-        return None
-    if estimator.intercept_ is not None:
+    if estimator.intercept_ is not None and session.me == estimator.label_party_:
         partial += estimator.intercept_
-    partners = [name for name in estimator.parties_ if name != session.me]
-    return scoring.put_together(session, partial * _SMALLER, partners=partners) / _SMALLER
+    total = scoring.scores(session, partial * _SMALLER, asker=estimator.label_party_, parties=estimator.parties_)
+    return None if total is None else total / _SMALLER
 
 
 def _require(session: Session | None) -> Session:
