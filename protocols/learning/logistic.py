@@ -32,12 +32,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mpc.errors import UsageError
 from mpc.session import Progress, Session
 from protocols import arithmetic, matvec
 from protocols.arithmetic import Computation, InputParty, Shared
 from protocols.learning import checkpoint as checkpoints
-from protocols.learning import lbfgs, products, training as trainings, whitening
+from protocols.learning import lbfgs, products, whitening
+from protocols.learning import training as trainings
 from protocols.learning.checkpoint import Checkpoint, Point
 from protocols.learning.products import Products
 from protocols.learning.training import Place, Run, Stage, Task, Terms, Training
