@@ -219,7 +219,7 @@ def _train(run: Run, task: Task, terms: Terms, point: Point | None, checkpoint: 
         state = None if state is None else replace(state, gradient=None)
     z = _predict(run, work, terms, matrix, state)
     separated = _separated(run, terms, z, labels)
-    return _finish(run, work, task, terms, whitened, state, where, separated)
+    return _finish(run, work, task, terms, whitened, state, where, separated=separated)
 
 
 def _predict(
@@ -321,6 +321,7 @@ def _finish(
     whitened: Whitening | None,
     state: State | None,
     where: Place,
+    *,
     separated: bool,
 ) -> Fitted:
     """Give each owner its coefficients, or keep them in shares."""
@@ -414,7 +415,7 @@ def _learned(me: str, terms: Terms) -> tuple[str, ...]:
     return tuple(lines)
 
 
-# What comes before and beside it ---------------------------------------------------------------------------------------
+# What comes before and beside it -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -450,9 +451,7 @@ def _share_labels(run: Run, task: Task, terms: Terms) -> Labels | None:
     return Labels(values.as_fixed(_LINEAR), values if logistic else None, weights)
 
 
-def _brought(
-    run: Run, terms: Terms, values: NDArray[np.float64] | NDArray[np.bool_] | None, bits: int
-) -> Shared | None:
+def _brought(run: Run, terms: Terms, values: Reals | NDArray[np.bool_] | None, bits: int) -> Shared | None:
     if isinstance(run, InputParty):
         if values is not None:
             run.send(values, fraction=bits)
