@@ -202,13 +202,13 @@ def measure(
         connect_s = time.perf_counter() - began
         failures = sum(people.ask(scorer, rng.integers(0, len(people.ids), 1), batch=1) for _ in range(WARM_UP))
         latencies_ms = []
-        before = scorer.traffic
+        (before,) = scorer.traffic
         for _ in range(queries):
             row = rng.integers(0, len(people.ids), 1)
             start = time.perf_counter()
             failures += people.ask(scorer, row, batch=1)
             latencies_ms.append((time.perf_counter() - start) * 1e3)
-        after = scorer.traffic
+        (after,) = scorer.traffic
         start = time.perf_counter()
         failures += people.ask(scorer, rng.integers(0, len(people.ids), batched), batch=batch)
         seconds = time.perf_counter() - start

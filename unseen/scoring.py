@@ -6,7 +6,9 @@
 
 The bank, whose labels the model was trained on, brings its own columns of each person, which do not leave it; the node
 adds its part of the sum, or both compare the sum with the product's cuts and nothing but the grade opens. The node
-learns whom it is asked about. Which version of the bank's own part is used follows from what the node scores with.
+learns whom it is asked about. Of a model of three parties and more, name a product of each partner: of those that
+release scores the sums are put together. Which version of the bank's own part is used follows from what the node
+scores with.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mpc.channel import Channel, Traffic
 from mpc.errors import PolicyError, UsageError
@@ -34,7 +37,6 @@ from protocols.learning.scoring import Answers, Asking
 from unseen import asker
 from unseen.asker import Key
 from unseen.governance.enrolment import Identity
-from unseen.governance.trust import Trust
 from unseen.hello import scoring_hello
 from unseen.home import Home
 from unseen.models import ModelStore, Statement, Stored
@@ -64,31 +66,35 @@ class Score:
     refusal: PolicyError | None
 
 
+@dataclass(frozen=True)
+class _Partner:
+    """A warm session with one product of one node."""
+
+    asking: Asking
+    offer: node_pb2.Product
+    scenario: str
+
+
 class Scorer:
-    """A warm connection to a scoring product. Made by `connect`; close it, or use it in a ``with`` statement. For one
-    thread at a time.
+    """A warm connection to a scoring product, or to one of each partner of a model. Made by `connect`; close it, or use
+    it in a ``with`` statement. For one thread at a time.
     """
 
     def __init__(
         self,
         home: Home,
         identity: Identity,
-        trust: Trust,
-        asking: Asking,
         stored: Stored,
+        partners: Sequence[_Partner],
         *,
-        offer: node_pb2.Product,
-        scenario: str,
         stack: ExitStack,
     ) -> None:
         """Use `connect`."""
         self._home = home
         self._identity = identity
-        self._trust = trust
-        self._asking = asking
+        self._trust = identity.trust()
         self._stored = stored
-        self._offer = offer
-        self._scenario = scenario
+        self._partners = tuple(partners)
         self._stack = stack
 
     def __enter__(self) -> Scorer:
@@ -102,9 +108,9 @@ class Scorer:
         self.close()
 
     @property
-    def node(self) -> str:
-        """The node's name."""
-        return self._asking.channel.peer
+    def nodes(self) -> tuple[str, ...]:
+        """The nodes' names."""
+        return tuple(partner.asking.channel.peer for partner in self._partners)
 
     @property
     def statement(self) -> Statement:
@@ -118,23 +124,23 @@ class Scorer:
 
     @property
     def release(self) -> Release:
-        """What the node releases."""
-        return self._asking.terms.release
+        """What the nodes release."""
+        return self._partners[0].asking.terms.release
 
     @property
     def cuts(self) -> tuple[float, ...]:
         """Where one grade ends and the next begins; none where scores are released."""
-        return self._asking.terms.cuts
+        return self._partners[0].asking.terms.cuts
 
     @property
     def key_form(self) -> str:
         """Form of the keys."""
-        return self._asking.terms.key_form
+        return self._partners[0].asking.terms.key_form
 
     @property
-    def traffic(self) -> Traffic:
-        """Bytes and rounds so far."""
-        return self._asking.channel.traffic
+    def traffic(self) -> tuple[Traffic, ...]:
+        """Bytes and rounds so far, with each node."""
+        return tuple(partner.asking.channel.traffic for partner in self._partners)
 
     def score(self, keys: Sequence[Key], table: Table, *, batch: int = BATCH) -> list[Score]:
         """Have people scored.
@@ -145,22 +151,21 @@ class Scorer:
             batch: how many go in one message, at most 1000.
 
         Returns:
-            A score per key, in order. A person of whom the node has no record, and one whose day's calls are spent,
-            have one too, which says so.
+            A score per key, in order. A person of whom a node has no record, and one whose day's calls are spent, have
+            one too, which says so.
 
         Raises:
             InvalidIdentifier: a key that is not of the form.
             UsageError: other lengths, columns that are missing, values that the model's preparation refuses.
-            PolicyError: the node refuses all of it.
-            PeerError: the node broke the protocol.
-            ChannelError: the connection was lost.
+            PolicyError: a node refuses all of it.
+            PeerError: a node broke the protocol.
+            ChannelError: a connection was lost.
         """
         if not 1 <= batch <= scoring.MAX_KEYS:
             raise UsageError(f"batch is 1 to {scoring.MAX_KEYS}, not {batch}.")
         if not keys:
             return []
-        part = self._stored.part
-        own = scoring.checked(part.score(table))
+        own = scoring.checked(self._stored.part.score(table))
         if len(own) != len(keys):
             raise UsageError(
                 f"there are {len(keys)} keys and {len(own)} rows: give one row of your columns for each key."
@@ -169,40 +174,48 @@ class Scorer:
         result: list[Score] = []
         for start in range(0, len(keys), batch):
             rows = slice(start, start + batch)
-            answers = self._asking.ask(packed[rows], own[rows], scenario=self._scenario)
-            asker.keep_receipts(
-                self._home,
-                self._identity,
-                self._trust,
-                () if answers.receipt is None else (answers.receipt,),
-                node=self.node,
-                product=self._offer.name,
-                protocol=self._offer.operator,
-            )
-            result += self._scores(answers)
+            first, *others = self._partners
+            told = [self._ask(first, packed[rows], own[rows])]
+            # A score is this party's part and those of all partners: with the first one's its own was counted.
+            told += [self._ask(partner, packed[rows], np.zeros_like(own[rows])) for partner in others]
+            result += self._scores(told)
         return result
 
     def close(self) -> None:
-        """End the connection."""
+        """End the connections."""
         self._stack.close()
 
-    def _scores(self, answers: Answers) -> list[Score]:
-        found = answers.status == scoring.FOUND
-        n = len(found)
-        totals = np.full(n, math.nan) if answers.totals is None else answers.totals
-        grades = np.full(n, -1) if answers.grades is None else answers.grades
-        probabilities = self._stored.part.probability(totals)
+    def _ask(self, partner: _Partner, keys: Sequence[bytes], own: NDArray[np.float64]) -> Answers:
+        answers = partner.asking.ask(keys, own, scenario=partner.scenario)
+        asker.keep_receipts(
+            self._home,
+            self._identity,
+            self._trust,
+            () if answers.receipt is None else (answers.receipt,),
+            node=partner.asking.channel.peer,
+            product=partner.offer.name,
+            protocol=partner.offer.operator,
+        )
+        return answers
+
+    def _scores(self, told: Sequence[Answers]) -> list[Score]:
+        status = np.stack([answers.status for answers in told])
+        found = (status == scoring.FOUND).all(axis=0)
+        spent = (status == scoring.OVER_QUOTA).any(axis=0)
+        totals = [answers.totals for answers in told if answers.totals is not None]
+        opens = len(totals) == len(told)
+        total = np.sum(totals, axis=0) if opens else np.full(len(found), math.nan)
+        probabilities = self._stored.part.probability(total)
+        grades = told[0].grades
         return [
             Score(
-                found=bool(there),
-                total=float(total) if there and answers.totals is not None else None,
-                probability=float(probability) if there and answers.totals is not None else None,
-                grade=int(grade) if there and answers.grades is not None else None,
-                refusal=_SPENT if status == scoring.OVER_QUOTA else None,
+                found=bool(found[i]),
+                total=float(total[i]) if found[i] and opens else None,
+                probability=float(probabilities[i]) if found[i] and opens else None,
+                grade=int(grades[i]) if found[i] and grades is not None else None,
+                refusal=_SPENT if spent[i] else None,
             )
-            for there, status, total, probability, grade in zip(
-                found, answers.status, totals, probabilities, grades, strict=True
-            )
+            for i in range(len(found))
         ]
 
 
@@ -217,9 +230,9 @@ _RELEASES: Mapping[str, Release] = {operator.name: name for name, operator in OP
 
 def connect(
     home: Path,
-    product: str,
+    product: str | Sequence[str],
     *,
-    node: str | None = None,
+    node: str | Sequence[str] | None = None,
     coordinator_at: str | None = None,
     scenario: str | None = None,
     model: str | None = None,
@@ -230,9 +243,9 @@ def connect(
 
     Args:
         home: this party's home directory, with an identity and the model's part (`unseen model import`).
-        product: the product's name.
+        product: the product's name; of a model of three parties and more, the product of each partner.
         node: ``name@host:port``; or the name alone, where a coordinator knows the address; None where the coordinator
-            knows only one node with this product.
+            knows only one node with this product. One for each product, in their order.
         coordinator_at: ``name@host:port`` of the coordinator; None to do without one.
         scenario: what for; None where the node's policy has only one scenario for this party.
         model: the model that the product must score with; None for any that is in the store.
@@ -240,66 +253,98 @@ def connect(
         resume_window_s: how long a lost connection is dialled again, seconds.
 
     Raises:
-        UsageError: no such product or model; parts of two trainings; a model of more than two parties.
-        PolicyError: the node's policy does not allow it, or a certificate is not in order.
-        ChannelError: the node cannot be reached.
+        UsageError: no such product or model; parts of two trainings; other than a product of each partner; grades of a
+            model of more than two parties.
+        PolicyError: a node's policy does not allow it, or a certificate is not in order.
+        ChannelError: a node cannot be reached.
     """
-    own = Home(home)
-    identity = Identity.load(home)
-    place = asker.find(own, identity, product, node=node, coordinator_at=coordinator_at, warnings=[])
+    products = (product,) if isinstance(product, str) else tuple(product)
+    nodes: tuple[str | None, ...] = (None,) * len(products)
+    if node is not None:
+        nodes = (node,) if isinstance(node, str) else tuple(node)
+    if not products or len(nodes) != len(products):
+        raise UsageError(
+            f"{len(products)} products and {len(nodes)} nodes: name the node of each product, in their order."
+        )
+    own, identity = Home(home), Identity.load(home)
+    with ExitStack() as stack:
+        partners = [
+            _partner(own, identity, stack, one, place, coordinator_at, scenario, resume_window_s)
+            for one, place in zip(products, nodes, strict=True)
+        ]
+        stored = _own_part(ModelStore(own), partners, me=identity.name, model=model, version=version)
+        return Scorer(own, identity, stored, partners, stack=stack.pop_all())
+
+
+def _partner(
+    home: Home,
+    identity: Identity,
+    stack: ExitStack,
+    product: str,
+    node: str | None,
+    coordinator_at: str | None,
+    scenario: str | None,
+    resume_window_s: float,
+) -> _Partner:
+    place = asker.find(home, identity, product, node=node, coordinator_at=coordinator_at, warnings=[])
     offer = asker.offer_of(asker.describe(identity, place), product, suite=identity.suite)
     release = _RELEASES.get(offer.operator)
     if release is None:
         told = asker.printable(offer.operator)[:63]
         raise UsageError(f"{product} is served by {told}, which scores nobody; ask it by `unseen query`.")
     chosen = asker.scenario_for(offer, place.name, scenario)
-    with ExitStack() as stack:
-        connection = transport.connect(
-            place.address,
-            me=identity.name,
-            peer=place.name,
-            hello=scoring_hello(
-                release, session=secrets.token_hex(16), product=product, scenario=chosen, suite=offer.suite
-            ),
-            credentials=as_credentials(identity),
-            resume_window_s=resume_window_s,
-        )
-        stack.callback(connection.close)
-        channel = Channel(connection.lane, protocol=offer.operator, timeout_s=ANSWER_TIMEOUT_S)
-        session = Session(identity.name, {place.name: channel}, Rng())
-        asking = stack.enter_context(scoring.asking(session, place.name, suite=identity.suite))
-        channel.require(asking.terms.release == release, "the release that the product's operator says")
-        stored = _own_part(ModelStore(own), asking, me=identity.name, model=model, version=version)
-        return Scorer(
-            own,
-            identity,
-            identity.trust(),
-            asking,
-            stored,
-            offer=offer,
-            scenario=chosen,
-            stack=stack.pop_all(),
-        )
+    connection = transport.connect(
+        place.address,
+        me=identity.name,
+        peer=place.name,
+        hello=scoring_hello(
+            release, session=secrets.token_hex(16), product=product, scenario=chosen, suite=offer.suite
+        ),
+        credentials=as_credentials(identity),
+        resume_window_s=resume_window_s,
+    )
+    stack.callback(connection.close)
+    channel = Channel(connection.lane, protocol=offer.operator, timeout_s=ANSWER_TIMEOUT_S)
+    session = Session(identity.name, {place.name: channel}, Rng())
+    asking = stack.enter_context(scoring.asking(session, place.name, suite=identity.suite))
+    channel.require(asking.terms.release == release, "the release that the product's operator says")
+    return _Partner(asking, offer, chosen)
 
 
-def _own_part(store: ModelStore, asking: Asking, *, me: str, model: str | None, version: int | None) -> Stored:
-    """This party's part that goes with what the node scores with."""
-    terms, node = asking.terms, asking.channel.peer
-    if model not in (None, terms.model):
-        raise UsageError(f"{node} scores with model {terms.model}, not with {model}. Ask for a product that has yours.")
-    stored = store.load(terms.model, version=version, job=None if version is not None else terms.job)
+def _own_part(
+    store: ModelStore, partners: Sequence[_Partner], *, me: str, model: str | None, version: int | None
+) -> Stored:
+    """This party's part that goes with what the nodes score with."""
+    first, names = partners[0].asking.terms, [partner.asking.channel.peer for partner in partners]
+    for partner in partners:
+        terms, node = partner.asking.terms, partner.asking.channel.peer
+        if model not in (None, terms.model):
+            raise UsageError(f"{node} scores with model {terms.model}, not with {model}. Ask a product that has yours.")
+        if (terms.model, terms.job) != (first.model, first.job):
+            raise UsageError(
+                f"{node} scores with model {terms.model} of job {terms.job}, and {names[0]} with model {first.model} "
+                f"of job {first.job}: ask their owners for parts of one training."
+            )
+        if terms.key_form != first.key_form:
+            raise UsageError(f"{node} takes keys of another form than {names[0]}: ask their owners for one form.")
+    stored = store.load(first.model, version=version, job=None if version is not None else first.job)
     part, job = stored.part, stored.statement.job
-    if job != terms.job:
+    if job != first.job:
         raise UsageError(
-            f"version {stored.statement.version} of model {terms.model} is of job {job}, and {node} scores with the "
-            f"part of job {terms.job}. Parts of one training belong together: leave the version out, or import that "
-            "job."
+            f"version {stored.statement.version} of model {first.model} is of job {job}, and {names[0]} scores with "
+            f"the part of job {first.job}. Parts of one training belong together: leave the version out, or import "
+            "that job."
         )
-    if part.label_party != me or terms.label_party != me:
-        raise UsageError(f"the labels of model {terms.model} were {part.label_party}'s: that party has people scored.")
-    if set(part.parties) != {me, node}:
+    if part.label_party != me or first.label_party != me:
+        raise UsageError(f"the labels of model {first.model} were {part.label_party}'s: that party has people scored.")
+    if sorted([me, *names]) != list(part.parties):
         raise UsageError(
-            f"model {terms.model} is of {', '.join(part.parties)}: online {me} and {node} score what is of the two of "
-            "them. Have models of more parties score as a job."
+            f"model {first.model} is of {', '.join(part.parties)}: name a product of each of them but {me}, and of "
+            "nobody else."
+        )
+    if len(names) > 1 and any(partner.asking.terms.release == "grade" for partner in partners):
+        raise UsageError(
+            f"model {first.model} is of {len(part.parties)} parties: online, grades are between two. Have them graded "
+            "as a job, learning.grade."
         )
     return stored

@@ -19,7 +19,7 @@ from unseen import scoring
 from unseen.asker import Key
 from unseen.cli import output
 from unseen.cli.output import Json, Message
-from unseen.cli.query import CoordinatorOption, HomeOption, NodeOption
+from unseen.cli.query import CoordinatorOption, HomeOption
 from unseen.governance import files
 from unseen.scoring import Score, Scorer
 
@@ -36,13 +36,18 @@ _ABSENT = Message("no record there", "对方无记录")
 
 @output.handled
 def score(
-    product: Annotated[str, typer.Argument(help="The product, such as repayment-score.")],
+    product: Annotated[
+        list[str], typer.Argument(help="The product, such as repayment-score; one of each partner of the model.")
+    ],
     home: HomeOption,
     data: Annotated[Path, typer.Option("--data", help="Your own columns: CSV, Parquet or SQLite, a row per person.")],
     column: Annotated[list[str], typer.Option("--column", help="Column of the keys; twice for a pair.")],
     table: Annotated[str | None, typer.Option("--table", help="Which table of a data base.")] = None,
     key: Annotated[list[str] | None, typer.Option("--key", help="Only this person; twice for a pair.")] = None,
-    node: NodeOption = None,
+    node: Annotated[
+        list[str] | None,
+        typer.Option("--node", help="Each product's node: name@host:port, or its name where a coordinator is given."),
+    ] = None,
     coordinator: CoordinatorOption = None,
     scenario: Annotated[
         str | None, typer.Option("--scenario", help="What for; needed where several scenarios are allowed.")
@@ -60,14 +65,14 @@ def score(
     --column id[/bold]
     """
     with scoring.connect(
-        home, product, node=node, coordinator_at=coordinator, scenario=scenario, model=model, version=version
+        home, product, node=node or None, coordinator_at=coordinator, scenario=scenario, model=model, version=version
     ) as scorer:
         keys, rows = _rows(scorer, data, tuple(column), table, tuple(key or ()))
         scores = scorer.score(keys, rows)
         cuts = scorer.cuts
     if out is not None:
         _write(out, keys, scores)
-    _show(product, keys, scores, cuts, out, as_json=as_json)
+    _show(", ".join(product), keys, scores, cuts, out, as_json=as_json)
     if scores and all(one.refusal is not None for one in scores):
         raise scores[0].refusal or UsageError("nobody was scored.")
 
