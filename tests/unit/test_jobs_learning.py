@@ -267,6 +267,30 @@ def test_a_model_is_that_of_pooled_training(
         assert all(line["points"] is not None for line in lines if line["bin"] is not None)
 
 
+def test_the_label_party_need_not_compute_and_columns_may_be_standardised(
+    run: Callable[..., dict[str, Yield]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logistic, "fit", partial(logistic.fit, method="ideal"))
+    tables = made(300)
+    options = {"compute": [EDU, CIVIL], "encoding": "standard", "resolution": 16, "class_weight": "balanced"}
+    found = run(job_of("learning.logistic", report=False, duplicates="first", **options), tables)
+    part = ModelPart.from_json(json.loads(found[CIVIL].files["model.json"]))
+    # A column with gaps says where they are; categories have a column each.
+    assert part.preparation.names == ("age", "married=0", "married=1")
+    own = ModelPart.from_json(json.loads(found[BANK].files["model.json"]))
+    assert own.preparation.names == ("limit", "late", "late is missing")
+    assert part.intercept is None
+    judged = json.loads(found[BANK].files["evaluation.json"])
+    assert judged["rows"] == found[BANK].sizes["held_out_rows"]
+    assert 0.6 < judged["auc"] < 1
+    assert judged["curve"] is None
+    lines = pa.Table.from_batches(found[EDU].batches).to_pylist()
+    assert [line["column"] for line in lines] == ["degree=college", "degree=doctor", "degree=school"]
+    weights = {line["column"]: line["coefficient"] for line in lines}
+    assert weights["degree=school"] > weights["degree=college"]
+    assert "evaluation.json" not in found[CIVIL].files
+
+
 def test_a_party_that_leaves_at_any_step_changes_nothing(
     run: Callable[..., dict[str, Yield]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -242,12 +242,12 @@ def judge(
                 figures = discrimination_outside(outside, y, learns=True, rows=len(y), resolution=grades)
                 curve = evaluate_outside(outside, y, learns=True, resolution=grades) if curves else None
     session.progress(Progress("evaluate", 1, 1))
-    told = [
-        sentence
-        for opens in ("auc", *(["curve"] if curves else []))
-        for sentence in shared_metrics.learned(session.me, label_party=label_party, compute=compute, opens=opens)
-    ]
-    return None if figures is None else Judged(figures, curve), tuple(told)
+    opens = "curve" if curves else "auc"
+    told = shared_metrics.learned(session.me, label_party=label_party, compute=compute, opens=opens)
+    if figures is None:
+        return None, told
+    finer = (f"AUC and KS of {grades} grades, in steps of 2^-16",) if curves else ()
+    return Judged(figures, curve), (*told, *finer)
 
 
 def _check_split(labels: Labels, rows: Rows, parameters: Parameters) -> None:
