@@ -72,6 +72,8 @@ VERSION = 1
 MINIMUM_CELL = 10
 """Rows of each label that a bin whose counts open has at least, where nobody says otherwise."""
 MAX_FEATURES = 4096
+MAX_NAME = 200
+"""Characters of a feature's name."""
 ROWS_PER_COUNT = 4
 """Mode "open": so many times as many rows as bins of all features there are at least. As many exact counts of chosen
 subsets as there are rows tell every label [Dinur, Nissim 2003]."""
@@ -259,9 +261,9 @@ def offer(
         _agree(channel, terms, n)  # 1
         sizes = np.array([feature.bins.number for feature in binned.values()], dtype=np.uint16)
         channel.send(wire.BinningFeatures(names=list(binned) if names else []), sizes)
-        codes = np.stack([feature.codes for feature in binned.values()])
+        codes = [feature.codes for feature in binned.values()]
         session.progress(Progress("count", 0, 1))
-        packed = counts.holder(channel, codes, [int(size) - 1 for size in sizes], rng=session.rng)  # 2
+        packed = counts.holder(channel, codes, n, [int(size) - 1 for size in sizes], rng=session.rng)  # 2
         session.progress(Progress("count", 1, 1))
         engine = TwoParty.over(channel, first=False, suite=terms.suite, rng=session.rng)
         events = _single(engine, packed, sizes, n, total=0)  # 3
@@ -364,7 +366,8 @@ def _answer(channel: Channel, ones: NDArray[np.bool_], terms: _Terms, rng: Rng) 
     channel.require(1 <= len(sizes) <= MAX_FEATURES, f"1 to {MAX_FEATURES} features")
     channel.require(bool(((sizes >= 1) & (sizes <= own.MAX_BINS)).all()), f"1 to {own.MAX_BINS} bins of each feature")
     named = len(set(header.names)) == len(header.names) == len(sizes)
-    channel.require(named or not header.names, "a name of its own for each feature, or none")
+    short = all(len(name) <= MAX_NAME for name in header.names)
+    channel.require(short and (named or not header.names), "a short name of its own for each feature, or none")
     _require_few(terms.mode, n, int(sizes.sum()))
     names = list(header.names) or [f"feature {i + 1}" for i in range(len(sizes))]
     packed = counts.vector(channel, ones, [int(size) - 1 for size in sizes], key=matvec.key(rng), rng=rng)  # 2
@@ -573,6 +576,8 @@ def _rows(features: Mapping[str, Binned]) -> int:
         raise UsageError(f"{len(features)} features: give 1 to {MAX_FEATURES}.")
     n = len(next(iter(features.values())).codes)
     for name, feature in features.items():
+        if len(name) > MAX_NAME:
+            raise UsageError(f"A feature's name has {len(name)} characters: give up to {MAX_NAME}.")
         if len(feature.codes) != n:
             raise UsageError(f"{name!r} has {len(feature.codes)} rows and others {n}: give the aligned rows of all.")
     if not 1 <= n <= counts.MAX_ROWS:

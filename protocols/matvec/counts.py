@@ -79,12 +79,12 @@ class OneHot:
     """The packed matrix, for ``rlwe.respond``: made from the rows' bin numbers as it is needed.
 
     Attributes:
-        codes: (features, n) uint16, the bin of each row; a number from the feature's size on counts nowhere.
+        codes: for each feature (n,) uint16, the bin of each row; a number from the feature's size on counts nowhere.
         sizes: how many bins of each feature are counted.
         layout: of as many counts.
     """
 
-    codes: Codes = field(repr=False)
+    codes: Sequence[Codes] = field(repr=False)
     sizes: tuple[int, ...]
     layout: Layout
 
@@ -118,12 +118,13 @@ class OneHot:
         return kernels.lift(rlwe.polynomials(block, plan, *counts), primes=plan.primes, plain=kernels.WORD)
 
 
-def holder(channel: Channel, codes: Codes, sizes: Sequence[int], *, rng: Rng) -> Words:
+def holder(channel: Channel, codes: Sequence[Codes], n: int, sizes: Sequence[int], *, rng: Rng) -> Words:
     """The end of the party that has the bins.
 
     Args:
         channel: to the party that has the ones.
-        codes: (features, n) uint16: of each feature the bin of each row.
+        codes: for each feature (n,) uint16, the bin of each row.
+        n: how many rows.
         sizes: how many bins of each feature are counted; rows of others count nowhere.
         rng: this party's randomness.
 
@@ -134,12 +135,12 @@ def holder(channel: Channel, codes: Codes, sizes: Sequence[int], *, rng: Rng) ->
         UsageError: other shapes.
         PeerError: the peer is about another product, or sent what are no ciphertexts.
     """
-    if codes.ndim != 2 or codes.dtype != np.uint16 or len(codes) != len(sizes):
-        raise UsageError(f"codes are {codes.dtype} of shape {codes.shape}; give ({len(sizes)}, rows) uint16.")
-    layout = Layout.of(codes.shape[1], sum(sizes))
+    if len(codes) != len(sizes) or not all(one.shape == (n,) and one.dtype == np.uint16 for one in codes):
+        raise UsageError(f"Give ({n},) uint16 for each of {len(sizes)} features.")
+    layout = Layout.of(n, sum(sizes))
     share = np.zeros((layout.rows, 1), dtype=np.uint64)
     if layout.rows:
-        one_hot = OneHot(codes, tuple(sizes), layout)
+        one_hot = OneHot(tuple(codes), tuple(sizes), layout)
         plan = rlwe.plan(layout.rows, layout.n, 1, bits=layout.bits)
         rlwe.respond(channel, one_hot, plan, share, transpose=False, rng=rng)
     return share[:, 0].copy()

@@ -81,11 +81,11 @@ def run(
 @pytest.mark.parametrize(("n", "sizes"), [(1, (1,)), (700, (3, 0, 9, 1)), (9000, (7, 2)), (40, ())])
 def test_packed_counts_are_numpys(n: int, sizes: tuple[int, ...]) -> None:
     rng = np.random.default_rng(n)
-    codes = np.array([rng.integers(0, size + 2, n) for size in sizes], dtype=np.uint16).reshape(len(sizes), n)
+    codes = [rng.integers(0, size + 2, n).astype(np.uint16) for size in sizes]
     ones = rng.random(n) < 0.4
     shares = run_parties(
         {
-            "bins": lambda s: counts.holder(s.channel("ones"), codes, sizes, rng=s.rng),
+            "bins": lambda s: counts.holder(s.channel("ones"), codes, n, sizes, rng=s.rng),
             "ones": lambda s: counts.vector(s.channel("bins"), ones, sizes, key=matvec.key(s.rng), rng=s.rng),
         }
     )
@@ -121,7 +121,9 @@ def test_shares_of_counts_are_uniform() -> None:
     codes, ones = np.arange(512, dtype=np.uint16)[None] % 256, np.ones(512, dtype=np.bool_)
 
     def holder(session: Session) -> NDArray[np.uint64]:
-        return np.concatenate([counts.holder(session.channel("b"), codes, (256,), rng=session.rng) for _ in range(6)])
+        return np.concatenate(
+            [counts.holder(session.channel("b"), codes, 512, (256,), rng=session.rng) for _ in range(6)]
+        )
 
     def owner(session: Session) -> NDArray[np.uint64]:
         key = matvec.key(session.rng)
@@ -353,8 +355,9 @@ def _hostile(then: Callable[[Session, Channel], object]) -> None:
         ([], [], "1 to 4096 features"),
         ([], [3, 0], "1 to 1024 bins"),
         ([], [2000], "1 to 1024 bins"),
-        (["a"], [3, 3], "a name of its own"),
-        (["a", "a"], [3, 3], "a name of its own"),
+        (["a"], [3, 3], "name of its own"),
+        (["a" * 201], [3], "a short name"),
+        (["a", "a"], [3, 3], "name of its own"),
     ],
 )
 def test_features_that_cannot_be(names: list[str], sizes: list[int], said: str) -> None:
@@ -369,7 +372,7 @@ def test_bins_that_are_too_small_have_to_go_together(into: list[int]) -> None:
 
     def shop(session: Session, channel: Channel) -> None:
         channel.send(wire.BinningFeatures(), np.array([3], dtype=np.uint16))
-        packed = counts.holder(channel, codes, (2,), rng=session.rng)
+        packed = counts.holder(channel, codes, N, (2,), rng=session.rng)
         engine = TwoParty.over(channel, first=False, rng=session.rng)
         rows = np.bincount(codes[0]).astype(np.uint64)[None]
         sums = binning._Sums(engine, binning._single(engine, packed, np.array([3], np.uint16), N, total=0), rows)
