@@ -197,14 +197,15 @@ class State:
 
 def _train(run: Run, task: Task, terms: Terms, point: Point | None, checkpoint: Checkpoint | None) -> Fitted:
     """The loop. Parties that do not compute take part in products and learn the sizes of steps; their state is None."""
-    training = task.training
     whitened = _whitened(task, terms)
     labels = _share_labels(run, task, terms)
     where, state = _begin(run, terms, point)
+    stages = terms.stages
+    work = products.start(run, terms.shapes(terms.rows), bits=whitening.BITS, method=terms.method)
     while True:
-        stage = terms.stages[where.stage]
+        stage = stages[where.stage]
         matrix = None if whitened is None else _prepared(whitened, task, terms, stage)
-        work = products.start(run, terms.shapes(stage.rows), bits=whitening.BITS, method=terms.method)
+        work = work.of(terms.shapes(stage.rows))
         while where.taken < stage.most and not where.ended(stage):
             z = _predict(run, work, terms, matrix, state)  # 1
             d = _residuals(z, labels, terms, stage)  # 2
@@ -212,7 +213,7 @@ def _train(run: Run, task: Task, terms: Terms, point: Point | None, checkpoint: 
             size, state = _step(run, terms, state, g, where)  # 4 and 5
             where = replace(where, taken=where.taken + 1, history=(*where.history, size))
             _save(checkpoint, terms, where, state)
-            run.session.progress(Progress("training", len(where.history), training.max_iter))
+            run.session.progress(Progress("training", len(where.history), sum(stage.most for stage in stages)))
         if stage.last:
             break
         where = replace(where, stage=where.stage + 1, taken=0)
@@ -335,7 +336,7 @@ def _finish(
         converged=where.stage == len(stages) - 1 and where.ended(stages[-1]),
         separated=separated,
         history=where.history,
-        learned=_learned(run.session.me, terms),
+        learned=_learned(run.session.me, terms, where, separated=separated),
     )
     if terms.training.reveal_model == "none":
         return replace(fitted, shares=_standard_shares(run, work, terms, whitened, state))
@@ -370,7 +371,7 @@ def _intercept(run: Run, work: Products, terms: Terms, whitened: Whitening | Non
     if not terms.training.fit_intercept:
         return None
     means = None if whitened is None else matvec.prepare(whitened.means(), bits=whitening.BITS)
-    work = work.with_shapes({owner: (1, width) for owner, width in terms.widths.items()})
+    work = work.of({owner: (1, width) for owner, width in terms.widths.items()})
     if state is None or not isinstance(run, Computation):
         work.forward(means, None)
         opened = run.obtain() if isinstance(run, InputParty) and run.session.me == terms.label_party else None
@@ -387,7 +388,7 @@ def _intercept(run: Run, work: Products, terms: Terms, whitened: Whitening | Non
 def _standard_shares(run: Run, work: Products, terms: Terms, whitened: Whitening | None, state: State | None) -> Shares:
     """Shares of the coefficients of standardised columns: T_p·θ_p of all owners."""
     matrix = None if whitened is None else matvec.prepare(whitened.to_standard(), bits=whitening.BITS)
-    work = work.with_shapes({owner: (width, width) for owner, width in terms.widths.items()})
+    work = work.of({owner: (width, width) for owner, width in terms.widths.items()})
     components = np.zeros((0, 0), dtype=np.uint64)
     if state is None or not isinstance(run, Computation):
         work.forward(matrix, None)
@@ -409,9 +410,28 @@ def _standard_shares(run: Run, work: Products, terms: Terms, whitened: Whitening
     )
 
 
-def _learned(me: str, terms: Terms) -> tuple[str, ...]:
-    """What this party learned, in sentences."""
-    lines = list(OPERATOR.learns["label_party" if me == terms.label_party else "feature_party"])
+def _learned(me: str, terms: Terms, where: Place, *, separated: bool) -> tuple[str, ...]:
+    """What this party learned beyond its own input, in sentences."""
+    labels = me == terms.label_party
+    columns = ", ".join(f"{width - terms.has_intercept(owner)} of {owner}" for owner, width in terms.widths.items())
+    lines = [
+        f"{terms.rows} rows were trained on; columns that vary are {columns}.",
+        f"The size of each of {len(where.history)} steps, to a factor of two.",
+    ]
+    if terms.training.family == "logistic":
+        lines.append(f"Whether the model has every row on its label's side: {'yes' if separated else 'no'}.")
+    elif not labels:
+        lines.append("A power of two above the targets' root mean square.")
+    if terms.weighted and not labels:
+        lines.append("That rows have weights, and the power of two nearest to their mean.")
+    if terms.training.reveal_model == "none":
+        lines.append("No coefficient: the model is in shares.")
+    elif labels:
+        lines.append(
+            "The coefficients of its own columns" + (" and the intercept." * terms.training.fit_intercept or ".")
+        )
+    elif me in terms.widths:
+        lines.append("The coefficients of its own columns; no label and no score.")
     return tuple(lines)
 
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 import contextvars
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -74,9 +74,9 @@ class Products:
         """M_pᵀ·v_p of all owners, as ``forward``; vectors are (rows,), pieces (columns,)."""
         return self._multiply(mine, vectors, transpose=True)
 
-    def with_shapes(self, shapes: Mapping[str, Shape]) -> Products:
+    def of(self, shapes: Mapping[str, Shape]) -> Products:
         """The same for other matrices of the same owners."""
-        return Products(self.run, shapes, self.bits, self.method, self._channels, self._key)
+        return replace(self, shapes=dict(shapes))
 
     def _multiply(
         self, mine: matvec.Prepared | None, vectors: Mapping[str, Shared] | None, *, transpose: bool
