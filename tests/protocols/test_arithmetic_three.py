@@ -1,4 +1,7 @@
-"""Three-party arithmetic: every method against numpy, its cost, what can be seen, and parties that go or differ."""
+"""Three-party arithmetic: long computations, cost, what can be seen, and parties that go or differ.
+
+That methods do what they say is tested with all engines in test_arithmetic_engines.py.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,6 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from mpc.channel import Traffic
 from mpc.errors import ChannelClosed, ChannelError, PeerError, UsageError
@@ -17,7 +18,7 @@ from mpc.testing import Tamper, run_parties
 from mpc.transport.wan import Line, Network
 from mpc.wire.arithmetic.v1 import three_pb2 as wire
 from protocols.arithmetic import three
-from protocols.arithmetic.engine import Array, Disagreement, Words
+from protocols.arithmetic.engine import Array, Words
 from protocols.arithmetic.three import ThreeParty
 
 NAMES = ("ann", "bob", "cat")
@@ -50,133 +51,6 @@ def shared(engine: ThreeParty, values: Array, owner: str = "ann") -> Array:
     if values.dtype == np.bool_:
         return engine.input_bits(given, owner, values.shape)
     return engine.input(given, owner, values.shape)
-
-
-@pytest.mark.parametrize("shape", [(), (0,), (1,), (64,), (3, 43)])
-def test_methods_agree_with_numpy(shape: tuple[int, ...]) -> None:
-    n = int(np.prod(shape))
-    x, y = words(n, 1).reshape(shape), words(n, 2).reshape(shape)
-    signed = x.view(np.int64)
-    odd = y % 2 == 1
-
-    def program(e: ThreeParty) -> Results:
-        a, b, given = shared(e, x), shared(e, y, "bob"), shared(e, odd, "cat")
-        sign = e.negative(a)
-        bits = e.to_bits(a)
-        return {
-            "open": e.open(a),
-            "bits": e.open(given),
-            "sum_inputs": e.open(e.sum_inputs(x + np.uint64(NAMES.index(e.me)))),
-            "constant": e.open(a + e.constant(y)),
-            "constant bits": e.open(given ^ e.constant(odd)),
-            "mul": e.open(e.mul(a, b)),
-            "negative": e.open(sign),
-            "is_zero": e.open(e.is_zero(a)),
-            "equal": e.open(e.is_zero(a - e.constant(x))),
-            "and": e.open(e.and_(sign, given)),
-            "to_bits": e.open_bits(bits),
-            "and words": e.open_bits(e.and_(bits, e.to_bits(b))),
-            "from_bits": e.open(e.from_bits(bits)),
-            "bit_to_word": e.open(e.bit_to_word(sign)),
-            "select_word": e.open(e.select_word(sign, b)),
-        }
-
-    expected = {
-        "open": x,
-        "bits": odd,
-        "sum_inputs": 3 * x + np.uint64(3),
-        "constant": x + y,
-        "constant bits": np.zeros(shape, dtype=np.bool_),
-        "mul": x * y,
-        "negative": signed < 0,
-        "is_zero": x == 0,
-        "equal": np.ones(shape, dtype=np.bool_),
-        "and": (signed < 0) & odd,
-        "to_bits": x,
-        "and words": x & y,
-        "from_bits": x,
-        "bit_to_word": (signed < 0).astype(np.uint64),
-        "select_word": np.where(signed < 0, y, np.uint64(0)),
-    }
-    np.testing.assert_equal(everywhere(program, suite="gm" if shape == (1,) else "intl"), expected)
-
-
-WORD = st.one_of(st.integers(0, 2**64 - 1), st.sampled_from([int(edge) for edge in EDGES]))
-
-
-@settings(max_examples=6)
-@given(st.lists(st.tuples(WORD, WORD, WORD), min_size=1, max_size=80))
-def test_shares_of_any_words(given: list[tuple[int, int, int]]) -> None:
-    """Comparisons, products and conversions depend on the shares as well as on the value: here the shares are given."""
-    parts = np.array(given, dtype=np.uint64).T
-    value, turned = parts.sum(axis=0), parts[0] ^ parts[1] ^ parts[2]
-
-    def program(e: ThreeParty) -> Results:
-        i = NAMES.index(e.me)
-        a = np.stack((parts[i], parts[(i + 1) % 3]))
-        small = e.truncate(a, 2)  # below 2^62, and still of shares of all sizes
-        return {
-            "negative": e.open(e.negative(a)),
-            "is_zero": e.open(e.is_zero(a)),
-            "mul": e.open(e.mul(a, a)),
-            "bits": e.open_bits(e.to_bits(a)),
-            "xor": e.open(e.from_bits(a)),
-            "small": e.open(small),
-            "rounded": e.open(e.truncate(small, 7)),
-        }
-
-    found = everywhere(program)
-    off = found.pop("rounded").view(np.int64) - (found.pop("small").view(np.int64) >> 7)
-    assert 0 <= off.min() <= off.max() <= 1
-    expected = {"negative": value >> 63 == 1, "is_zero": value == 0, "mul": value * value, "bits": value, "xor": turned}
-    np.testing.assert_equal(found, expected)
-
-
-@pytest.mark.parametrize("bits", [0, 1, 16, 61, 62])
-def test_truncation_is_faithful(bits: int) -> None:
-    rng = np.random.default_rng(bits)
-    exact = np.concatenate((np.arange(-3, 4), [2**62 - 1, 1 - 2**62], rng.integers(-(2**62) + 1, 2**62, 3000)))
-    exact[100:200] = exact[100:200] >> bits << bits
-
-    def program(e: ThreeParty) -> Results:
-        a = shared(e, exact.view(np.uint64), "bob")  # of whom s and t are uniform
-        local = shared(e, (exact >> 22).view(np.uint64))
-        return {"faithful": e.open(e.truncate(a, bits)), "local": e.open(e.truncate_local(local, bits))}
-
-    found = everywhere(program)
-    off = found["faithful"].view(np.int64) - (exact >> bits)
-    assert off.min() >= 0
-    assert off.max() <= (bits > 0)
-    off = found["local"].view(np.int64) - (exact >> 22 >> bits)
-    assert off.min() >= -1
-    assert off.max() <= 1
-    if bits == 16:  # rounding is unbiased: the mean error is that of n coins, and 2^-bits
-        error = found["faithful"].view(np.int64) - np.ldexp(exact.astype(np.longdouble), -bits)
-        assert abs(float(error.mean())) < 0.05
-        assert np.abs(error[100:200]).max() < 1e-6  # multiples are exact
-
-
-@pytest.mark.parametrize(
-    ("coefficients", "out_bits"),
-    [([1.0], 25), ([7.9], 25), ([0.5, -1.0, 2.0, 0.1, -0.3], 20), ([1.5, -2.5, 1.4, -1.4], 12), ([2.0], 0)],
-)
-def test_fourier(coefficients: list[float], out_bits: int) -> None:
-    x = words(3000, 5)
-
-    def program(e: ThreeParty) -> Results:
-        return {"sum": e.open(e.fourier(shared(e, x), 30, coefficients, out_bits))}
-
-    angle = (x % 2**30) * (2 * np.pi / 2**30)
-    exact = sum(c * np.sin(k * angle) for k, c in enumerate(coefficients, start=1))
-    error = np.abs(everywhere(program)["sum"].view(np.int64) - exact * 2**out_bits).max()
-    assert error <= len(coefficients) + 2
-
-
-@pytest.mark.parametrize(("n", "m", "p"), [(1, 1, 1), (3, 5, 2), (2, 0, 3), (0, 3, 2), (17, 9, 1), (100, 40, 33)])
-def test_matmul(n: int, m: int, p: int) -> None:
-    x, y = words(n * m, 6).reshape(n, m), words(m * p, 7).reshape(m, p)
-    found = everywhere(lambda e: {"product": e.open(e.matmul(shared(e, x), shared(e, y, "cat")))})
-    assert np.array_equal(found["product"], x @ y)
 
 
 def test_long_computations_go_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,44 +95,6 @@ def test_components_may_be_views() -> None:
 
     expected = {"mul": x.T * x.T, "sign": x[:, ::2] >> 63 == 1, "row": x[:1] * x}
     np.testing.assert_equal(everywhere(program), expected)
-
-
-def test_opened_to_one_and_to_outsiders() -> None:
-    x = words(50, 11)
-    bits = x % 3 == 0
-
-    def party(session: Session) -> tuple[Results, Array, Array]:
-        e = ThreeParty(session, NAMES)
-        a, b = shared(e, x), shared(e, bits)
-        opened = {"ann": e.open(a, ("ann",)), "some": e.open(b, ("bob", "cat")), "none": e.open(a, ())}
-        return opened, e.outward(a), e.outward(b)
-
-    found = run_parties(dict.fromkeys(NAMES, party))
-    for name, (opened, *_) in found.items():
-        expected = {"ann": x if name == "ann" else None, "some": None if name == "ann" else bits, "none": None}
-        np.testing.assert_equal(opened, expected)
-    for place, value in ((1, x), (2, bits)):
-        components = [found[name][place] for name in NAMES]
-        assert np.array_equal(three.SCHEME.combine(components), value)
-        components[1] = components[1].copy()
-        components[1][0, 3] ^= 1
-        with pytest.raises(Disagreement, match="copies"):
-            three.combine(components)
-
-
-@pytest.mark.parametrize("shape", [(), (0,), (3, 5)])
-def test_dealt_shares_are_put_together(shape: tuple[int, ...]) -> None:
-    x = words(int(np.prod(shape)), 12).reshape(shape)
-    for value in (x, x % 2 == 0):
-        shares = three.deal(value, Rng())
-        assert [s.shape for s in shares] == [(2, *shape)] * 3
-        assert np.array_equal(three.combine(shares), value)
-
-    def program(e: ThreeParty) -> Results:
-        dealt = three.deal(x, Rng.from_seed(b"deal"))[NAMES.index(e.me)]
-        return {"square": e.open(e.mul(dealt, dealt))}
-
-    np.testing.assert_equal(everywhere(program), {"square": x * x})
 
 
 # Cost -----------------------------------------------------------------------------------------------------------------
@@ -384,16 +220,6 @@ def test_no_mask_serves_twice() -> None:
 # Parties that do something else ---------------------------------------------------------------------------------------
 
 
-def test_programs_that_differ_end() -> None:
-    def party(session: Session) -> None:
-        e = ThreeParty(session, NAMES)
-        a = shared(e, np.arange(5, dtype=np.uint64))
-        e.is_zero(a) if e.me == "ann" else e.negative(a)
-
-    with pytest.raises(PeerError, match="the same program|where at most"):
-        run_parties(dict.fromkeys(NAMES, party))
-
-
 def test_terms_that_differ_end() -> None:
     with pytest.raises(PeerError, match="in the same order"):
         run_parties({n: lambda s: ThreeParty(s, NAMES if s.me != "bob" else ("bob", "ann", "cat")) for n in NAMES})
@@ -516,22 +342,8 @@ def test_misuse(monkeypatch: pytest.MonkeyPatch) -> None:
             ThreeParty(session, NAMES, suite="none")
         e = ThreeParty(session, NAMES)
         a = e.constant(np.zeros((2, 3), dtype=np.uint64))
-        calls: list[tuple[Callable[[], object], str]] = [
-            (lambda: e.mul(a, a[:, :1]), "one shape"),
-            (lambda: e.matmul(a, a), "no matrices"),
-            (lambda: e.truncate(a, 63), "0 to 62"),
-            (lambda: e.truncate_local(a, -1), "0 to 62"),
-            (lambda: e.open(a, ("eve",)), "computing parties"),
-            (lambda: e.input(None, "eve", (3,)), "none of the computing parties"),
-            (lambda: e.input(np.zeros(4, np.uint64), e.me, (3,)), "an array"),
-            (lambda: e.input(None, e.me, (3,)), "an array"),
-            (lambda: e.fourier(a, 63, [1.0], 10), "period_bits"),
-            (lambda: e.fourier(a, 20, [8.0], 10), "at most 8"),
-            (lambda: e.fourier(a, 20, [], 10), "at most 8"),
-        ]
-        for call, text in calls:
-            with pytest.raises(UsageError, match=text):
-                call()
+        with pytest.raises(UsageError, match="an array"):
+            e.input(None, e.me, (3,))
         assert not e.open(a).any()  # nothing of that had begun
         monkeypatch.setattr(three, "_LIFETIME", 10)
         with pytest.raises(UsageError, match="start another one"):

@@ -1,4 +1,7 @@
-"""Two-party arithmetic: every method against numpy, its cost, what can be seen of it, and peers that go or differ."""
+"""Two-party arithmetic: long computations, cost, what can be seen, and peers that go or differ.
+
+That methods do what they say is tested with all engines in test_arithmetic_engines.py.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,6 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from mpc.errors import ChannelClosed, ChannelError, PeerError, UsageError
 from mpc.session import Session
@@ -59,121 +60,6 @@ def shared(engine: TwoParty, values: Array, owner: str = "ann") -> Array:
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("shape", [(), (0,), (1,), (64,), (3, 43)])
-def test_methods_agree_with_numpy(shape: tuple[int, ...], method: Method) -> None:
-    n = int(np.prod(shape))
-    x, y = words(n, 1).reshape(shape), words(n, 2).reshape(shape)
-    signed = x.view(np.int64)
-
-    def program(e: TwoParty) -> dict[str, Array | None]:
-        a, b = shared(e, x), shared(e, y, "bob")
-        sign = e.negative(a)
-        bits = e.to_bits(a)
-        return {
-            "open": e.open(a),
-            "sum_inputs": e.open(e.sum_inputs(x if e.me == "ann" else y)),
-            "constant": e.open(a + e.constant(y)),
-            "mul": e.open(e.mul(a, b)),
-            "negative": e.open(sign),
-            "is_zero": e.open(e.is_zero(a)),
-            "equal": e.open(e.is_zero(a - a.copy())),
-            "and": e.open(e.and_(sign, e.negative(b))),
-            "to_bits": e.open_bits(bits),
-            "and words": e.open_bits(e.and_(bits, e.to_bits(b))),
-            "from_bits": e.open(e.from_bits(bits)),
-            "bit_to_word": e.open(e.bit_to_word(sign)),
-            "select_word": e.open(e.select_word(sign, b)),
-        }
-
-    expected = {
-        "open": x,
-        "sum_inputs": x + y,
-        "constant": x + y,
-        "mul": x * y,
-        "negative": signed < 0,
-        "is_zero": x == 0,
-        "equal": np.ones(shape, dtype=np.bool_),
-        "and": (signed < 0) & (y.view(np.int64) < 0),
-        "to_bits": x,
-        "and words": x & y,
-        "from_bits": x,
-        "bit_to_word": (signed < 0).astype(np.uint64),
-        "select_word": np.where(signed < 0, y, np.uint64(0)),
-    }
-    np.testing.assert_equal(both(program, method=method), expected)
-
-
-@settings(max_examples=4)
-@given(st.lists(st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1)), min_size=1, max_size=80))
-def test_shares_of_any_words(pairs: list[tuple[int, int]]) -> None:
-    """Comparisons, products and conversions depend on the shares as well as on the value: here the shares are given."""
-    s, t = np.array(pairs, dtype=np.uint64).T
-    value = s + t
-
-    def program(e: TwoParty) -> Results:
-        a = (s if e.me == "ann" else t)[None].copy()
-        return {
-            "negative": e.open(e.negative(a)),
-            "is_zero": e.open(e.is_zero(a)),
-            "mul": e.open(e.mul(a, a)),
-            "bits": e.open_bits(e.to_bits(a)),
-            "xor": e.open(e.from_bits(a)),
-        }
-
-    expected = {"negative": value >> 63 == 1, "is_zero": value == 0, "mul": value * value, "bits": value, "xor": s ^ t}
-    np.testing.assert_equal(both(program), expected)
-
-
-@pytest.mark.parametrize("bits", [0, 1, 16, 61, 62])
-def test_truncation_is_faithful(bits: int) -> None:
-    rng = np.random.default_rng(bits)
-    exact = np.concatenate((np.arange(-3, 4), [2**62 - 1, 1 - 2**62], rng.integers(-(2**62) + 1, 2**62, 3000)))
-    exact[100:200] = exact[100:200] >> bits << bits
-
-    def program(e: TwoParty) -> Results:
-        a = shared(e, exact.view(np.uint64))
-        local = shared(e, (exact >> 22).view(np.uint64))
-        return {"faithful": e.open(e.truncate(a, bits)), "local": e.open(e.truncate_local(local, bits))}
-
-    found = both(program)
-    off = found["faithful"].view(np.int64) - (exact >> bits)
-    assert off.min() >= 0
-    assert off.max() <= (bits > 0)
-    off = found["local"].view(np.int64) - (exact >> 22 >> bits)
-    assert off.min() >= -1
-    assert off.max() <= 1
-    if bits == 16:  # rounding is unbiased: the mean error is that of n coins, and 2^-bits
-        error = found["faithful"].view(np.int64) - np.ldexp(exact.astype(np.longdouble), -bits)
-        assert abs(float(error.mean())) < 0.05
-        assert np.abs(error[100:200]).max() < 1e-6  # multiples are exact
-
-
-@pytest.mark.parametrize(
-    ("coefficients", "out_bits"), [([1.0], 25), ([7.9], 25), ([0.5, -1.0, 2.0, 0.1, -0.3], 20), ([2.0], 0)]
-)
-@pytest.mark.parametrize("n", [200, two.ENCRYPTED_SERIES])
-def test_fourier(coefficients: list[float], out_bits: int, n: int) -> None:
-    x = words(n, 5)
-
-    def program(e: TwoParty) -> Results:
-        return {"sum": e.open(e.fourier(shared(e, x), 30, coefficients, out_bits))}
-
-    angle = (x % 2**30) * (2 * np.pi / 2**30)
-    exact = sum(c * np.sin(k * angle) for k, c in enumerate(coefficients, start=1))
-    error = np.abs(both(program)["sum"].view(np.int64) - exact * 2**out_bits).max()
-    assert error <= len(coefficients) + 2
-
-
-@pytest.mark.parametrize(
-    ("n", "m", "p"), [(1, 1, 1), (3, 5, 2), (2, 0, 3), (0, 3, 2), (17, 9, 1), (90, 2, 80), (4, 300, 3)]
-)
-def test_matmul(n: int, m: int, p: int) -> None:
-    x, y = words(n * m, 6).reshape(n, m), words(m * p, 7).reshape(m, p)
-    found = both(lambda e: {"product": e.open(e.matmul(shared(e, x), shared(e, y, "bob")))})
-    assert np.array_equal(found["product"], x @ y)
-
-
-@pytest.mark.parametrize("method", METHODS)
 def test_long_computations_go_in_pieces(monkeypatch: pytest.MonkeyPatch, method: Method) -> None:
     monkeypatch.setattr(two, "COMPARED", 128)
     monkeypatch.setattr(two, "AT_A_TIME", 1 << 13)
@@ -221,36 +107,6 @@ def test_over_a_channel(suite: str) -> None:
     assert not found["bob"]["selected"].any()
     # Engines follow each other on one channel.
     run_parties({"ann": lambda s: (party(s), party(s)), "bob": lambda s: (party(s), party(s))})
-
-
-def test_opened_to_one_and_to_outsiders() -> None:
-    x = words(50, 11)
-    bits = x % 3 == 0
-
-    def party(session: Session) -> tuple[Results, Array, Array]:
-        e = TwoParty(session, ("ann", "bob"))
-        a, b = shared(e, x), shared(e, bits)
-        opened = {"ann": e.open(a, ("ann",)), "bob": e.open(b, ("bob",)), "none": e.open(a, ())}
-        return opened, e.outward(a), e.outward(b)
-
-    found = run_parties({"ann": party, "bob": party})
-    (mine, *of_ann), (theirs, *of_bob) = found["ann"], found["bob"]
-    np.testing.assert_equal(mine, {"ann": x, "bob": None, "none": None})
-    np.testing.assert_equal(theirs, {"ann": None, "bob": bits, "none": None})
-    for value, pair in zip((x, bits), zip(of_ann, of_bob, strict=True), strict=True):
-        assert np.array_equal(two.SCHEME.combine(pair), value)
-
-
-@pytest.mark.parametrize("shape", [(), (0,), (3, 5)])
-def test_dealt_shares_are_put_together(shape: tuple[int, ...]) -> None:
-    def party(session: Session) -> None:
-        x = words(int(np.prod(shape)), 12).reshape(shape)
-        for value in (x, x % 2 == 0):
-            shares = two.deal(value, session.rng)
-            assert [s.shape for s in shares] == [(1, *shape)] * 2
-            assert np.array_equal(two.combine(shares), value)
-
-    run_parties({"ann": party})
 
 
 # Cost -----------------------------------------------------------------------------------------------------------------
@@ -382,16 +238,6 @@ def test_messages_and_shares_are_uniform() -> None:
 # Peers that do something else -----------------------------------------------------------------------------------------
 
 
-def test_programs_that_differ_end() -> None:
-    def party(session: Session) -> None:
-        e = TwoParty(session, ("ann", "bob"))
-        a = e.input(np.arange(5, dtype=np.uint64) if e.me == "ann" else None, "ann", (5,))
-        e.is_zero(a) if e.me == "ann" else e.negative(a)
-
-    with pytest.raises(PeerError, match="the same program"):
-        run_parties({"ann": party, "bob": party})
-
-
 def test_terms_that_differ_end() -> None:
     def party(session: Session) -> None:
         TwoParty(session, ("ann", "bob"), method="softspoken" if session.me == "ann" else "silent")
@@ -516,22 +362,5 @@ def test_misuse() -> None:
             TwoParty(session, ("ann", "bob"), method="dealer")  # type: ignore[arg-type]
         with pytest.raises(UsageError, match="no cipher suite"):
             TwoParty(session, ("ann", "bob"), suite="none")
-        e = TwoParty(session, ("ann", "bob"))
-        a = shared(e, np.zeros((2, 3), dtype=np.uint64))
-        calls: list[tuple[Callable[[], object], str]] = [
-            (lambda: e.mul(a, a[:, :1]), "one shape"),
-            (lambda: e.matmul(a, a), "no matrices"),
-            (lambda: e.truncate(a, 63), "0 to 62"),
-            (lambda: e.truncate_local(a, -1), "0 to 62"),
-            (lambda: e.open(a, ("eve",)), "computing parties"),
-            (lambda: e.input(None, "eve", (3,)), "none of the computing parties"),
-            (lambda: e.input(np.zeros(4, np.uint64), e.me, (3,)), "an array"),
-            (lambda: e.fourier(a, 63, [1.0], 10), "period_bits"),
-            (lambda: e.fourier(a, 20, [8.0], 10), "add up to at most 8"),
-            (lambda: e.fourier(a, 20, [], 10), "add up to at most 8"),
-        ]
-        for call, text in calls:
-            with pytest.raises(UsageError, match=text):
-                call()
 
     run_parties({"ann": party, "bob": party})
