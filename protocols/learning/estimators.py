@@ -300,11 +300,11 @@ def _fit(
     fitted = logistic.fit(
         session,
         values,
-        None if y is None else np.asarray(y, dtype=np.float64),
+        None if y is None else _numbers(y, "y"),
         label_party=label_party,
         compute=estimator.compute,
         training=training,
-        sample_weight=None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64),
+        sample_weight=None if sample_weight is None else _numbers(sample_weight, "sample_weight"),
         suite=estimator.suite,
     )
     if fitted.coefficients is None:
@@ -361,6 +361,13 @@ def _require_labels(estimator: Split, y: ArrayLike | None, session: Session | No
     check_is_fitted(estimator)
     if (y is not None) != (_require(session).me == estimator.label_party_):
         raise UsageError(f"Labels come from {estimator.label_party_!r} and from nobody else: the others give None.")
+
+
+def _numbers(values: ArrayLike, what: str) -> Floats:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise UsageError(f"{what} holds numbers, of labels 0 and 1: encode what is text before.") from None
 
 
 def _matrix(X: Features) -> tuple[Floats, tuple[str, ...] | None]:

@@ -226,6 +226,10 @@ def test_nothing_happens_without_a_session() -> None:
             "one length",
         ),
         (lambda s: SecureLogisticRegression().fit(BANK, Y + 1, session=s, label_party="bank"), "0 and 1|0 or 1"),
+        (
+            lambda s: SecureLogisticRegression().fit(BANK, ["no"] * N, session=s, label_party="bank"),
+            "encode what is text",
+        ),
     ],
 )
 def test_what_is_refused(bank: Callable[[Session], Thing], problem: str) -> None:
@@ -243,6 +247,14 @@ def test_parties_that_do_not_agree() -> None:
         together(
             lambda s: SecureLogisticRegression(C=2).fit(BANK, Y, session=s, label_party="bank"),
             lambda s: SecureLogisticRegression(C=3).fit(TAX, session=s, label_party="bank"),
+        )
+
+
+def test_weights_come_from_the_label_party() -> None:
+    with pytest.raises(UsageError):
+        together(
+            lambda s: SecureLogisticRegression().fit(BANK, Y, session=s, label_party="bank"),
+            lambda s: SecureLogisticRegression().fit(TAX, session=s, label_party="bank", sample_weight=WEIGHTS),
         )
 
 

@@ -257,12 +257,18 @@ import sys
 for name in ("onnx", "sklearn", "pandas", "matplotlib", "jinja2", "scipy"):
     sys.modules[name] = None
 from mpc.errors import UsageError
-from protocols.learning import bins, columns, export, model, preparation, scorecard
+from protocols.learning import binning, bins, columns, correlation, export, horizontal, logistic, metrics, model
+from protocols.learning import preparation, report, scorecard, scoring, shared_metrics
 card = scorecard.Scorecard("0" * 16, "tax", "bank", 600.0, 50.0, 20.0, 0, (), 0.0)
 try:
     export.to_onnx(card)
 except UsageError as error:
     print(error)
+try:
+    from protocols.learning import estimators
+except UsageError as error:
+    print(error)
 """
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "pip install unseen[export]" in ran.stdout
+    assert "pip install unseen[learning]" in ran.stdout
