@@ -13,6 +13,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
+from unseen.jobs import operators
+
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "learning" / "README.md").read_text(encoding="utf-8")
 CODE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
@@ -60,3 +62,17 @@ def test_the_tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     applications = held_out["bureau"]["application"].to_pylist()
     expected = names["cards"]["bureau"].points(held_out["bureau"]).tolist()
     assert [points[application] for application in applications] == expected
+
+
+def test_the_job(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    file = tmp_path / "loans.toml"
+    file.write_text(text, encoding="utf-8")
+    job, grant = operators.load(file)
+    assert grant is not None
+    assert grant.name == "mortgage-risk.grant"
+    assert job.head.operator == "learning.logistic"
+    columns = {name: set(job.part_of(name).columns) for name in ("bank", "bureau")}
+    # The job names the columns that the files have.
+    for name, code in re.findall(r"(bank|bureau) = loans\[(\[.*?\])\]", CODE[0]):
+        assert columns[name] == set(re.findall(r'"(\w+)"', code)) - {"application"}
