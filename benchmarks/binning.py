@@ -81,9 +81,11 @@ def main(arguments: Sequence[str]) -> int:
     label_party, feature_party = mesh.run(("labels", "features"), _task, [work] * 2, protocol="learning.binning")
     progress("the same in the clear")
     plain, plain_s = _plain(options.rows, options.features, options.bins)
-    ivs, _ = label_party.result
+    told, _ = label_party.result
+    rounded = max(abs(told[name] - iv) for name, iv in plain.items())
+    ivs = feature_party.result[0] or told  # which mode "shared" tells the label party alone
     error = max(abs(ivs[name] - iv) for name, iv in plain.items())
-    if error > 1e-4:
+    if rounded > 1.1e-3 or error > (1e-4 if options.mode == "open" else 1.1e-3):
         raise SystemExit(f"information values differ by {error:.1e} from those in the clear")
     mine, theirs = label_party.sections[0], feature_party.sections[0]
     line(

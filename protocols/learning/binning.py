@@ -28,9 +28,9 @@ Leaks:    to the feature party, mode "open": of its own bins that it is left wit
           adds to that. Merging afterwards (ChiMerge, monotone) opens the counts of the fine bins that it starts from;
           bins of equal frequency, taken as they are, only their own.
           To the label party, mode "open": how many features there are, their names unless these are kept, how many bins
-          each has, in order, which of them were too small and went together, and the IV.
+          each has, in order, which of them were too small and went together, and the IV to thousandths.
           Mode "shared": to the feature party nothing; to the label party how many features, their names, how many bins
-          each has, and the IV if `tell_iv`.
+          each has, and the IV, to about a thousandth, if `tell_iv`.
           To both: how many rows, the same at both.
 Cost:     of protocols.matvec.counts for the bins less one of each feature; to_bits of `Layout.rows` words and from_bits
           of each count; each round of step 4 two comparisons, an AND and two inputs a bin. Mode "shared": see
@@ -78,10 +78,14 @@ ROWS_PER_COUNT = 4
 """Mode "open": so many times as many rows as bins of all features there are at least. As many exact counts of chosen
 subsets as there are rows tell every label [Dinur, Nissim 2003]."""
 FRACTION = 20
-"""Fractional bits of WOE and IV in mode "shared"."""
+"""Fractional bits of WOE in mode "shared"."""
+IV_DECIMALS = 3
+"""Decimal places of the information values that the label party is told. It knows how many rows have each label, so a
+value to many digits is that of one division of them into two or three bins only, and would tell their counts."""
 
 _INVERSE_BITS = 50  # of 1 / B and 1 / G
 _PART_BITS = 24  # of events / B
+_IV_BITS = 10  # of IV in mode "shared": about as coarse as the decimals of mode "open"
 
 OPERATORS: Mapping[Mode, Operator] = {
     "open": Operator(
@@ -92,7 +96,7 @@ OPERATORS: Mapping[Mode, Operator] = {
             "label_party": (
                 "how many features {peer} has and their names, unless {peer} keeps these, and how many bins each has",
                 "which bins, by number, had too few rows of a label and went together",
-                "the information value of each feature; no value, no bin's edges, no bin's counts",
+                "the information value of each feature, to thousandths; no value, no bin's edges, no bin's counts",
             ),
             "feature_party": (
                 (
@@ -111,7 +115,7 @@ OPERATORS: Mapping[Mode, Operator] = {
         learns={
             "label_party": (
                 "how many features {peer} has and their names, unless {peer} keeps these, and how many bins each has",
-                "the information value of each feature, where that was agreed; no value, no edges, no counts",
+                "the information value of each feature to a thousandth, where that was agreed; no value, edge or count",
             ),
             "feature_party": ("nothing of {peer}'s labels",),
         },
@@ -123,15 +127,23 @@ OPERATOR = OPERATORS["open"]
 
 @dataclass(frozen=True, eq=False)
 class Binned:
-    """A feature as a party brings it.
+    """A feature as a party brings it. Made by ``Binned.of``.
 
     Attributes:
         bins: with counts.
         codes: (n,) uint16, the bin of each row.
+
+    Raises:
+        UsageError: bins whose counts are not those of the codes.
     """
 
     bins: Bins
     codes: NDArray[np.uint16] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        fits = self.codes.dtype == np.uint16 and self.codes.ndim == 1
+        if not fits or tuple(np.bincount(self.codes, minlength=self.bins.number).tolist()) != self.bins.counts:
+            raise UsageError(f"Bins of {self.bins.feature!r} have other counts than rows: use Binned.of(bins, values).")
 
     @classmethod
     def of(cls, bins: Bins, values: ArrayLike) -> Binned:
@@ -184,7 +196,8 @@ class LabelBinning:
     """What the label party has of the others' features.
 
     Attributes:
-        ivs: by party and feature; a feature whose name is kept is ``feature 1`` and so on. Empty if nobody learns IVs.
+        ivs: by party and feature, to thousandths; a feature whose name is kept is ``feature 1`` and so on. Empty if
+            nobody learns IVs.
         shares: mode "shared": by party and feature this party's share, as in ``FeatureBinning``; else empty.
         learned: what this party learned, in words.
     """
@@ -284,7 +297,8 @@ def offer(
         opened = engine.open(sums.events, to=(session.me,))  # 6
         known = _weighed(channel, binned, np.zeros(0, np.uint64) if opened is None else opened, merging, most)
         if tell_iv:
-            channel.send(wire.BinningValues(), np.array([bins.iv for bins in known.values()]))  # 7
+            values = np.array([bins.iv for bins in known.values()], dtype=np.float64)
+            channel.send(wire.BinningValues(), np.round(values, IV_DECIMALS))  # 7
         return FeatureBinning(known, n, learned=_learned(mode, "feature_party", label_party))
     except BaseException as error:
         session.close(f"binning broke off ({type(error).__name__})")
@@ -529,9 +543,9 @@ def _weigh_shared(
     differences = np.ascontiguousarray(parts[:, :bins] - parts[:, bins:])
     products = engine.mul(differences, np.ascontiguousarray(woe))
     starts = np.cumsum([0, *sizes[:-1].tolist()])
-    ivs = engine.truncate(np.add.reduceat(products, starts, axis=1), _PART_BITS)
+    ivs = engine.truncate(np.add.reduceat(products, starts, axis=1), _PART_BITS + FRACTION - _IV_BITS)
     opened = engine.open(ivs, to=(owner,))
-    return woe[0], None if opened is None else np.maximum(fixed.decode(opened, FRACTION), 0.0)
+    return woe[0], None if opened is None else np.maximum(fixed.decode(opened, _IV_BITS), 0.0)
 
 
 # What both sides check ------------------------------------------------------------------------------------------------
@@ -592,10 +606,7 @@ def _without_empty(feature: Binned) -> Binned:
     """The feature with bins that have no rows merged into others: they have no counts to hide or to tell."""
     while not all(feature.bins.counts or ()):
         empty = [not count for count in feature.bins.counts or ()]
-        groups = own.absorb(feature.bins, empty)
-        if len(groups) == feature.bins.number:  # all values are missing
-            groups = [list(range(feature.bins.number))]
-        feature = feature.grouped(groups)
+        feature = feature.grouped(own.absorb(feature.bins, empty))
     return feature
 
 

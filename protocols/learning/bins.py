@@ -456,7 +456,8 @@ def absorb(bins: Bins, small: Sequence[bool]) -> list[list[int]]:
     """Groups for ``merge`` in which every small bin is together with another, where there is one.
 
     A number's bin goes to its neighbour with fewer rows; a category's to "other", or to the smallest other bin; that of
-    missing values to the largest bin. Whether what comes out is large enough the caller has to ask again.
+    missing values to the largest bin; a bin that has no other goes together with that of missing values. So there are
+    fewer, unless there was one. Whether what comes out is large enough the caller has to ask again.
 
     Args:
         bins: with counts.
@@ -494,7 +495,8 @@ def absorb(bins: Bins, small: Sequence[bool]) -> list[list[int]]:
         else:
             groups = [[i] for i in range(named)]
     if bins.missing:
-        if small[named] and groups:
+        # A single bin beside that of missing values has nowhere else to go.
+        if groups and (small[named] or (named == 1 and small[0])):
             max(groups, key=lambda group: sum(n[i] for i in group)).append(named)
         else:
             groups.append([named])

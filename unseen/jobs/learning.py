@@ -26,7 +26,7 @@ _EVENTS = (
     "overall rate"
 )
 _COLUMNS = "how many columns each other party brings, and how many of them are kept"
-_IV = "of each other party's columns the information value with regard to its label; no bin's edges, no bin's counts"
+_IV = "of each other party's columns the information value for its label, to thousandths; no edges or counts of bins"
 
 BINNING = Operator(
     name="learning.binning",
