@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mpc.errors import PolicyError, UsageError
+from protocols.learning.logistic import Shares
 from protocols.learning.model import ModelPart
 from protocols.learning.preparation import Numeric, Preparation
 from tests.governance.world import World, enrol, make_world, renew
@@ -215,11 +216,20 @@ def test_a_certificate_may_be_renewed(tmp_path: Path) -> None:
 
 
 def test_a_shared_model_is_kept_and_cannot_score_alone(store: ModelStore) -> None:
-    shared = replace(part(), coefficients=None, intercept=None, shares=np.arange(3, dtype=np.uint64))
+    shares = Shares(
+        components=np.array([[1, 2**63, 2**64 - 1, 7]], dtype=np.uint64),
+        fraction=24,
+        owners=(("bank", 3), ("tax", 1)),
+        unit=1.0,
+        kept=np.array([True, True]),
+        centre=np.zeros(2),
+        scale=np.ones(2),
+    )
+    shared = replace(part(), coefficients=None, intercept=None, shares=shares)
     store.add(shared, job=JOB, operator="learning.logistic")
     found = store.load(MODEL_ID).part
     assert found.shares is not None
-    np.testing.assert_array_equal(found.shares, np.arange(3))
+    np.testing.assert_array_equal(found.shares.components, shares.components)
     with pytest.raises(UsageError, match="shared"):
         found.score(TABLE)
 
