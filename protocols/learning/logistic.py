@@ -341,13 +341,16 @@ def _finish(
     if terms.training.reveal_model == "none":
         return replace(fitted, shares=_standard_shares(run, work, terms, whitened, state))
     theta = _own_coordinates(run, terms, state)
-    intercept = _intercept(run, work, terms, whitened, state)
-    if whitened is None or theta is None:
+    coefficients, moved = None, 0.0
+    if whitened is not None and theta is not None:
+        coefficients = whitened.coefficients(theta)
+        moved = float(coefficients @ whitened.standard.centre)
+    intercept = _intercept(run, terms, moved, state)
+    if coefficients is None:
         return fitted
-    coefficients = np.ldexp(whitened.coefficients(theta), terms.target_exponent)
     if intercept is not None:
         intercept = math.ldexp(intercept, terms.target_exponent) + task.target_mean
-    return replace(fitted, coefficients=coefficients, intercept=intercept)
+    return replace(fitted, coefficients=np.ldexp(coefficients, terms.target_exponent), intercept=intercept)
 
 
 def _own_coordinates(run: Run, terms: Terms, state: State | None) -> Reals | None:
@@ -366,22 +369,22 @@ def _own_coordinates(run: Run, terms: Terms, state: State | None) -> Reals | Non
     return own
 
 
-def _intercept(run: Run, work: Products, terms: Terms, whitened: Whitening | None, state: State | None) -> float | None:
-    """The intercept for columns as they came, at the label party: from its coordinate, less what centring moved."""
+def _intercept(run: Run, terms: Terms, moved: float, state: State | None) -> float | None:
+    """The intercept for columns as they came, at the label party: from its coordinate, less what centring moved.
+
+    `moved` is this party's part of that, the product of its own coefficients and means; only the difference opens.
+    """
     if not terms.training.fit_intercept:
         return None
-    means = None if whitened is None else matvec.prepare(whitened.means(), bits=whitening.BITS)
-    work = work.of({owner: (1, width) for owner, width in terms.widths.items()})
+    parts = [_brought(run, owner, np.array([moved]), lbfgs.FRACTION) for owner in terms.widths]
     if state is None or not isinstance(run, Computation):
-        work.forward(means, None)
         opened = run.obtain() if isinstance(run, InputParty) and run.session.me == terms.label_party else None
     else:
-        parts = terms.split(state.theta)
-        pieces = work.forward(means, parts)
-        moved = products.total(list(pieces.values()))
-        shift = run.from_pieces(moved, fraction=whitening.FRACTION + lbfgs.FRACTION).as_fixed(lbfgs.FRACTION)
         unit = np.array(whitening.intercept_unit(terms.curvature))
-        opened = run.reveal(parts[terms.label_party][-1:] * unit - shift, to=terms.label_party)
+        at_means = terms.split(state.theta)[terms.label_party][-1:] * unit
+        for part in parts:
+            at_means = at_means if part is None else at_means - part
+        opened = run.reveal(at_means, to=terms.label_party)
     return None if opened is None else float(opened[0])
 
 
@@ -464,21 +467,23 @@ def _share_labels(run: Run, task: Task, terms: Terms) -> Labels | None:
     """Targets and weights come into shares; nothing at a party that does not compute."""
     logistic = terms.training.family == "logistic"
     given = None if task.targets is None else task.targets == 1 if logistic else task.targets
-    values = _brought(run, terms, given, _LINEAR)
-    weights = _brought(run, terms, task.weights, _WEIGHT) if terms.weighted else None
+    values = _brought(run, terms.label_party, given, _LINEAR)
+    weights = _brought(run, terms.label_party, task.weights, _WEIGHT) if terms.weighted else None
     if values is None:
         return None
     return Labels(values.as_fixed(_LINEAR), values if logistic else None, weights)
 
 
-def _brought(run: Run, terms: Terms, values: Reals | NDArray[np.bool_] | None, bits: int) -> Shared | None:
+def _brought(run: Run, owner: str, values: Reals | NDArray[np.bool_] | None, bits: int) -> Shared | None:
+    """What `owner` brings into shares, `values` being what it would bring if it is this party; None outside."""
+    mine = values if run.session.me == owner else None
     if isinstance(run, InputParty):
-        if values is not None:
-            run.send(values, fraction=bits)
+        if mine is not None:
+            run.send(mine, fraction=bits)
         return None
-    if terms.label_party in run.compute:
-        return run.share(values, owner=terms.label_party, fraction=bits)
-    return run.receive(from_=terms.label_party)
+    if owner in run.compute:
+        return run.share(mine, owner=owner, fraction=bits)
+    return run.receive(from_=owner)
 
 
 def _whitened(task: Task, terms: Terms) -> Whitening | None:

@@ -111,13 +111,6 @@ class Whitening:
         w[s.kept] = self.transform[:inner, :inner] @ theta / s.scale[s.kept]
         return w
 
-    def means(self) -> NDArray[np.int64]:
-        """The row e, (1, width) with ``FRACTION`` bits, for which e·θ is what centring adds to the intercept."""
-        s = self.standard
-        moved = np.zeros(self.width)
-        moved[: self.width - s.intercept] = (s.centre / s.scale)[s.kept]
-        return _words((moved @ self.transform)[None])
-
     def to_standard(self) -> NDArray[np.int64]:
         """The matrix, (width, width) with ``FRACTION`` bits, that takes θ to coefficients of standardised columns."""
         return _words(self.transform)

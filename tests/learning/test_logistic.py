@@ -227,6 +227,15 @@ def test_columns_of_any_scale_collinear_and_constant(C: float) -> None:
     assert off((w[:-1] * unit)[told], (expected[:-1] * unit)[told]) < 1e-3
 
 
+def test_collinear_columns_far_from_zero_that_nearly_no_penalty_holds() -> None:
+    """What centring moves is small, though each of its parts is large: one column is a sum less the other."""
+    x = np.column_stack([X[:, 0] + 1000, 500 - X[:, 0], X[:, 1:]])
+    blocks = {"a": x[:, :2], "b": x[:, 2:]}
+    w, expected = joined(train(blocks, Y, training=Training(C=1e6))), newton(x, Y, C=1e6)
+    z = np.column_stack([x, np.ones(len(x))])
+    assert np.abs(z @ w - z @ expected).max() < 5e-3
+
+
 def test_columns_that_tell_the_label() -> None:
     x = np.column_stack([X[:, 0], np.where(Y == 1, 1.0, -1.0) * (1 + np.abs(X[:, 1]))])
     blocks = {"a": x[:, :1], "b": x[:, 1:]}
@@ -493,7 +502,7 @@ def test_whitening_bounds_the_second_derivative() -> None:
     theta = rng.normal(size=5)
     z = m[:500] @ theta
     w = whitened.coefficients(theta[:4])
-    intercept = theta[4] * whitening.intercept_unit(0.5) - np.ldexp(whitened.means()[0] @ theta, -whitening.FRACTION)
+    intercept = theta[4] * whitening.intercept_unit(0.5) - w @ standard.centre
     np.testing.assert_allclose(x @ w + intercept, z, atol=2e-3)
 
 
