@@ -122,7 +122,7 @@ def _run(tmp_path: Path) -> Callable[..., dict[str, Yield]]:
                 if seen is not None and session.me == BANK:
                     seen.extend(told)
 
-        return run_parties(dict.fromkeys(job.head.parties, work), timeout_s=50.0)
+        return run_parties(dict.fromkeys(job.head.parties, work), seed=b"the same split", timeout_s=50.0)
 
     return run
 
@@ -228,7 +228,7 @@ def test_a_model_is_that_of_pooled_training(
     """Coefficients beside scikit-learn's on the pooled columns, and the judgement beside that in the clear."""
     monkeypatch.setattr(logistic, "fit", partial(logistic.fit, method="ideal"))
     linear_model = pytest.importorskip("sklearn.linear_model", reason="what is compared with comes with scikit-learn")
-    tables = made(800)
+    tables = made(500)
     job = job_of("learning.logistic", bins=5, minimum_iv=0.0, holdout=0.25, evaluation="curve")
     found = run(job, tables)
     parts, blocks = {}, {}
@@ -255,8 +255,8 @@ def test_a_model_is_that_of_pooled_training(
     judged = json.loads(found[BANK].files["evaluation.json"])
     clear = metrics.evaluate(bad[kept_back], wanted.predict_proba(pooled[kept_back])[:, 1])
     assert (judged["curve"]["rows"], judged["curve"]["ones"]) == (kept_back.sum(), bad[kept_back].sum())
-    assert judged["auc"] == pytest.approx(clear.auc, abs=2e-3)
-    assert judged["ks"] == pytest.approx(clear.ks, abs=3e-2)
+    assert judged["auc"] == pytest.approx(clear.auc, abs=6e-3)  # 256 grades of 190 rows
+    assert judged["ks"] == pytest.approx(clear.ks, abs=4e-2)
     assert judged["curve"]["auc"] == pytest.approx(clear.auc, abs=0.03)  # cells of at least five of each label
     for name, own_yield in found.items():
         assert ("evaluation.json" in own_yield.files) == (name == BANK)
@@ -289,6 +289,47 @@ def test_the_label_party_need_not_compute_and_columns_may_be_standardised(
     weights = {line["column"]: line["coefficient"] for line in lines}
     assert weights["degree=school"] > weights["degree=college"]
     assert "evaluation.json" not in found[CIVIL].files
+
+
+def test_a_model_that_nobody_has_is_judged_all_the_same(run: Callable[..., dict[str, Yield]]) -> None:
+    """After a loss, too, when training was done; as the model is that its owners have."""
+    tables = {name: table for name, table in made().items() if name != EDU}
+    options = {"parties": (BANK, CIVIL), "encoding": "standard", "holdout": 0.4, "report": False, "tol": 1e-3}
+    with pytest.raises(Gone):
+        run(job_of("learning.logistic", reveal_model="none", **options), tables, leaves=(CIVIL, "evaluate", 0))
+    seen: list[Progress] = []
+    found = run(job_of("learning.logistic", reveal_model="none", **options), tables, seen=seen)
+    assert {now.stage for now in seen} == {"evaluate"}
+    # With the same common rows in the same order, since they were found before.
+    clear = _fitted_in_the_clear(found, tables)
+    judged = json.loads(found[BANK].files["evaluation.json"])
+    assert judged["auc"] == pytest.approx(clear.auc, abs=1e-2)
+    for one in found.values():
+        assert "model.json" not in one.files
+        lines = pa.Table.from_batches(one.batches, one.schema).to_pylist()
+        assert all(line["coefficient"] is None for line in lines)
+
+
+def _fitted_in_the_clear(found: dict[str, Yield], tables: Tables) -> metrics.Evaluation:
+    """What scikit-learn comes to on the pooled columns, with the same rows kept back."""
+    linear_model = pytest.importorskip("sklearn.linear_model", reason="what is compared with comes with scikit-learn")
+    rows = pyarrow.parquet.read_table(pa.BufferReader(found[BANK].files["rows.parquet"]))
+    blocks = []
+    for name in found:
+        place = {key: i for i, key in enumerate(tables[name]["id"])}
+        taken = [place[key] for key in rows["id"].to_pylist()]
+        for column in COLUMNS[name]:
+            values = [tables[name][column][i] for i in taken]
+            if column == "defaulted":
+                bad = np.array(values) == "bad"
+                continue
+            x = np.array([float(value or 0) for value in values])
+            gone = np.isnan(x)
+            blocks += [np.where(gone, np.nanmean(x), x), *([gone.astype(np.float64)] if gone.any() else [])]
+    x, kept_back = np.column_stack(blocks), rows["held_out"].to_numpy()
+    x = (x - x.mean(axis=0)) / x.std(axis=0)
+    model = linear_model.LogisticRegression(tol=1e-8).fit(x[~kept_back], bad[~kept_back])
+    return metrics.evaluate(bad[kept_back], model.decision_function(x[kept_back]), scale="rank")
 
 
 def test_a_party_that_leaves_at_any_step_changes_nothing(
@@ -345,6 +386,7 @@ def aligned_rows(one: Yield) -> list[str]:
         ({"compute": ["bank", "bank"]}, "compute names two or three of the parties"),
         ({"encoding": "standard", "minimum_iv": 0.1}, "minimum_iv is for encoding"),
         ({"resolution": 100}, "resolution"),
+        ({"reveal_model": "none", "holdout": 0.0}, "comes to nothing"),
     ],
 )
 def test_parameters_that_do_not_fit_are_refused(changes: dict[str, Any], text: str) -> None:

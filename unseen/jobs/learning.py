@@ -48,7 +48,7 @@ LOGISTIC = Operator(
             _COLUMNS,
             f'with encoding = "woe": {_IV}',
             "the size of each step of the training, as a power of two",
-            "the coefficients of its own columns, and the intercept",
+            "the coefficients of its own columns, and the intercept, unless nobody is to have the model",
             "the quality of the model on the rows kept back, as far as evaluation says",
         ),
         "feature_party": (
@@ -56,7 +56,7 @@ LOGISTIC = Operator(
             _COLUMNS,
             f'with encoding = "woe": {_EVENTS}',
             "the size of each step of the training, as a power of two",
-            "the coefficients of its own columns",
+            "the coefficients of its own columns, unless nobody is to have the model",
         ),
     },
 )
@@ -132,6 +132,10 @@ class Parameters(BaseModel):
     """How many grades that are."""
     evaluation_cell: Annotated[int, Field(ge=1, le=1 << 20)] = 5
     """With evaluation = "curve": fewest rows of each label in a grade that opens; neighbours go together for it."""
+    reveal_model: Literal["owners", "none"] = "owners"
+    """Who gets the model: each party the coefficients of its own columns; or nobody, and only the judgement opens: what
+    one may want to know before one agrees to more.
+    """
     report: bool = True
     """Whether each party gets a page to read; its node needs the extra ``report`` for it."""
     language: Literal["en", "zh"] = "en"
@@ -194,6 +198,8 @@ def _check_logistic(job: Job, parameters: Parameters) -> None:
     parties, named = job.head.parties, parameters.compute or job.head.parties
     if not set(named) <= set(parties) or len(named) > _COMPUTING or len(set(named)) != len(named):
         raise UsageError(f"parameters.compute names two or three of the parties {', '.join(parties)}, each once.")
+    if parameters.reveal_model == "none" and not parameters.holdout:
+        raise UsageError('parameters: with reveal_model = "none" and holdout = 0 the job comes to nothing. Change one.')
     if parameters.encoding == "standard" and parameters.minimum_iv is not None:
         raise UsageError('parameters.minimum_iv is for encoding = "woe": without bins there is no information value.')
 

@@ -13,6 +13,7 @@ the third behind the last step.
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,13 +21,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pa_parquet
+from numpy.typing import NDArray
 
 from mpc.errors import UsageError
 from mpc.session import Progress
 from protocols import arithmetic
-from protocols.learning import logistic, report, shared_metrics
+from protocols.arithmetic import Computation, Shared
+from protocols.learning import logistic, report, shared_metrics, shared_scores
 from protocols.learning.bins import Bins
-from protocols.learning.logistic import Fitted, Training
+from protocols.learning.logistic import Fitted, Shares, Training
 from protocols.learning.metrics import Evaluation
 from protocols.learning.model import ModelPart
 from protocols.learning.preparation import Numeric, OneHot, Preparation, Spec, Woe
@@ -77,31 +80,20 @@ def train(task: Task, parameters: Parameters) -> Yield:
             stages.put(PREPARED)
         preparation = prepared(task, parameters, rows, evidence)
         fitted = _fitted(task, stages, parameters, rows, labels, preparation)
-    part = ModelPart(
-        model=task.id,
-        family="logistic",
-        party=task.session.me,
-        label_party=parameters.label_party,
-        parties=task.session.parties,
-        preparation=preparation,
-        coefficients=fitted.coefficients,
-        intercept=fitted.intercept,
-        shares=None,
-        rows=fitted.rows,
-        iterations=fitted.iterations,
-        converged=fitted.converged,
-        trained=format_time(utc_now()),
-    )
-    judged, told = judge(task, parameters, rows, labels, part)
+    judged, told = judge(task, parameters, rows, labels, preparation, fitted)
     learned = tuple(dict.fromkeys([*rows.learned, *(evidence.learned if evidence else ()), *fitted.learned, *told]))
+    part = part_of(task, parameters, preparation, fitted)
     card = scorecard_of(part, parameters)
     points = {} if card is None else {one.name: one.points for one in card.characteristics}
-    result = table_of(task.session.me, evidence, coefficients=_coefficients(part), points=points)
-    files = {"model.json": as_json(part.to_json()), "rows.parquet": _rows_file(rows)}
+    coefficients = _coefficients(preparation, fitted)
+    result = table_of(task.session.me, evidence, coefficients=coefficients, points=points)
+    files = {"rows.parquet": _rows_file(rows)}
+    if part is not None:
+        files["model.json"] = as_json(part.to_json())
     if judged is not None:
         files["evaluation.json"] = as_json(judged.to_json())
     if parameters.report:
-        files["report.html"] = page(task, parameters, evidence, part, fitted, judged, card, learned).encode()
+        files["report.html"] = page(task, parameters, evidence, preparation, fitted, judged, card, learned).encode()
     sizes = {
         "training_rows": len(rows.train),
         "held_out_rows": len(rows.held_out),
@@ -177,6 +169,7 @@ def _fitted(
             max_iter=parameters.max_iter,
             tol=parameters.tol,
             class_weight=parameters.class_weight,
+            reveal_model=parameters.reveal_model,
         ),
         suite=task.job.head.suite,
         checkpoint=stages.steps(TRAINED),
@@ -211,14 +204,22 @@ class Judged:
 
 
 def judge(
-    task: Task, parameters: Parameters, rows: Rows, labels: Labels | None, part: ModelPart
+    task: Task,
+    parameters: Parameters,
+    rows: Rows,
+    labels: Labels | None,
+    preparation: Preparation,
+    fitted: Fitted,
 ) -> tuple[Judged | None, tuple[str, ...]]:
     """Judge the model on the rows kept back, on shares. Returns what the label party learns; what this one does."""
     session, label_party = task.session, parameters.label_party
     if not len(rows.held_out):
         return None, ()
     session.progress(Progress("evaluate", 0, 1))
-    mine = part.score({name: rows.table[name].take(pa.array(rows.held_out)) for name in part.preparation.sources})
+    kept_back = {name: rows.table[name].take(pa.array(rows.held_out)) for name in preparation.sources}
+    x = preparation.transform(kept_back)
+    # With the owners' model each party knows its part of a row's score; without, the scores are shares as they come.
+    mine = None if fitted.coefficients is None else x @ fitted.coefficients + (fitted.intercept or 0.0)
     y = None if labels is None else labels[rows.held_out]
     compute = computing(task.job.head.parties, parameters)
     inputs = tuple(name for name in session.parties if name not in compute)
@@ -229,15 +230,21 @@ def judge(
     if session.me in compute:
         join = arithmetic.two_party if len(compute) == 2 else arithmetic.three_party
         with join(session, compute=compute, inputs=inputs, suite=task.job.head.suite) as run:
-            total = run.share(mine).sum_over_parties()
-            for name in inputs:
-                total = total + run.receive(from_=name)
+            if mine is not None:
+                total = run.share(mine).sum_over_parties()
+                for name in inputs:
+                    total = total + run.receive(from_=name)
+            else:
+                total = _scores(run, x, fitted)
             figures = discrimination_shared(run, y, total, label_party=label_party, resolution=grades)
             if curves:
                 curve = evaluate_shared(run, y, total, label_party=label_party, resolution=grades, minimum_cell=cell)
     else:
         with arithmetic.input_party(session, compute=compute) as outside:
-            outside.send(mine)
+            if mine is not None:
+                outside.send(mine)
+            else:
+                shared_scores.linear(outside, x, _shares(fitted), rows=len(x))
             if y is not None:
                 figures = discrimination_outside(outside, y, learns=True, rows=len(y), resolution=grades)
                 curve = evaluate_outside(outside, y, learns=True, resolution=grades) if curves else None
@@ -248,6 +255,20 @@ def judge(
         return None, told
     finer = (f"AUC and KS of {grades} grades, in steps of 2^-16",) if curves else ()
     return Judged(figures, curve), (*told, *finer)
+
+
+def _scores(run: Computation, x: NDArray[np.float64], fitted: Fitted) -> Shared:
+    """Shares of scores by a model that nobody has."""
+    found = shared_scores.linear(run, x, _shares(fitted), rows=len(x))
+    if found is None:
+        raise UsageError("Scores are not where they are computed: this is an error of the library, please report it.")
+    return found
+
+
+def _shares(fitted: Fitted) -> Shares:
+    if fitted.shares is None:
+        raise UsageError("There is neither a model nor a share of one: this is an error of the library, report it.")
+    return fitted.shares
 
 
 def _check_split(labels: Labels, rows: Rows, parameters: Parameters) -> None:
@@ -265,9 +286,30 @@ def _check_split(labels: Labels, rows: Rows, parameters: Parameters) -> None:
 # What is written down -------------------------------------------------------------------------------------------------
 
 
-def scorecard_of(part: ModelPart, parameters: Parameters) -> Scorecard | None:
+def part_of(task: Task, parameters: Parameters, preparation: Preparation, fitted: Fitted) -> ModelPart | None:
+    """This party's part of the model, if anybody is to have it."""
+    if fitted.coefficients is None:
+        return None
+    return ModelPart(
+        model=task.id,
+        family="logistic",
+        party=task.session.me,
+        label_party=parameters.label_party,
+        parties=task.session.parties,
+        preparation=preparation,
+        coefficients=fitted.coefficients,
+        intercept=fitted.intercept,
+        shares=None,
+        rows=fitted.rows,
+        iterations=fitted.iterations,
+        converged=fitted.converged,
+        trained=format_time(utc_now()),
+    )
+
+
+def scorecard_of(part: ModelPart | None, parameters: Parameters) -> Scorecard | None:
     """This party's part of the scorecard, where the model makes one."""
-    if parameters.encoding != "woe" or part.coefficients is None:
+    if parameters.encoding != "woe" or part is None:
         return None
     scale = {"base_score": parameters.base_score, "base_odds": parameters.base_odds, "pdo": parameters.pdo}
     return Scorecard.of(part, **scale)
@@ -287,19 +329,19 @@ def page(
     task: Task,
     parameters: Parameters,
     evidence: Evidence | None,
-    part: ModelPart,
+    preparation: Preparation,
     fitted: Fitted,
     judged: Judged | None,
     card: Scorecard | None,
     learned: tuple[str, ...],
 ) -> str:
     """The page that this party's people read."""
-    me, kept = task.session.me, part.preparation.sources
+    me, kept = task.session.me, preparation.sources
     ivs = []
     if evidence is not None:
         ivs = [InformationValue(one.feature, me, one.iv, one.feature in kept) for one in evidence.bins]
         ivs += [InformationValue(n, party, iv) for party, own in evidence.others.items() for n, iv in own.items()]
-    facts = {"job": task.id, "model": part.model, "trained": part.trained, "parties": ", ".join(part.parties)}
+    facts = {"job": task.id, "ended": format_time(utc_now()), "parties": ", ".join(task.session.parties)}
     if judged is not None:
         found = judged.discrimination
         facts |= {"rows kept back": f"{found.rows:,}", "AUC": f"{found.auc:.4f}", "KS": f"{found.ks:.4f}"}
@@ -316,7 +358,7 @@ def page(
                 penalty=parameters.C,
                 history=fitted.history,
             ),
-            coefficients=_coefficients(part),
+            coefficients=_coefficients(preparation, fitted) or None,
             holdout=None if judged is None else judged.shown,
             ivs=ivs,
             scorecard=[
@@ -325,15 +367,17 @@ def page(
                 for values, points in one.rows
             ],
             learned={me: learned},
-            warnings=(*part.preparation.notes, *(card.notes if card is not None else ())),
+            warnings=(*preparation.notes, *(card.notes if card is not None else ())),
         ),
         language=parameters.language,
     )
 
 
-def _coefficients(part: ModelPart) -> dict[str, float]:
-    values = [] if part.coefficients is None else part.coefficients.tolist()
-    return dict(zip(part.preparation.names, values, strict=True))
+def _coefficients(preparation: Preparation, fitted: Fitted) -> dict[str, float]:
+    """By name, those that this party has."""
+    if fitted.coefficients is None:
+        return {}
+    return dict(zip(preparation.names, fitted.coefficients.tolist(), strict=True))
 
 
 def _require_report() -> None:
@@ -349,9 +393,12 @@ def _require_report() -> None:
 # Bytes ----------------------------------------------------------------------------------------------------------------
 
 
+_SHARES = ("components", "kept", "centre", "scale")
+
+
 def _fitted_parts(fitted: Fitted) -> tuple[bytes, ...]:
     """What training came to, for the next worker should this one be lost."""
-    told = {
+    told: dict[str, object] = {
         "coefficients": None if fitted.coefficients is None else fitted.coefficients.tolist(),
         "intercept": fitted.intercept,
         "rows": fitted.rows,
@@ -361,15 +408,27 @@ def _fitted_parts(fitted: Fitted) -> tuple[bytes, ...]:
         "history": fitted.history,
         "learned": fitted.learned,
     }
-    return (as_json(told),)
+    arrays: list[bytes] = []
+    if (shares := fitted.shares) is not None:
+        told |= {"fraction": shares.fraction, "owners": shares.owners, "unit": shares.unit}
+        for name in _SHARES:
+            out = io.BytesIO()
+            np.save(out, getattr(shares, name), allow_pickle=False)
+            arrays.append(out.getvalue())
+    return (as_json(told), *arrays)
 
 
-def _fitted_of(raw: bytes) -> Fitted:
+def _fitted_of(raw: bytes, *arrays: bytes) -> Fitted:
     told = json.loads(raw)
+    shares = None
+    if arrays:
+        found = {n: np.load(io.BytesIO(one), allow_pickle=False) for n, one in zip(_SHARES, arrays, strict=True)}
+        owners = tuple((name, width) for name, width in told["owners"])
+        shares = Shares(**found, fraction=told["fraction"], owners=owners, unit=told["unit"])
     return Fitted(
         coefficients=None if told["coefficients"] is None else np.array(told["coefficients"], dtype=np.float64),
         intercept=told["intercept"],
-        shares=None,
+        shares=shares,
         rows=told["rows"],
         iterations=told["iterations"],
         converged=told["converged"],
