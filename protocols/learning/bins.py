@@ -150,19 +150,26 @@ class Bins:
             labels[self.missing_in] += ", missing"
         return tuple(labels)
 
+    @property
+    def _nowhere(self) -> int:
+        """Where values go that have no place: missing ones, and categories that no bin names without "other"."""
+        return self.number - 1 if self.missing else -1 if self.missing_in is None else self.missing_in
+
     def bin_of(self, values: ArrayLike) -> NDArray[np.int64]:
         """The bin of each value: (n,), from 0; -1 where a value falls into none.
 
         Raises:
             UsageError: a numeric feature's values are no numbers.
         """
-        nowhere = self.number - 1 if self.missing else -1 if self.missing_in is None else self.missing_in
         if self.kind == "numeric":
             numbers = numbers_of(values, self.feature)
             bins = np.searchsorted(np.asarray(self.edges, dtype=np.float64), numbers, side="left").astype(np.int64)
-            bins[np.isnan(numbers)] = nowhere
+            bins[np.isnan(numbers)] = self._nowhere
             return bins
-        codes, names = categories_of(values, self.feature)
+        return self._bin_of_categories(*categories_of(values, self.feature))
+
+    def _bin_of_categories(self, codes: Counts, names: Sequence[str]) -> Counts:
+        nowhere = self._nowhere
         place = {name: i for i, group in enumerate(self.categories) for name in group}
         rest = len(self.categories) if self.other else nowhere
         by_code = np.array([*(place.get(name, rest) for name in names), nowhere], dtype=np.int64)
@@ -180,7 +187,10 @@ class Bins:
 
     def counted(self, values: ArrayLike) -> Bins:
         """The same bins with how many of these values each has, and without what else was known."""
-        counts = np.bincount(self.bin_of(values) + 1, minlength=self.number + 1)[1:]
+        return self._counted(self.bin_of(values))
+
+    def _counted(self, placed: Counts) -> Bins:
+        counts = np.bincount(placed + 1, minlength=self.number + 1)[1:]
         return replace(self, counts=tuple(map(int, counts)), events=None, woe=None, iv=None)
 
     def to_json(self) -> dict[str, object]:
@@ -291,9 +301,8 @@ def by_category(values: ArrayLike, *, feature: str = "", most: int = 20, rare: f
     other, missing = len(fit) < len(names), bool((codes < 0).any())
     if not names and not missing:
         other = True  # a column without rows
-    return Bins(feature, "category", categories=tuple((names[i],) for i in fit), other=other, missing=missing).counted(
-        values
-    )
+    made = Bins(feature, "category", categories=tuple((names[i],) for i in fit), other=other, missing=missing)
+    return made._counted(made._bin_of_categories(codes, names))
 
 
 # What the labels say --------------------------------------------------------------------------------------------------

@@ -11,17 +11,20 @@ import pytest
 from google.protobuf.message import Message
 from numpy.typing import ArrayLike, NDArray
 
-from mpc.channel import Channel
+from mpc.channel import Channel, Traffic
 from mpc.errors import ChannelClosed, PeerError, PolicyError, UsageError
+from mpc.kernels import rlwe as kernels
 from mpc.session import Session
-from mpc.testing import run_parties
+from mpc.testing import Tamper, run_parties
 from mpc.wire.learning.v1 import binning_pb2 as wire
 from protocols import matvec
+from protocols.arithmetic import ideal
 from protocols.arithmetic.engine import Engine
+from protocols.arithmetic.ideal import Rounding
 from protocols.arithmetic.two import TwoParty
 from protocols.learning import binning, bins
 from protocols.learning.binning import Binned, FeatureBinning, LabelBinning, Merging, Mode
-from protocols.matvec import counts
+from protocols.matvec import counts, rlwe
 
 N = 2500
 RNG = np.random.default_rng(5)
@@ -109,6 +112,27 @@ def test_a_layout_has_room_for_every_count(n: int) -> None:
     assert layout.slots * layout.width <= 64
     assert sum(1 << (slot * layout.width) for slot in range(layout.slots)) < 1 << (layout.bits - 1)
     assert 2 <= layout.bits <= 53
+
+
+def test_counts_cost_what_the_product_costs() -> None:
+    n, sizes = 20_000, (9, 9, 4)
+    codes = [np.zeros(n, dtype=np.uint16)] * 3
+
+    def owner(session: Session) -> Traffic:
+        channel = session.channel("bins")
+        counts.vector(channel, np.ones(n, dtype=np.bool_), sizes, key=matvec.key(session.rng), rng=session.rng)
+        return channel.traffic
+
+    seen = run_parties({"bins": lambda s: counts.holder(s.channel("ones"), codes, n, sizes, rng=s.rng), "ones": owner})[
+        "ones"
+    ]
+    layout = counts.Layout.of(n, sum(sizes))
+    plan = rlwe.plan(layout.rows, n, 1, bits=layout.bits)
+    assert layout.rows == 6
+    up, down = (1 + plan.terms) * 3 * 65536, plan.row_blocks * (kernels.N + kernels.N // plan.length) * 10
+    assert up < seen.bytes_sent < up + 300
+    assert down < seen.bytes_received < down + 120 * -(-plan.row_blocks // 8)
+    assert seen.rounds == 1
 
 
 def test_a_million_rows_take_three_bins_a_word() -> None:
@@ -228,6 +252,21 @@ def test_shared_binning_gives_shares_of_the_woe() -> None:
         assert words.view(np.int64) / 2**binning.FRACTION == pytest.approx(woe, abs=1e-5)
         assert bank.ivs["shop"][name] == pytest.approx(iv, abs=1.1e-3)
         assert (bank.ivs["shop"][name] * 1024).is_integer()
+
+
+@pytest.mark.parametrize("rounding", ["down", "up", "random"])
+def test_shared_woe_of_many_rows_is_exact_enough(rounding: Rounding) -> None:
+    """Sixteen million rows, and bins of every size, with an engine that rounds as badly as one may."""
+    events = np.array([0, 1, 7, 90_000, 3_000_000, 0, 1_000_000, 2_090_008])
+    rows = np.array([3, 1, 9, 100_000, 7_000_000, 5, 2_000_000, 7_000_000])
+    sizes = np.array([5, 3], dtype=np.uint16)  # of two features, of other rows each: totals are of the first
+    totals = int(events[:5].sum()), int((rows - events)[:5].sum())
+    sums = binning._Sums(ideal.alone(rounding=rounding), *(x.astype(np.uint64)[None] for x in (events, rows)))
+    woe, ivs = binning._weigh_shared(sums, sizes, "alone", totals, tell_iv=True)
+    expected, iv = bins.evidence(events[:5], (rows - events)[:5])
+    assert woe[:5].view(np.int64) / 2**binning.FRACTION == pytest.approx(expected, abs=1e-5)
+    assert ivs is not None
+    assert ivs[0] == pytest.approx(iv, abs=1e-5)
 
 
 def test_bins_of_real_clients(credit_card_csv: Path) -> None:
@@ -449,6 +488,21 @@ def test_a_label_party_whose_counts_do_not_fit_is_noticed(monkeypatch: pytest.Mo
     monkeypatch.setattr(binning, "_single", lying)
     with pytest.raises(PeerError, match="as many events"):
         run()
+
+
+@pytest.mark.parametrize(
+    ("sender", "message", "byte"), [("shop", 0, -1), ("shop", 1, 3), ("shop", 1, -1), ("bank", 0, -1), ("bank", 1, 40)]
+)
+def test_one_flipped_bit_ends_the_run(sender: str, message: int, byte: int) -> None:
+    receiver = "bank" if sender == "shop" else "shop"
+    with pytest.raises(PeerError):
+        run_parties(
+            {
+                "bank": lambda s: binning.answer(s, LABELS, feature_parties=("shop",)),
+                "shop": lambda s: binning.offer(s, {"job": FEATURES["job"]}, label_party="bank"),
+            },
+            tamper={(sender, receiver): Tamper(message=message, byte=byte, bit=6)},
+        )
 
 
 def test_a_party_that_leaves_ends_the_run() -> None:

@@ -99,8 +99,8 @@ def test_without_other_what_was_never_seen_is_missing_or_has_no_bin() -> None:
     assert bare.woe_of(["z"]).tolist() == [0.0]
 
 
-def test_a_million_categories_make_few_bins() -> None:
-    values = [f"client {i}" for i in range(300_000)] + ["often"] * 200_000
+def test_very_many_categories_make_few_bins() -> None:
+    values = [f"client {i}" for i in range(60_000)] + ["often"] * 40_000
     bins = by_category(values, most=5, rare=0)
     assert bins.categories[0] == ("often",)
     assert bins.number == 5
