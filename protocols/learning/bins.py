@@ -269,7 +269,15 @@ def equal_frequency(values: ArrayLike, n: int = 10, *, feature: str = "") -> Bin
         places = np.ceil(np.arange(1, n) * there.size / n).astype(np.int64) - 1
         found = np.unique(there[places[places >= 0]])
         edges = tuple(map(float, found[np.isfinite(found) & (found < there[-1])]))
-    return Bins(feature, "numeric", edges=edges, missing=there.size < numbers.size).counted(numbers)
+    missing = there.size < numbers.size
+    counts = np.diff([0, *np.searchsorted(there, edges, side="right"), there.size]).tolist()
+    return Bins(
+        feature,
+        "numeric",
+        edges=edges,
+        missing=missing,
+        counts=(*counts, numbers.size - there.size) if missing else tuple(counts),
+    )
 
 
 def from_edges(edges: Iterable[float], *, feature: str = "", missing: bool = True) -> Bins:
