@@ -154,8 +154,12 @@ class ModelPart:
             trained=trained,
         )
 
-    def score(self, table: Table) -> NDArray[np.float64]:
+    def score(self, table: Table, *, rows: int | None = None) -> NDArray[np.float64]:
         """(n,) float64: this part's share of the linear score; the label party's with the intercept.
+
+        Args:
+            table: n rows.
+            rows: n, where the table need not tell: a label party may have no features.
 
         Raises:
             UsageError: nobody knows the coefficients; what ``Preparation.transform`` refuses.
@@ -164,7 +168,7 @@ class ModelPart:
             raise UsageError(
                 "This model's coefficients are shared: score by a job of all parties, which keeps them so."
             )
-        return self.preparation.transform(table) @ self.coefficients + (self.intercept or 0.0)
+        return self.preparation.transform(table, rows=rows) @ self.coefficients + (self.intercept or 0.0)
 
     def probability(self, total: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n,) float64: what the sums of all parts' scores mean: a probability, or the mean of the other families."""

@@ -244,6 +244,7 @@ class Preparation:
         Args:
             table: training data, n rows.
             specs: what to do with which column; columns that none names are not used. ``specs_for`` makes a choice.
+                None at all: of a party that brings labels and no features.
 
         Raises:
             UsageError: a column that there is not, or that is named twice; values of another kind; too many categories;
@@ -256,8 +257,8 @@ class Preparation:
             made = _fit(table, spec, notes)
             if made is not None:
                 kept.append(made)
-        if not kept:
-            raise UsageError(f"No column is left to learn from: {' '.join(notes) or 'name at least one column.'}")
+        if specs and not kept:
+            raise UsageError(f"No column is left to learn from: {' '.join(notes)}")
         return Preparation(tuple(kept), tuple(notes))
 
     @property
@@ -270,18 +271,30 @@ class Preparation:
         """The table's columns that are read."""
         return tuple(column.column for column in self.columns)
 
-    def transform(self, table: Table) -> NDArray[np.float64]:
+    def transform(self, table: Table, *, rows: int | None = None) -> NDArray[np.float64]:
         """(n, k) float64, contiguous by rows.
+
+        Args:
+            table: n rows.
+            rows: n, where the table need not tell: for a preparation without columns, of a table that may have none.
 
         Raises:
             UsageError: a column that there is not, values of another kind; where it was asked for, a missing value or
-                a category that training did not have.
+                a category that training did not have; columns of different lengths, or of another than `rows`.
         """
-        blocks = [column.transform(table) for column in self.columns]
-        if len({len(block) for block in blocks}) > 1:
-            sizes = {column.column: len(block) for column, block in zip(self.columns, blocks, strict=True)}
-            raise UsageError(f"The columns of a table have one length, and not {sizes}.")
-        return np.ascontiguousarray(np.hstack(blocks))
+        if rows is None and not self.columns:
+            rows = _length(table)
+        result = np.empty((rows or 0, len(self.names)))
+        place = 0
+        for i, column in enumerate(self.columns):
+            block = column.transform(table)
+            if i == 0 and rows is None:
+                result = np.empty((len(block), len(self.names)))
+            if len(block) != len(result):
+                raise UsageError(f"The columns of a table have one length; {column.column!r} has {len(block)} values.")
+            result[:, place : place + block.shape[1]] = block
+            place += block.shape[1]
+        return result
 
     def to_json(self) -> dict[str, object]:
         """A document of plain JSON values, for ``from_json``."""
@@ -302,8 +315,6 @@ class Preparation:
         read = documents.read_version(document, ("columns", "notes"), what=FORMAT)
         made = tuple(_column_of(item) for item in read.items("columns"))
         _require_once([column.column for column in made])
-        if not made:
-            raise UsageError(f"{FORMAT}: there is no column in it. Make the document anew, by this library.")
         return Preparation(made, read.texts("notes"))
 
 
@@ -325,6 +336,13 @@ def values_for(bins: Bins, table: Table) -> NDArray[np.float64] | NDArray[np.obj
     """(n,) the column's values as its bins take them: float64 with NaN for missing, or texts with None for missing."""
     found = columns.column(table, bins.feature)
     return columns.numbers(found, bins.feature) if bins.kind == "numeric" else columns.texts(found, bins.feature)
+
+
+def _length(table: Table) -> int:
+    names = columns.names(table)
+    if not names:
+        raise UsageError("Nothing here says how many rows there are: give rows=, or a table that has a column.")
+    return len(columns.column(table, names[0]))
 
 
 def _fit(table: Table, spec: Spec, notes: list[str]) -> Column | None:

@@ -195,8 +195,10 @@ class Scorecard:
 
     def lost(self, table: Table) -> NDArray[np.int64]:
         """(n, characteristics) int64: by how many points each is below its best bin."""
-        best = [max(c.points) for c in self.characteristics]
-        return np.array(best, dtype=np.int64) - np.stack([c.points_of(table) for c in self.characteristics], axis=1)
+        lost = np.zeros((_rows(self, table), len(self.characteristics)), dtype=np.int64)
+        for i, c in enumerate(self.characteristics):
+            lost[:, i] = max(c.points) - c.points_of(table)
+        return lost
 
     def reasons(self, table: Table, *, most: int = 4) -> list[tuple[str, ...]]:
         """For each row the characteristics of this part that cost it most points, the costliest first.

@@ -134,6 +134,12 @@ def test_linear_regression_is_ridge() -> None:
         fitted(SecureLinearRegression(alpha=0), y=target)
 
 
+def test_a_label_party_without_columns() -> None:
+    bank, tax = fitted(SecureLogisticRegression(), np.empty((N, 0)), X)
+    close(bank, tax, LogisticRegression(tol=1e-10).fit(X, Y))
+    assert bank.coef_.shape == (1, 0)
+
+
 def test_three_parties() -> None:
     def party(x: Thing, y: Thing = None) -> Callable[[Session], Thing]:
         def run(s: Session) -> Thing:

@@ -204,6 +204,18 @@ def test_what_is_refused(table: columns.Table, spec: Numeric | OneHot, problem: 
         Preparation.fit(table, [spec])
 
 
+def test_a_party_that_has_labels_and_no_features() -> None:
+    empty = Preparation.fit({}, [])
+    assert empty.transform({}, rows=3).shape == empty.transform({"label": [1, 0, 1]}).shape == (3, 0)
+    assert Preparation.from_json(empty.to_json()) == empty
+    with pytest.raises(UsageError, match="give rows="):
+        empty.transform({})
+    with pytest.raises(UsageError, match="'x' has 2 values"):
+        Preparation.fit({"x": [1, 2]}, [Numeric("x")]).transform({"x": [1, 2]}, rows=3)
+    bank = replace(PART, party="bank", preparation=empty, coefficients=np.zeros(0), intercept=-2.0)
+    assert ModelPart.from_json(bank.to_json()).score({}, rows=2).tolist() == [-2, -2]
+
+
 def test_options_that_there_are_not() -> None:
     for wrong in (
         lambda: Numeric("x", missing="mode"),  # type: ignore[arg-type]
@@ -213,7 +225,6 @@ def test_options_that_there_are_not() -> None:
         lambda: OneHot("x", missing="guess"),  # type: ignore[arg-type]
         lambda: OneHot("x", categories=("a", "a")),
         lambda: Preparation.fit({"x": [1, 2]}, [Numeric("x"), OneHot("x")]),
-        lambda: Preparation.fit({"x": [1, 2]}, []),
     ):
         with pytest.raises(UsageError):
             wrong()
@@ -329,7 +340,6 @@ def test_scores_of_the_parts_add_up() -> None:
         (("trained",), "2030-01-31T12:00:00"),
         (("extra",), 1),
         (("preparation", "version"), 3),
-        (("preparation", "columns"), []),
         (("preparation", "columns", 0, "kind"), "hash"),
         (("preparation", "columns", 0, "scale"), 0.0),
         (("preparation", "columns", 0, "low"), 1e9),

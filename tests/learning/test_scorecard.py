@@ -83,6 +83,15 @@ def test_reasons() -> None:
         card.reasons(table, most=0)
 
 
+def test_a_label_party_without_features_has_the_base() -> None:
+    card = Scorecard.of(a_part(weights=[], intercept=-math.log(50)))
+    table = {"label": [1, 0]}
+    assert card.points(table).tolist() == [600, 600]
+    assert card.range == (600, 600)
+    assert card.reasons(table) == [(), ()]
+    assert export.to_sql(card) == "600"
+
+
 def test_what_to_look_at() -> None:
     notes = Scorecard.of(a_part(AGE, JOB, weights=[-0.5, 1e-5])).notes
     assert len(notes) == 2
