@@ -94,6 +94,7 @@ _REFUSALS: Mapping[str, tuple[str, str]] = {
     "no-events": ("all labels are 0", "There is nothing to explain: bring rows with events."),
     "no-weight": ("all rows have weight 0", "Give weights above 0."),
     "too-far": ("offsets are so large that the loss is not finite", "Give logarithms as offsets."),
+    "spoilt": ("sums came out that no rows have, so some silo's numbers are wrong", "Find out whose program differs."),
     "silo-left": (
         "a silo has left: the model would be of fewer rows, and sums with and without it would tell its own",
         "Run again when all can be reached, or have all say leavers='without'.",
@@ -594,8 +595,13 @@ class _Lead:
             self._refuse("no-weight")
         if training.family == "poisson" and not labels > 0:
             self._refuse("no-events")
+        impossible = training.family == "logistic" and not 0 < labels < weight
+        if impossible or not (np.abs(total) < _TOO_FAR / 2).all():
+            self._refuse("spoilt")
         centre = total[3:] / weight if training.fit_intercept else np.zeros(k)
         squares, _ = self._sum(wire.HorizontalSpread(), centre)
+        if (squares < 0).any():
+            self._refuse("spoilt")
         deviation = np.sqrt(squares / weight)
         # What a mean is off by rounding looks like a deviation of a constant column.
         varies = deviation > 1e-12 * np.abs(centre)
@@ -606,6 +612,9 @@ class _Lead:
     def _check_counts(self, count: Floats, others: Floats) -> None:
         """Sums of the others' rows that would be of a few rows alone are not asked for."""
         training, k = self._training, self._k
+        whole = bool((count == np.rint(count))[[0, 1, *range(4, 4 + 2 * k)]].all()) and bool((count >= 0).all())
+        if not whole or (count[[1, *range(4, 4 + 2 * k)]] > count[0]).any():
+            self._refuse("spoilt")
         self._rows = round(count[0])
         if not self._rows:
             self._refuse("no-weight")
@@ -677,6 +686,8 @@ class _Lead:
         found = glm.unpack(numbers, self._p)
         if found.loss >= _TOO_FAR / 2:
             found = replace(found, loss=math.inf)
+        elif not found.weight > 0 or (np.diag(found.curvature) < 0).any():
+            self._refuse("spoilt")
         slope = float(np.abs(found.gradient + penalty * point).max())
         self._history.append(Evaluation(_objective(found, point, penalty) / found.weight, slope / found.weight))
         self._session.progress(Progress(OPERATOR.name, len(self._history), self._training.max_iter))

@@ -484,6 +484,14 @@ def test_a_changed_bit_of_what_a_silo_says() -> None:
         pooled(x, y, Training(), tamper={("silo-1", "hub"): Tamper(0)}, own=True, offset=y)
 
 
+@pytest.mark.parametrize(("message", "byte"), [(3, -1), (7, -1), (11, -1), (15, -1)])
+def test_a_changed_bit_of_numbers_under_masks(message: int, byte: int) -> None:
+    """The highest bit of the last number of each kind of sum: of its sign, 2^111 away."""
+    x = table()
+    with pytest.raises(PolicyError, match=r"sums came out that no rows have.*\[spoilt\]"):
+        pooled(x, labelled("logistic", x), Training(), tamper={("silo-1", "hub"): Tamper(message, byte, 7)})
+
+
 class _Hub:
     """An aggregator that follows a script."""
 
