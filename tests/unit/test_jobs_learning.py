@@ -255,7 +255,7 @@ def test_a_model_is_that_of_pooled_training(
     judged = json.loads(found[BANK].files["evaluation.json"])
     clear = metrics.evaluate(bad[kept_back], wanted.predict_proba(pooled[kept_back])[:, 1])
     assert (judged["curve"]["rows"], judged["curve"]["ones"]) == (kept_back.sum(), bad[kept_back].sum())
-    assert judged["auc"] == pytest.approx(clear.auc, abs=6e-3)  # 256 grades of 190 rows
+    assert judged["auc"] == pytest.approx(clear.auc, abs=1e-2)
     assert judged["ks"] == pytest.approx(clear.ks, abs=4e-2)
     assert judged["curve"]["auc"] == pytest.approx(clear.auc, abs=0.03)  # cells of at least five of each label
     for name, own_yield in found.items():
