@@ -83,6 +83,7 @@ class Shares:
         components: (k, total) uint64 as the engine has them, of coefficients of centred and scaled columns, party by
             party in the order of `owners`; (0, 0) at a party that does not compute.
         fraction: their fractional bits.
+        compute: the parties that have the shares, in the order that these are for.
         owners: parties with columns, with how many coefficients each has; the label party's last is the intercept.
         unit: what a score of the shared coefficients is multiplied by.
         kept: (k,) which of this party's own columns have coefficients.
@@ -92,6 +93,7 @@ class Shares:
 
     components: NDArray[np.uint64]
     fraction: int
+    compute: tuple[str, ...]
     owners: tuple[tuple[str, int], ...]
     unit: float
     kept: NDArray[np.bool_]
@@ -405,6 +407,7 @@ def _standard_shares(run: Run, work: Products, terms: Terms, whitened: Whitening
     return Shares(
         components=components,
         fraction=lbfgs.FRACTION,
+        compute=terms.compute,
         owners=tuple(terms.widths.items()),
         unit=math.ldexp(1.0, terms.target_exponent),
         kept=nothing.astype(np.bool_) if standard is None else standard.kept,

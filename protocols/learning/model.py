@@ -230,7 +230,7 @@ def _frozen(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return copied
 
 
-_SHARES = ("words", "fraction", "owners", "unit", "kept", "centre", "scale")
+_SHARES = ("words", "fraction", "compute", "owners", "unit", "kept", "centre", "scale")
 
 
 def _shares_json(shares: Shares) -> dict[str, object]:
@@ -238,6 +238,7 @@ def _shares_json(shares: Shares) -> dict[str, object]:
     return {
         "words": [[f"{word:016x}" for word in component] for component in shares.components.tolist()],
         "fraction": shares.fraction,
+        "compute": list(shares.compute),
         "owners": [[name, count] for name, count in shares.owners],
         "unit": shares.unit,
         "kept": [int(kept) for kept in shares.kept.tolist()],
@@ -259,6 +260,7 @@ def _shares_of(document: object) -> Shares:
     return Shares(
         components=np.array(words, dtype=np.uint64) if words else np.zeros((0, 0), dtype=np.uint64),
         fraction=read.whole("fraction"),
+        compute=read.texts("compute"),
         owners=tuple((str(owner[0]), int(owner[1])) for owner in owners if isinstance(owner, list)),
         unit=read.number("unit"),
         kept=kept == 1,

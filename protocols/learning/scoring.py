@@ -90,8 +90,8 @@ def scores(session: Session, partial: Sums, *, asker: str, parties: Sequence[str
         UsageError: numbers that are no sums of a model's part, or too many; parties that are not those of the session.
         PeerError: another party has other rows, roles or another training; other than n finite sums from a partner.
     """
-    values, names = checked(partial), _names(session, parties, asker)
-    _agree(session, wire.Batch(rows=len(values), asker=asker, parties=names, training=training))
+    values, names = checked(partial), names_of(session, parties, asker)
+    agree(session, wire.Batch(rows=len(values), asker=asker, parties=names, training=training))
     if session.me != asker:
         session.channel(asker).send(wire.Partial(), values)
         return None
@@ -137,9 +137,9 @@ def grades(
         UsageError: as for ``scores``; cuts that ``check_cuts`` refuses.
         PeerError: another party has other rows, cuts or roles, or another training.
     """
-    values, names = checked(partial), _names(session, parties, asker)
+    values, names = checked(partial), names_of(session, parties, asker)
     check_cuts(cuts)
-    _agree(session, wire.Batch(rows=len(values), asker=asker, parties=names, cuts=cuts, training=training))
+    agree(session, wire.Batch(rows=len(values), asker=asker, parties=names, cuts=cuts, training=training))
     partners = [name for name in names if name != asker]
     compute, inputs = (asker, *partners[:2]), tuple(partners[2:])
     if session.me in inputs:
@@ -151,14 +151,15 @@ def grades(
         return graded(run, values, asker=asker, cuts=cuts)
 
 
-def _names(session: Session, parties: Sequence[str], asker: str) -> tuple[str, ...]:
+def names_of(session: Session, parties: Sequence[str], asker: str) -> tuple[str, ...]:
+    """The parties, sorted. Raises UsageError unless they are those of a model that this session can score with."""
     names = tuple(sorted(set(parties)))
     if len(names) < 2 or not {asker, session.me} <= set(names) or not set(names) <= set(session.parties):
         raise UsageError(f"parties names all of the model's parties, of this session, and the asker; not {names}.")
     return names
 
 
-def _agree(session: Session, mine: wire.Batch) -> None:
+def agree(session: Session, mine: wire.Batch) -> None:
     """All parties are about to do the same. PeerError that names what differs."""
     peers = [name for name in mine.parties if name != session.me]
     for peer in peers:

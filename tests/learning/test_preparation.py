@@ -281,6 +281,7 @@ K = len(PREPARATION.names)
 SHARES = Shares(
     components=np.array([[0, 2**64 - 1, *range(K)]], dtype=np.uint64),
     fraction=26,
+    compute=("bank", "tax"),
     owners=(("bank", 2), ("tax", K)),
     unit=0.5,
     kept=np.arange(K) > 0,

@@ -105,7 +105,7 @@ def test_what_is_no_scorecard() -> None:
     with pytest.raises(UsageError, match="'x' has no bins: prepare all columns as Woe"):
         Scorecard.of(plain)
     one = np.ones(1)
-    shares = Shares(np.zeros((1, 1), np.uint64), 26, (("tax", 1),), 1.0, one > 0, one, one)
+    shares = Shares(np.zeros((1, 1), np.uint64), 26, ("bank", "tax"), (("tax", 1),), 1.0, one > 0, one, one)
     shared = replace(part, coefficients=None, shares=shares)
     with pytest.raises(UsageError, match="reveal_model='owners'"):
         Scorecard.of(shared)

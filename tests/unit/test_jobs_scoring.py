@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,14 @@ import pyarrow as pa
 import pyarrow.csv
 import pytest
 
+from mpc import fixed
 from mpc.data.tables import DataSet
 from mpc.errors import MpcError, PeerError, PolicyError, UsageError
+from mpc.rng import Rng
 from mpc.session import Session
 from mpc.testing import run_parties
+from protocols.arithmetic import three, two
+from protocols.learning.logistic import Shares
 from protocols.learning.model import ModelPart
 from protocols.learning.preparation import Numeric, Preparation
 from tests.governance.world import World, make_world
@@ -61,6 +66,17 @@ def total(parties: tuple[str, ...], key: str) -> float:
     return found
 
 
+def shared_part(party: str, parties: tuple[str, ...]) -> ModelPart:
+    """The same model, of which nobody knows a coefficient; the preparation has centred and scaled already."""
+    owners = tuple((name, 2 if name == BANK else 1) for name in parties)
+    whole = np.concatenate([[1.0, -0.5] if name == BANK else [1.0] for name in parties])
+    scheme = two.SCHEME if len(parties) == 2 else three.SCHEME
+    dealt = scheme.deal(fixed.encode(whole, 24), Rng.from_seed(bytes(32)))
+    one = np.ones(1)
+    shares = Shares(dealt[parties.index(party)], 24, parties, owners, 1.0, one > 0, 0 * one, one)
+    return replace(part(party, parties), coefficients=None, intercept=None, shares=shares)
+
+
 def text(release: str, parties: tuple[str, ...], *, more: str = "") -> str:
     cuts = "cuts = [-1.0, 0.5]\n" if release == "grade" else ""
     lines = f'operator = "learning.{release}"\nscenario = "credit"\n[parameters]\nasker = "bank"\nmodel = "{MODEL}"\n'
@@ -85,8 +101,8 @@ def _run(world: World, tmp_path: Path) -> Run:
         release: str,
         *,
         minimum: int = 0,
-        factors: Mapping[str, float] | None = None,
         jobs: Mapping[str, str] | None = None,
+        nobody: bool = False,
     ) -> dict[str, Any]:
         parties = KNOWN[release]
         (tmp_path / "job.toml").write_text(text(release, parties))
@@ -102,7 +118,7 @@ def _run(world: World, tmp_path: Path) -> Run:
                 if path.is_file():
                     (home.root / path.name).symlink_to(path)
             stores[name] = ModelStore(home)
-            made = part(name, parties, factor=(factors or {}).get(name, 1.0))
+            made = shared_part(name, parties) if nobody else part(name, parties)
             stores[name].add(made, job=(jobs or {}).get(name, JOB), operator="learning.logistic")
 
         def work(session: Session) -> Yield | MpcError:
@@ -147,6 +163,20 @@ def test_grades_of_three_parties(run: Run) -> None:
     for name in (TAX, FUND):
         assert found[name].result_rows is None
         assert "nothing of bank's part, of scores or of grades" in found[name].learned
+
+
+@pytest.mark.parametrize("release", ["score", "grade"])
+def test_a_model_that_nobody_has_scores_the_same(run: Run, release: str) -> None:
+    found = run(release, nobody=True)
+    result = pa.Table.from_batches(found[BANK].batches, found[BANK].schema).to_pydict()
+    known = [key for key in "abcde" if all(key in ROWS[name]["id"] for name in KNOWN[release])]
+    wanted = [total(KNOWN[release], key) for key in known]
+    got = [result[release]["abcde".index(key)] for key in known]
+    if release == "score":
+        assert got == pytest.approx(wanted, abs=1e-4)
+        assert not any("taking its own part away" in line for line in found[BANK].learned)
+    else:
+        assert got == np.searchsorted([-1.0, 0.5], wanted, side="right").tolist()
 
 
 def test_too_few_rows_are_scored_for_nobody(run: Run) -> None:

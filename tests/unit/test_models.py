@@ -219,6 +219,7 @@ def test_a_shared_model_is_kept_and_cannot_score_alone(store: ModelStore) -> Non
     shares = Shares(
         components=np.array([[1, 2**63, 2**64 - 1, 7]], dtype=np.uint64),
         fraction=24,
+        compute=("bank", "tax"),
         owners=(("bank", 3), ("tax", 1)),
         unit=1.0,
         kept=np.array([True, True]),

@@ -11,17 +11,19 @@ from numpy.typing import NDArray
 from mpc.data import tables
 from mpc.errors import UsageError
 from mpc.session import Progress
-from protocols.learning import scoring
+from protocols.learning import scoring, shared_scoring
 from protocols.learning.release import Release, learned
 from protocols.psi.align import align
 from unseen.jobs.scoring import GRADE, PROBABILITY, SCORE, GradeParameters, Parameters
 from unseen.jobs.task import Task, Yield, read_all, too_small
 from unseen.models import Stored
 
+_OF_SHARES = "of each row the score; of many, together with its own columns, what can be concluded from them"
+
 
 def run(task: Task, parameters: Parameters, release: Release) -> Yield:
     """This party's part. Called in its worker process."""
-    session, parties = task.session, task.job.head.parties
+    session = task.session
     stored, table = _own_part(task, parameters), read_all(task)
     keys = tuple(table[name] for name in task.mine.keys)
     found = align(
@@ -35,29 +37,14 @@ def run(task: Task, parameters: Parameters, release: Release) -> Yield:
     if len(found.rows) < task.minimum_result:
         raise too_small(task.minimum_result)
     session.progress(Progress("score", 0, len(found.rows)))
-    partial = stored.part.score(table.take(pa.array(found.rows)))
-    training = stored.statement.job
-    outcome: NDArray[Any] | None
-    if isinstance(parameters, GradeParameters):
-        outcome = scoring.grades(
-            session,
-            partial,
-            asker=parameters.asker,
-            parties=parties,
-            cuts=parameters.cuts,
-            training=training,
-            suite=task.job.head.suite,
-        )
-    else:
-        outcome = scoring.scores(session, partial, asker=parameters.asker, parties=parties, training=training)
+    outcome = _outcome(task, parameters, stored, table.take(pa.array(found.rows)))
     session.progress(Progress("score", len(found.rows), len(found.rows)))
     asks = session.me == parameters.asker
     # Of whom there is a record the alignment has said already, the same to all.
-    said = (
-        learned(release, "asker", asker=parameters.asker)[:1]
-        if asks
-        else learned(release, "partner", asker=parameters.asker)[1:]
-    )
+    said = learned(release, "partner", asker=parameters.asker)[1:]
+    if asks:
+        shared = stored.part.shares is not None
+        said = (_OF_SHARES,) if shared and release == "score" else learned(release, "asker", asker=parameters.asker)[:1]
     told = (*found.learned, *said)
     sizes = {
         "rows": table.num_rows,
@@ -78,17 +65,28 @@ def run(task: Task, parameters: Parameters, release: Release) -> Yield:
     )
 
 
+def _outcome(task: Task, parameters: Parameters, stored: Stored, rows: pa.Table) -> NDArray[Any] | None:
+    """The common rows' scores or grades at the asker, None at the others."""
+    part, session, suite = stored.part, task.session, task.job.head.suite
+    asker, parties, training = parameters.asker, task.job.head.parties, stored.statement.job
+    cuts = parameters.cuts if isinstance(parameters, GradeParameters) else None
+    if part.shares is not None:
+        x = part.preparation.transform(rows)
+        if cuts is None:
+            return shared_scoring.scores(session, part.shares, x, asker=asker, training=training, suite=suite)
+        return shared_scoring.grades(session, part.shares, x, asker=asker, cuts=cuts, training=training, suite=suite)
+    partial = part.score(rows)
+    if cuts is None:
+        return scoring.scores(session, partial, asker=asker, parties=parties, training=training)
+    return scoring.grades(session, partial, asker=asker, parties=parties, cuts=cuts, training=training, suite=suite)
+
+
 def _own_part(task: Task, parameters: Parameters) -> Stored:
     """This party's part, found fit for this job."""
     if task.models is None:
         raise UsageError("this worker has no store of models.")
     stored = task.models.load(parameters.model)
     part = stored.part
-    if part.coefficients is None:
-        raise UsageError(
-            f"nobody knows the coefficients of model {parameters.model}, so its parts cannot be put together: train "
-            'with reveal_model = "owners".'
-        )
     if part.label_party != parameters.asker or set(part.parties) != set(task.job.head.parties):
         raise UsageError(
             f"model {parameters.model} is of {', '.join(part.parties)}, with the labels of {part.label_party}: a job "

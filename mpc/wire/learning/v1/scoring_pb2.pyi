@@ -13,18 +13,20 @@ class Partial(_message.Message):
     def __init__(self) -> None: ...
 
 class Batch(_message.Message):
-    __slots__ = ("rows", "asker", "parties", "cuts", "training")
+    __slots__ = ("rows", "asker", "parties", "cuts", "training", "compute")
     ROWS_FIELD_NUMBER: _ClassVar[int]
     ASKER_FIELD_NUMBER: _ClassVar[int]
     PARTIES_FIELD_NUMBER: _ClassVar[int]
     CUTS_FIELD_NUMBER: _ClassVar[int]
     TRAINING_FIELD_NUMBER: _ClassVar[int]
+    COMPUTE_FIELD_NUMBER: _ClassVar[int]
     rows: int
     asker: str
     parties: _containers.RepeatedScalarFieldContainer[str]
     cuts: _containers.RepeatedScalarFieldContainer[float]
     training: str
-    def __init__(self, rows: _Optional[int] = ..., asker: _Optional[str] = ..., parties: _Optional[_Iterable[str]] = ..., cuts: _Optional[_Iterable[float]] = ..., training: _Optional[str] = ...) -> None: ...
+    compute: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, rows: _Optional[int] = ..., asker: _Optional[str] = ..., parties: _Optional[_Iterable[str]] = ..., cuts: _Optional[_Iterable[float]] = ..., training: _Optional[str] = ..., compute: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class TermsRequest(_message.Message):
     __slots__ = ()
