@@ -32,6 +32,7 @@ _JITTER = 1e-9
 _CONSTANT = 1e-11  # a deviation below this part of the largest entry is rounding
 _SLICE = 1 << 14
 _FAR = 1 << 15  # a mean of so many deviations leaves the intercept too few digits
+_SQUEEZED = 2.0**-13  # the part of its deviation that a column's middle half has to vary by, not to be lost in rounding
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,8 @@ def standardise(features: Reals, *, centred: bool, intercept: bool) -> Standard:
         intercept: whether this party has it.
 
     Raises:
-        UsageError: a column whose mean is so many deviations off zero that the intercept could not be told.
+        UsageError: a column whose mean is so many deviations off zero that the intercept could not be told, or in
+            which a few values are so far out that the others could not be told apart.
     """
     k = features.shape[1]
     centre = np.array([column.mean() for column in features.T]) if centred else np.zeros(k)
@@ -138,6 +140,13 @@ def standardise(features: Reals, *, centred: bool, intercept: bool) -> Standard:
         raise UsageError(
             f"Column {int(np.argmax(far))} varies by less than 1/{_FAR} of its mean: subtract a round number near the "
             "mean first."
+        )
+    middle = np.array([np.subtract(*np.quantile(column, (0.75, 0.25), method="nearest")) for column in features.T])
+    squeezed = kept & (middle > 0) & (middle < _SQUEEZED * scale)
+    if squeezed.any():
+        raise UsageError(
+            f"Column {int(np.argmax(squeezed))} has values so far out that the others are as good as equal: if they "
+            "stand for missing ones say so, otherwise clip them (protocols.learning.preparation)."
         )
     return Standard(kept, centre, scale, intercept)
 

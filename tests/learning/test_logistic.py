@@ -380,6 +380,7 @@ ENDLESS[5, 2] = -np.inf
         (X[:, :3], np.ones(len(X)), "All labels are 1: there is nothing to tell apart"),
         (X[:, :3], Y[:-1], "labels has shape"),
         (X[:, :3] + [0, 1e9, 0], Y, "Column 1 varies by less than"),
+        (np.vstack([[0, 0, 999_999_999], X[1:, :3]]), Y, "Column 2 has values so far out"),
         (None, Y, "gives features, too"),
         (X[:, :3], None, "Only a gives labels"),
     ],
