@@ -284,7 +284,7 @@ def leaving(x: Floats, y: Floats, training: Training, question: int) -> Callable
     return program
 
 
-@pytest.mark.parametrize("question", [0, 1, 3, 5])
+@pytest.mark.parametrize("question", [0, 2, 5])
 def test_without_a_silo_that_leaves_the_model_is_that_of_those_left(question: int) -> None:
     x = table()
     y = labelled("logistic", x)
@@ -300,7 +300,7 @@ def test_without_a_silo_that_leaves_the_model_is_that_of_those_left(question: in
     assert found.intercept == pytest.approx(alone.intercept, rel=1e-9)
 
 
-@pytest.mark.parametrize("question", [0, 1, 4])
+@pytest.mark.parametrize("question", [0, 4])
 def test_who_leaves_ends_the_fit_and_its_sum_is_not_opened(question: int) -> None:
     x = table()
     y, training, ended = labelled("logistic", x), Training(), {}
@@ -484,12 +484,12 @@ def test_a_changed_bit_of_what_a_silo_says() -> None:
         pooled(x, y, Training(), tamper={("silo-1", "hub"): Tamper(0)}, own=True, offset=y)
 
 
-@pytest.mark.parametrize(("message", "byte"), [(3, -1), (7, -1), (11, -1), (15, -1)])
-def test_a_changed_bit_of_numbers_under_masks(message: int, byte: int) -> None:
+@pytest.mark.parametrize("message", [3, 7, 11, 15])
+def test_a_changed_bit_of_numbers_under_masks(message: int) -> None:
     """The highest bit of the last number of each kind of sum: of its sign, 2^111 away."""
     x = table()
     with pytest.raises(PolicyError, match=r"sums came out that no rows have.*\[spoilt\]"):
-        pooled(x, labelled("logistic", x), Training(), tamper={("silo-1", "hub"): Tamper(message, byte, 7)})
+        pooled(x, labelled("logistic", x), Training(), tamper={("silo-1", "hub"): Tamper(message, bit=7)})
 
 
 class _Hub:
