@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mpc.data import tables
 from mpc.errors import UsageError
 from mpc.session import Progress
-from protocols.learning import scoring, shared_scoring
+from protocols.learning import scoring, shared_scores
 from protocols.learning.release import Release, learned
 from protocols.psi.align import align
 from unseen.jobs.scoring import GRADE, PROBABILITY, SCORE, GradeParameters, Parameters
@@ -73,8 +73,8 @@ def _outcome(task: Task, parameters: Parameters, stored: Stored, rows: pa.Table)
     if part.shares is not None:
         x = part.preparation.transform(rows)
         if cuts is None:
-            return shared_scoring.scores(session, part.shares, x, asker=asker, training=training, suite=suite)
-        return shared_scoring.grades(session, part.shares, x, asker=asker, cuts=cuts, training=training, suite=suite)
+            return shared_scores.scores(session, part.shares, x, asker=asker, training=training, suite=suite)
+        return shared_scores.grades(session, part.shares, x, asker=asker, cuts=cuts, training=training, suite=suite)
     partial = part.score(rows)
     if cuts is None:
         return scoring.scores(session, partial, asker=asker, parties=parties, training=training)
