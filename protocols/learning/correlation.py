@@ -31,13 +31,13 @@ Leaks:    to all: how many features each party has, their names unless it keeps 
           many more than 10^d, which is no protection of a row in a strict sense: a column that is zero but for one row
           would show the other's value there.
           Variance inflation: to each party the factors of its own features, so how well those of all the others
-          together predict each of them; not which ones do.
+          together predict each of them, to about a hundredth; not which ones do.
 Cost:     of protocols.matvec.rlwe for a (k_p, n) by (n, k_q) product in pieces of 2^18 rows, the party with more
           features holding the matrix. Correlations: a truncate, a to_bits and a from_bits a value. Variance inflation,
           k features in all: a product (k, k) by (k, k) and 15 of (2k, k) by (k, k), each truncated; for each party one
           of (k_p, k_p) by (k_p, k_p), and k_p² products.
-Error:    before rounding below 2^-16. Factors: relatively below 10^-3 up to 100, below 1 % up to ``LIMIT``, beyond
-          which they are infinite.
+Error:    before rounding below 2^-16. Factors: 1/64, and relatively 10^-3 up to 100, 1 % up to ``LIMIT``, beyond which
+          they are infinite.
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ _G_BITS = 24  # of powers of G, and of a correlation before it is rounded
 _SUM_BITS = 20  # of their sum, which is up to 2^_DOUBLINGS
 _DOUBLINGS = 16
 _FACTOR_BITS = 16
+_TOLD_BITS = 6  # of a factor that opens: to many digits, that of two columns of two values would tell their counts
 _NO_VARIANCE = 1e-6  # of a direction of a party's block
 _IN_IT = 1e-10  # part of a feature's direction that lies in those, squared
 
@@ -572,7 +573,8 @@ def _factors(
         inverse = Shared(run.context, engine.truncate(total, _SUM_BITS - _FACTOR_BITS), "fixed", _FACTOR_BITS)
         for party in setting.parties:
             rows = run.share(t if party == session.me else None, owner=party)
-            opened = run.reveal(((rows @ inverse[place[party], place[party]]) * rows).sum(axis=1), to=party)
+            exact = ((rows @ inverse[place[party], place[party]]) * rows).sum(axis=1)
+            opened = run.reveal(exact.as_fixed(_TOLD_BITS), to=party)
             if opened is not None:
                 found = np.asarray(opened, dtype=np.float64) / parties
     return found
