@@ -105,11 +105,12 @@ name = "clients"
 source = "clients.parquet"
 columns = {columns}
 """
+CLIENTS_OPERATORS = ("learning.logistic", "learning.score")
 CLIENTS_RULE_TOML = """
 [[allow_job]]
 scenario = "joint-customers"
 requester = "bank"
-operator = "learning.logistic"
+operator = "{operator}"
 data_set = "clients"
 columns = {columns}
 authorities = ["data-bureau"]
@@ -305,8 +306,9 @@ def _place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         home.policy_toml.write_text(VISITS_RULE_TOML + "".join(RULE_TOML.format(name=one) for one in DATA if kind))
         if name in CLIENT_COLUMNS:
             columns = json.dumps(["id", *CLIENT_COLUMNS[name]])
-            for path, more in ((home.node_toml, CLIENTS_TOML), (home.policy_toml, CLIENTS_RULE_TOML)):
-                path.write_text(path.read_text() + more.format(columns=columns))
+            rules = "".join(CLIENTS_RULE_TOML.format(operator=one, columns=columns) for one in CLIENTS_OPERATORS)
+            for path, more in ((home.node_toml, CLIENTS_TOML.format(columns=columns)), (home.policy_toml, rules)):
+                path.write_text(path.read_text() + more)
         write_data(home.root, name)
     place = Place(town, ports)
     try:
@@ -537,27 +539,8 @@ def test_killed_workers_are_replaced_and_the_job_goes_on(place: Place) -> None:
 @pytest.mark.timeout(150)
 def test_a_model_is_trained_on_after_a_worker_was_killed(place: Place) -> None:
     """At an iteration; and the model is that of pooled training, the files are what report and audit log say."""
-    raw = {
-        "operator": "learning.logistic",
-        "operator_version": operators.version_of("learning.logistic"),
-        "scenario": SCENARIO,
-        "suite": "intl",
-        "output": "csv",
-        "party": [
-            {"name": p, "data_set": "clients", "keys": ["id"], "form": "text", "columns": CLIENT_COLUMNS[p]}
-            for p in (BANK, INSURER)
-        ],
-        "parameters": {"label_party": BANK, "label": "bad", "bad": 1, "encoding": "standard", "tol": 1e-5},
-    }
-    runnable = operators.OPERATORS["learning.logistic"]
-    raw["parameters"] = runnable.parameters.model_validate(raw["parameters"]).model_dump(mode="json")
-    permit = place.grant(
-        operator="learning.logistic",
-        operator_version=operators.version_of("learning.logistic"),
-        access=[Access(party=p, data_set="clients", columns=["id", *CLIENT_COLUMNS[p]]) for p in (BANK, INSURER)],
-        minimum_result=100,
-    )
-    job = place.offer(place.signed_papers(documents.canonical(raw), permit))
+    settings = {"label_party": BANK, "label": "bad", "bad": 1, "encoding": "standard", "tol": 1e-5}
+    job = about_clients(place, "learning.logistic", settings)
     found = place.seen(INSURER, job, lambda one: one.stage == "training" and one.done >= 2)
     os.kill(found.pid, signal.SIGKILL)
     place.seen(INSURER, job, lambda one, old=found.pid: one.pid not in (0, old))
@@ -590,6 +573,41 @@ def test_a_model_is_trained_on_after_a_worker_was_killed(place: Place) -> None:
     # Where the gradient of scikit-learn's objective at C = 1 is nothing, there is its solution.
     residual = 1 / (1 + np.exp(-(x @ w + b))) - y
     assert np.abs(np.append(x.T @ residual + w, residual.sum())).max() < 2e-3 * len(y)
+
+    # And it is put to work: taken into both stores, and everybody scored.
+    for name in (BANK, INSURER):
+        command("model", "import", job, "--home", str(place.town.root / name))
+    scored = about_clients(place, "learning.score", {"asker": BANK, "model": parts[BANK].model})
+    state = place.ended(scored)
+    assert (state.state, state.code) == ("finished", "")
+    result = pyarrow.csv.read_csv(place.town.home(BANK).result(scored) / "result.csv")
+    known = dict(zip(result["id"].to_pylist(), result["score"].to_pylist(), strict=True))
+    everybody = np.hstack([parts[name].preparation.transform(tables[name]) for name in (BANK, INSURER)]) @ w + b
+    np.testing.assert_allclose([known[key] for key in tables[BANK]["id"].to_pylist()], everybody, rtol=1e-9)
+    assert not list(place.town.home(INSURER).result(scored).glob("result.*"))
+
+
+def about_clients(place: Place, operator: str, parameters: Mapping[str, object]) -> str:
+    """Submit a job about the clients; its identifier."""
+    raw = {
+        "operator": operator,
+        "operator_version": operators.version_of(operator),
+        "scenario": SCENARIO,
+        "suite": "intl",
+        "output": "csv",
+        "party": [
+            {"name": p, "data_set": "clients", "keys": ["id"], "form": "text", "columns": CLIENT_COLUMNS[p]}
+            for p in (BANK, INSURER)
+        ],
+        "parameters": operators.OPERATORS[operator].parameters.model_validate(parameters).model_dump(mode="json"),
+    }
+    permit = place.grant(
+        operator=operator,
+        operator_version=operators.version_of(operator),
+        access=[Access(party=p, data_set="clients", columns=["id", *CLIENT_COLUMNS[p]]) for p in (BANK, INSURER)],
+        minimum_result=100,
+    )
+    return place.offer(place.signed_papers(documents.canonical(raw), permit))
 
 
 def test_a_worker_killed_too_often_ends_the_job_at_both(place: Place) -> None:
