@@ -410,7 +410,7 @@ def _fitted_parts(fitted: Fitted) -> tuple[bytes, ...]:
     }
     arrays: list[bytes] = []
     if (shares := fitted.shares) is not None:
-        told |= {"fraction": shares.fraction, "owners": shares.owners, "unit": shares.unit}
+        told |= {"fraction": shares.fraction, "compute": shares.compute, "owners": shares.owners, "unit": shares.unit}
         for name in _SHARES:
             out = io.BytesIO()
             np.save(out, getattr(shares, name), allow_pickle=False)
@@ -424,7 +424,8 @@ def _fitted_of(raw: bytes, *arrays: bytes) -> Fitted:
     if arrays:
         found = {n: np.load(io.BytesIO(one), allow_pickle=False) for n, one in zip(_SHARES, arrays, strict=True)}
         owners = tuple((name, width) for name, width in told["owners"])
-        shares = Shares(**found, fraction=told["fraction"], owners=owners, unit=told["unit"])
+        compute = tuple(told["compute"])
+        shares = Shares(**found, fraction=told["fraction"], compute=compute, owners=owners, unit=told["unit"])
     return Fitted(
         coefficients=None if told["coefficients"] is None else np.array(told["coefficients"], dtype=np.float64),
         intercept=told["intercept"],
