@@ -45,18 +45,21 @@ class Point:
     Attributes:
         digest: of all that has to be the same when it goes on.
         run: of the training.
+        attempt: of the attempt that made it: points of one iteration go together only if one attempt made them.
         place: how far it is.
         shares: by name; none at a party that does not compute.
     """
 
     digest: str
     run: bytes
+    attempt: bytes
     place: Place
     shares: Mapping[str, Words]
 
     def to_bytes(self) -> bytes:
         """As it is kept."""
-        header = {"digest": self.digest, "run": self.run.hex(), "place": asdict(self.place)}
+        ids = {"digest": self.digest, "run": self.run.hex(), "attempt": self.attempt.hex()}
+        header = {**ids, "place": asdict(self.place)}
         arrays = {"header": np.frombuffer(json.dumps(header).encode(), dtype=np.uint8), **self.shares}
         out = io.BytesIO()
         np.savez(out, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names of options among them
@@ -66,16 +69,16 @@ class Point:
 def digest(terms: Terms) -> str:
     """Of what must be the same when a training goes on."""
     same = asdict(terms)
-    del same["run"], same["resumed"]
+    del same["run"], same["attempt"], same["begun"]
     return hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
 
 
 def points(checkpoint: Checkpoint | None) -> dict[tuple[bytes, int], Point]:
-    """What a checkpoint holds, by run and number of iterations. UsageError where it cannot be read."""
+    """What a checkpoint holds, by attempt and number of iterations. UsageError where it cannot be read."""
     found = {}
     for _, state in checkpoint.load() if checkpoint is not None else ():
         point = _point(state)
-        found[point.run, len(point.place.history)] = point
+        found[point.attempt, len(point.place.history)] = point
     return found
 
 
@@ -85,7 +88,8 @@ def _point(state: bytes) -> Point:
             shares = {name: arrays[name] for name in arrays.files}
         header = json.loads(shares.pop("header").tobytes())
         place = Place(header["place"]["stage"], header["place"]["taken"], tuple(header["place"]["history"]))
-        return Point(header["digest"], bytes.fromhex(header["run"]), place, shares)
+        run, attempt = (bytes.fromhex(header[name]) for name in ("run", "attempt"))
+        return Point(header["digest"], run, attempt, place, shares)
     except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile):
         raise UsageError(f"The training's checkpoint is damaged: {_REMEDY}.") from None
 

@@ -169,10 +169,12 @@ def fit(
         task = trainings.task(session, features, labels, sample_weight, label_party, settings)
         points = checkpoints.points(checkpoint)
         names = trainings.computing(session, compute)
-        terms = trainings.agree(session, task, names, suite, method, points)
-        point = points.get((terms.run, terms.resumed))
-        if point is not None:
+        saved = {at: point.run for at, point in points.items()}
+        terms = trainings.agree(session, task, names, suite, method, saved)
+        point = None if terms.begun is None else points[terms.begun]
+        if point is not None and checkpoint is not None:
             checkpoints.require_same(point, terms)
+            checkpoint.save(len(point.place.history), point.to_bytes())  # so that it is among the last two
         with _opened(session, terms) as run:
             return _train(run, task, terms, point, checkpoint)
 
@@ -531,7 +533,8 @@ def _save(checkpoint: Checkpoint | None, terms: Terms, place: Place, state: Stat
         shares = {"theta": state.theta, "gradient": state.gradient, "step": state.step, "gamma": memory.gamma}
         shares |= {"steps": memory.steps, "changes": memory.changes, "over": memory.over}
     kept = {name: x.components for name, x in shares.items() if x is not None}
-    checkpoint.save(len(place.history), checkpoints.Point(checkpoints.digest(terms), terms.run, place, kept).to_bytes())
+    point = checkpoints.Point(checkpoints.digest(terms), terms.run, terms.attempt, place, kept)
+    checkpoint.save(len(place.history), point.to_bytes())
 
 
 @contextmanager

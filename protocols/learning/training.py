@@ -278,7 +278,9 @@ class Terms:
         weight_exponent: the power of two that they were divided by.
         target_exponent: and that linear targets were.
         run: 16 bytes that name this training, also after it was resumed.
-        resumed: after how many iterations it goes on; 0 for a new one.
+        attempt: 16 bytes that name this attempt at it, after it was resumed others. An iteration that is done a second
+            time has other shares, which do not go with those of the first.
+        begun: the point where it goes on, as attempt and iterations; None for a new one.
     """
 
     training: Training
@@ -292,7 +294,8 @@ class Terms:
     weight_exponent: int
     target_exponent: int
     run: bytes
-    resumed: int
+    attempt: bytes
+    begun: tuple[bytes, int] | None
 
     @property
     def curvature(self) -> float:
@@ -352,7 +355,7 @@ def agree(
     compute: tuple[str, ...],
     suite: str,
     method: Method,
-    saved: Mapping[tuple[bytes, int], object],
+    saved: Mapping[tuple[bytes, int], bytes],
 ) -> Terms:
     """Tell all other parties what is about to be trained, and be told the same.
 
@@ -362,7 +365,7 @@ def agree(
         compute: who computes.
         suite: cipher suite's name.
         method: of products.
-        saved: keys are what this party could go on from, as run and iterations.
+        saved: what this party could go on from, as attempt and iterations; with the run that it is of.
 
     Raises:
         UsageError: this party's input does not go with the others'.
@@ -391,7 +394,7 @@ def agree(
         weighted=task.weights is not None,
         weight_exponent=task.weight_exponent,
         target_exponent=task.target_exponent,
-        saved=[wire.SavedFit(run=run, step=step) for run, step in saved],
+        saved=[wire.SavedFit(attempt=attempt, step=step) for attempt, step in saved],
     )
     peers = [name for name in session.parties if name != session.me]
     for peer in peers:
@@ -422,11 +425,10 @@ def agree(
         raise UsageError(
             f"All parties together have {sum(widths.values())} columns that vary: give 1 to {MAX_COLUMNS}."
         )
-    points = [{(point.run, point.step) for point in terms.saved} for terms in said.values()]
-    common = set.intersection(*points)
+    points = [{(point.attempt, point.step) for point in terms.saved} for terms in said.values()]
+    begun = max(set.intersection(*points), key=lambda point: (point[1], point[0]), default=None)
     seeds = b"".join(said[name].seed for name in session.parties)
-    fresh = hashlib.sha256(b"unseen learning run " + seeds).digest()[:16]
-    run, step = max(common, key=lambda point: (point[1], point[0]), default=(fresh, 0))
+    attempt = hashlib.sha256(b"unseen learning run " + seeds).digest()[:16]
     return Terms(
         training,
         task.label_party,
@@ -438,6 +440,7 @@ def agree(
         bool(labels.weighted),
         int(labels.weight_exponent),
         int(labels.target_exponent),
-        run,
-        step,
+        attempt if begun is None else saved[begun],
+        attempt,
+        begun,
     )

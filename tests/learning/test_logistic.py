@@ -21,6 +21,7 @@ from mpc.session import Progress, Session
 from mpc.testing import Tamper, run_parties
 from protocols import arithmetic
 from protocols.arithmetic import ideal, three
+from protocols.learning import checkpoint as checkpoints
 from protocols.learning import lbfgs, logistic, products, whitening
 from protocols.learning.logistic import Fitted, Training
 from protocols.learning.products import Method
@@ -344,6 +345,26 @@ def test_shares_go_on_under_new_keys() -> None:
     again = {name: results[name] for name in FIVE}
     assert sorted(set(done)) == [3, 4]
     np.testing.assert_allclose(joined(again), joined(whole), atol=5e-3)
+
+
+@pytest.mark.parametrize("leavers", ["ab", "aa"])
+def test_shares_of_one_iteration_done_twice_are_not_mixed(leavers: str) -> None:
+    """Iteration 3 is begun twice; who leaves has not kept it, and the other has."""
+
+    def run(leaver: str) -> dict[str, Fitted]:
+        for name, kept in keep.items():
+            kept.leave_at = 3 if name == leaver else None
+        return train(TWO, Y, method="rlwe", training=Training(max_iter=4), keep=keep)
+
+    keep = {name: Kept() for name in TWO}
+    for leaver in leavers:
+        with pytest.raises(Gone):
+            run(leaver)
+    assert max(kept.states[-1][0] for kept in keep.values()) == 3
+    common = set.intersection(*(set(checkpoints.points(kept)) for kept in keep.values()))
+    assert [step for _, step in common] == [2]
+    whole = train(TWO, Y, training=Training(max_iter=4))
+    np.testing.assert_allclose(joined(run("nobody")), joined(whole), atol=5e-3)
 
 
 def test_a_checkpoint_of_something_else() -> None:

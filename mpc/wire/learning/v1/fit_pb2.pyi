@@ -53,9 +53,9 @@ class FitTerms(_message.Message):
     def __init__(self, version: _Optional[int] = ..., parties: _Optional[_Iterable[str]] = ..., label_party: _Optional[str] = ..., compute: _Optional[_Iterable[str]] = ..., suite: _Optional[str] = ..., method: _Optional[str] = ..., family: _Optional[str] = ..., penalty_c: _Optional[float] = ..., max_iter: _Optional[int] = ..., tol: _Optional[float] = ..., fit_intercept: _Optional[bool] = ..., class_weight: _Optional[str] = ..., reveal_model: _Optional[str] = ..., sample_rows: _Optional[int] = ..., rows: _Optional[int] = ..., columns: _Optional[int] = ..., seed: _Optional[bytes] = ..., weighted: _Optional[bool] = ..., weight_exponent: _Optional[int] = ..., target_exponent: _Optional[int] = ..., saved: _Optional[_Iterable[_Union[SavedFit, _Mapping]]] = ...) -> None: ...
 
 class SavedFit(_message.Message):
-    __slots__ = ("run", "step")
-    RUN_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("attempt", "step")
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
-    run: bytes
+    attempt: bytes
     step: int
-    def __init__(self, run: _Optional[bytes] = ..., step: _Optional[int] = ...) -> None: ...
+    def __init__(self, attempt: _Optional[bytes] = ..., step: _Optional[int] = ...) -> None: ...
