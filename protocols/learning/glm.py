@@ -20,8 +20,8 @@ from mpc.errors import UsageError
 Family = Literal["logistic", "linear", "poisson", "gamma"]
 Floats = NDArray[np.float64]
 
-_BLOCK = 1 << 18
-"""Numbers of a block of rows: 2 MiB, which a core's cache holds beside its products."""
+_BLOCK = 1 << 15
+"""Numbers of a block of rows: 256 KiB, which a core's cache holds beside what is made of them."""
 _SMALLEST = 2.0**-40
 """Columns all of whose numbers are below it in absolute value are refused, unless all are 0."""
 _NULL = 1e-12
@@ -47,7 +47,7 @@ class Rows:
     def blocks(self) -> Iterator[tuple[slice, Floats]]:
         """The rows, some at a time: which they are, and a (b, k) array of their features, to be changed at will."""
         n, k = self.features.shape
-        step = max(_BLOCK // (k + 1), 64)
+        step = max(_BLOCK // (k + 1), 256)
         for start in range(0, n, step):
             part = slice(start, min(start + step, n))
             yield part, np.array(self.features[part], dtype=np.float64)
@@ -141,7 +141,7 @@ def counts(data: Rows) -> Floats:
     used, ones = weight > 0, data.labels == 1
     not_0, not_1 = np.zeros(k), np.zeros(k)
     for part, block in data.blocks():
-        kept = block[used[part]]
+        kept = block if data.weight is None else block[used[part]]
         not_0 += np.count_nonzero(kept, axis=0)
         not_1 += np.count_nonzero(kept != 1, axis=0)
     head = [np.count_nonzero(used), np.count_nonzero(used & ones), weight[~ones].sum(), weight[ones].sum()]
