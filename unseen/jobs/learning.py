@@ -198,8 +198,6 @@ def _check_logistic(job: Job, parameters: Parameters) -> None:
     parties, named = job.head.parties, parameters.compute or job.head.parties
     if not set(named) <= set(parties) or len(named) > _COMPUTING or len(set(named)) != len(named):
         raise UsageError(f"parameters.compute names two or three of the parties {', '.join(parties)}, each once.")
-    if parameters.reveal_model == "none" and not parameters.holdout:
-        raise UsageError('parameters: with reveal_model = "none" and holdout = 0 the job comes to nothing. Change one.')
     if parameters.encoding == "standard" and parameters.minimum_iv is not None:
         raise UsageError('parameters.minimum_iv is for encoding = "woe": without bins there is no information value.')
 

@@ -87,9 +87,7 @@ def train(task: Task, parameters: Parameters) -> Yield:
     points = {} if card is None else {one.name: one.points for one in card.characteristics}
     coefficients = _coefficients(preparation, fitted)
     result = table_of(task.session.me, evidence, coefficients=coefficients, points=points)
-    files = {"rows.parquet": _rows_file(rows)}
-    if part is not None:
-        files["model.json"] = as_json(part.to_json())
+    files = {"rows.parquet": _rows_file(rows), "model.json": as_json(part.to_json())}
     if judged is not None:
         files["evaluation.json"] = as_json(judged.to_json())
     if parameters.report:
@@ -286,10 +284,8 @@ def _check_split(labels: Labels, rows: Rows, parameters: Parameters) -> None:
 # What is written down -------------------------------------------------------------------------------------------------
 
 
-def part_of(task: Task, parameters: Parameters, preparation: Preparation, fitted: Fitted) -> ModelPart | None:
-    """This party's part of the model, if anybody is to have it."""
-    if fitted.coefficients is None:
-        return None
+def part_of(task: Task, parameters: Parameters, preparation: Preparation, fitted: Fitted) -> ModelPart:
+    """This party's part of the model: its coefficients, or, where nobody is to have them, its shares of all."""
     return ModelPart(
         model=task.id,
         family="logistic",
@@ -299,7 +295,7 @@ def part_of(task: Task, parameters: Parameters, preparation: Preparation, fitted
         preparation=preparation,
         coefficients=fitted.coefficients,
         intercept=fitted.intercept,
-        shares=None,
+        shares=fitted.shares,
         rows=fitted.rows,
         iterations=fitted.iterations,
         converged=fitted.converged,
@@ -307,9 +303,9 @@ def part_of(task: Task, parameters: Parameters, preparation: Preparation, fitted
     )
 
 
-def scorecard_of(part: ModelPart | None, parameters: Parameters) -> Scorecard | None:
+def scorecard_of(part: ModelPart, parameters: Parameters) -> Scorecard | None:
     """This party's part of the scorecard, where the model makes one."""
-    if parameters.encoding != "woe" or part is None:
+    if parameters.encoding != "woe" or part.coefficients is None:
         return None
     scale = {"base_score": parameters.base_score, "base_odds": parameters.base_odds, "pdo": parameters.pdo}
     return Scorecard.of(part, **scale)
