@@ -565,6 +565,7 @@ def test_a_model_is_trained_on_after_a_worker_was_killed(place: Place) -> None:
         place_of = {key: i for i, key in enumerate(tables[name]["id"].to_pylist())}
         tables[name] = tables[name].take([place_of[key] for key in rows["id"].to_pylist()])
         until(lambda name=name: not place.town.home(name).job(job).exists())
+    assert f"{BANK}'s further files:" in command("job", "report", job, "--home", str(place.town.root / BANK))
     train = ~rows["held_out"].to_numpy()
     x = np.hstack([parts[name].preparation.transform(tables[name]) for name in (BANK, INSURER)])[train]
     y = tables[BANK]["bad"].to_numpy()[train]

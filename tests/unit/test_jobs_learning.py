@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -393,6 +394,17 @@ def aligned_rows(one: Yield) -> list[str]:
 def test_parameters_that_do_not_fit_are_refused(changes: dict[str, Any], text: str) -> None:
     with pytest.raises((MpcError, ValueError), match=text):
         job_of("learning.logistic", **changes)
+
+
+def test_a_page_that_cannot_be_made_is_said_before_anything_is_computed(
+    run: Callable[..., dict[str, Yield]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else real(name))
+    seen: list[Progress] = []
+    with pytest.raises(UsageError, match="matplotlib, which is not installed here: pip install"):
+        run(job_of("learning.logistic"), made(), seen=seen)
+    assert seen == []
 
 
 @pytest.mark.parametrize(
