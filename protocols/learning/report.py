@@ -25,6 +25,7 @@ from typing import Literal
 from mpc.errors import UsageError
 from protocols.learning import report_pictures
 from protocols.learning.metrics import SHIFTED, Evaluation, Stability
+from protocols.learning.shared_metrics import Discrimination
 
 Language = Literal["en", "zh"]
 
@@ -104,6 +105,8 @@ class ModelReport:
         coefficients: of this party's own features, by name.
         train: evaluation on the rows that the model was trained on.
         holdout: evaluation on rows that it has not seen; where it is given, the page speaks of these.
+        discrimination: AUC and KS on such rows, where no more than that has opened; the page shows it if it has
+            neither evaluation.
         ivs: information values of features, in any order.
         scorecard: this party's part, in the order in which it is shown.
         stability: by name of what was compared, such as the score or a feature.
@@ -119,6 +122,7 @@ class ModelReport:
     coefficients: Mapping[str, float] | None = None
     train: Evaluation | None = None
     holdout: Evaluation | None = None
+    discrimination: Discrimination | None = None
     ivs: Sequence[InformationValue] = ()
     scorecard: Sequence[ScorecardRow] = ()
     stability: Mapping[str, Stability] | None = None
@@ -159,6 +163,7 @@ def render(report: ModelReport, *, language: Language = "en") -> str:
     return template.render(
         report=report,
         main=main,
+        numbers=report.discrimination if main is None else None,
         evaluations=[(key, e) for key, e in (("holdout", report.holdout), ("train", report.train)) if e],
         base=None if main is None else _of_everybody(main.rate),
         warnings=[*report.warnings, *(say(key, **filled) for key, filled in _warnings(report))],
@@ -200,14 +205,15 @@ def _warnings(report: ModelReport) -> list[tuple[str, dict[str, str]]]:
     if report.training is not None and not report.training.converged:
         found.append(("warn.unconverged", {}))
     main = report.holdout or report.train
+    auc = main.auc if main is not None else report.discrimination.auc if report.discrimination is not None else 0.0
+    if auc > TOO_GOOD:
+        found.append(("warn.too_good", {"auc": number(auc)}))
     if main is not None:
         zeros = main.rows - main.ones
         if min(main.ones, zeros) < SMALL:
             error = 1.96 * _error_of_auc(main.auc, main.ones, zeros)
             filled = {"ones": number(main.ones, 0), "zeros": number(zeros, 0), "error": number(error, 2)}
             found.append(("warn.small", filled))
-        if main.auc > TOO_GOOD:
-            found.append(("warn.too_good", {"auc": number(main.auc)}))
         expected = [group.predicted * group.rows for group in main.groups if group.predicted is not None]
         if len(expected) == len(main.groups):
             predicted = sum(expected) / main.rows

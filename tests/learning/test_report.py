@@ -20,6 +20,7 @@ import pytest
 from mpc.errors import UsageError
 from protocols.learning import metrics, report
 from protocols.learning.report import InformationValue, Language, ModelReport, ScorecardRow, TrainingSummary
+from protocols.learning.shared_metrics import Discrimination
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = json.loads((files("protocols.learning") / "templates" / "report.words.json").read_text(encoding="utf-8"))
@@ -171,6 +172,15 @@ def test_what_is_not_given_is_not_mentioned() -> None:
     assert "rounded to 256 grades under shares, of which 2 cells opened" in graded
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_two_numbers_where_no_more_has_opened(language: Language) -> None:
+    page = Page(report.render(ModelReport(discrimination=Discrimination(4000, 0.97, 0.8, 256)), language=language))
+    shown = "".join(page.texts)
+    assert page.elements["svg"] == page.elements["table"] == 0
+    assert all(number in shown for number in ("0.970", "0.800", "0.940", "4,000", "256"))
+    assert all(WORDS[key][language] in shown for key in ("auc.means", "ks.alone", "gini.means", "warnings"))
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
@@ -210,7 +220,7 @@ def test_words_are_the_same_in_both_languages_and_all_used() -> None:
         for name in ("report.py", "report_pictures.py", "templates/report.html")
     )
     made = {f"iv.{word}" for _, word in report.STRENGTHS} | {"stable", "watch", "shifted"}
-    made |= {f"{name}.means" for name in ("auc", "ks", "gini", "brier", "log_loss")}
+    made |= {"ks.alone"} | {f"{name}.means" for name in ("auc", "ks", "gini", "brier", "log_loss")}
     for key, word in WORDS.items():
         assert word.keys() == {"en", "zh"}, key
         names = [sorted(name for _, name, *_ in string.Formatter().parse(text) if name) for text in word.values()]

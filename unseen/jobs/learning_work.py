@@ -338,9 +338,6 @@ def page(
         ivs = [InformationValue(one.feature, me, one.iv, one.feature in kept) for one in evidence.bins]
         ivs += [InformationValue(n, party, iv) for party, own in evidence.others.items() for n, iv in own.items()]
     facts = {"job": task.id, "ended": format_time(utc_now()), "parties": ", ".join(task.session.parties)}
-    if judged is not None:
-        found = judged.discrimination
-        facts |= {"rows kept back": f"{found.rows:,}", "AUC": f"{found.auc:.4f}", "KS": f"{found.ks:.4f}"}
     return report.render(
         ModelReport(
             scenario=task.job.head.scenario,
@@ -356,6 +353,7 @@ def page(
             ),
             coefficients=_coefficients(preparation, fitted) or None,
             holdout=None if judged is None else judged.shown,
+            discrimination=None if judged is None else judged.discrimination,
             ivs=ivs,
             scorecard=[
                 ScorecardRow(one.name, values, points)
