@@ -27,7 +27,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -49,6 +49,7 @@ __all__ = ["OPERATOR", "Checkpoint", "Fitted", "Shares", "Training", "fit"]
 PAIRS = 8
 """Pairs that L-BFGS remembers."""
 
+_PAIRS = tuple(field.name for field in fields(lbfgs.Pairs))
 _LINEAR = 18  # fractional bits of linear predictors and targets
 _WEIGHT = 16  # and of weights
 _SIZE = 20  # and of a step while it is measured
@@ -514,12 +515,12 @@ def _begin(run: Run, terms: Terms, point: Point | None) -> tuple[Place, State | 
     if point is None:
         zero = run.constant(np.zeros(sum(terms.widths.values())))
         return place, State(zero, None, zero, lbfgs.empty(run, limit=PAIRS))
-    context = run.context
     kept = {
-        name: Shared(context, words, "fixed", lbfgs.RATIO if name in ("gamma", "over") else lbfgs.FRACTION)
+        name: Shared(run.context, words, "fixed", lbfgs.RATIO if name in ("gamma", "inverse") else lbfgs.FRACTION)
         for name, words in point.shares.items()
     }
-    memory = lbfgs.Memory(PAIRS, kept["gamma"], kept.get("steps"), kept.get("changes"), kept.get("over"))
+    pairs = lbfgs.Pairs(*(kept[name] for name in _PAIRS)) if "steps" in kept else None
+    memory = lbfgs.Memory(PAIRS, kept["gamma"], pairs)
     return place, State(kept["theta"], kept.get("gradient"), kept["step"], memory)
 
 
@@ -531,7 +532,7 @@ def _save(checkpoint: Checkpoint | None, terms: Terms, place: Place, state: Stat
     if state is not None:
         memory = state.memory
         shares = {"theta": state.theta, "gradient": state.gradient, "step": state.step, "gamma": memory.gamma}
-        shares |= {"steps": memory.steps, "changes": memory.changes, "over": memory.over}
+        shares |= {name: getattr(memory.pairs, name) for name in _PAIRS if memory.pairs is not None}
     kept = {name: x.components for name, x in shares.items() if x is not None}
     point = checkpoints.Point(checkpoints.digest(terms), terms.run, terms.attempt, place, kept)
     checkpoint.save(len(place.history), point.to_bytes())

@@ -512,6 +512,29 @@ def test_steps_of_lbfgs_are_those_of_plain_numbers() -> None:
         np.testing.assert_allclose(mpc.reveal(memory.direction(mpc.constant(g))), q, atol=2e-3)
 
 
+def test_a_step_takes_six_products_whatever_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    for name in ("mul", "matmul", "truncate"):
+        kept = getattr(ideal.Ideal, name)
+
+        def counted(self: ideal.Ideal, *words: Any, name: str = name, kept: Any = kept) -> Any:  # noqa: ANN401
+            calls.append(name)
+            return kept(self, *words)
+
+        monkeypatch.setattr(ideal.Ideal, name, counted)
+    mpc = arithmetic.alone(fraction=lbfgs.FRACTION)
+    rng = np.random.default_rng(8)
+    memory = lbfgs.empty(mpc, limit=5)
+    for pairs in range(1, 8):
+        s = rng.normal(size=9)
+        memory = memory.update(mpc.constant(s), mpc.constant(s / 2), scale=-1)
+        assert memory.pairs is not None
+        assert len(memory.pairs.steps) == min(pairs, 5)
+        calls.clear()
+        memory.direction(mpc.constant(rng.normal(size=9)))
+        assert sorted(calls) == ["matmul"] * 5 + ["mul"] + ["truncate"] * 6
+
+
 def test_whitening_bounds_the_second_derivative() -> None:
     rng = np.random.default_rng(4)
     x = rng.normal(size=(500, 4)) @ rng.normal(size=(4, 4)) * [1, 1e6, 1e-4, 1] + [0, 3e6, 0, 5]
