@@ -14,7 +14,7 @@ A column that is constant in training, or missing in all rows, can teach nothing
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -342,7 +342,8 @@ def _length(table: Table) -> int:
     names = columns.names(table)
     if not names:
         raise UsageError("Nothing here says how many rows there are: give rows=, or a table that has a column.")
-    return len(columns.column(table, names[0]))
+    first = table[names[0]]
+    return len(first) if isinstance(first, Sized) else len(columns.array(first, names[0]))
 
 
 def _fit(table: Table, spec: Spec, notes: list[str]) -> Column | None:

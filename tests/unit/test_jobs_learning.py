@@ -268,6 +268,22 @@ def test_a_model_is_that_of_pooled_training(
         assert all(line["points"] is not None for line in lines if line["bin"] is not None)
 
 
+@pytest.mark.parametrize("encoding", ["woe", "standard"])
+def test_a_label_party_may_have_no_features(
+    run: Callable[..., dict[str, Yield]], monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    monkeypatch.setattr(logistic, "fit", partial(logistic.fit, method="ideal"))
+    job = job_of(
+        "learning.logistic", parties=(BANK, CIVIL), columns={BANK: ["defaulted"]}, encoding=encoding, evaluation="curve"
+    )
+    found = run(job, made())
+    bank, civil = (ModelPart.from_json(json.loads(found[name].files["model.json"])) for name in (BANK, CIVIL))
+    assert (bank.preparation.names, civil.intercept) == ((), None)
+    assert bank.score({}, rows=2).tolist() == [bank.intercept, bank.intercept]
+    assert json.loads(found[BANK].files["evaluation.json"])["auc"] > 0.5
+    assert "<html" in found[BANK].files["report.html"].decode()
+
+
 def test_the_label_party_need_not_compute_and_columns_may_be_standardised(
     run: Callable[..., dict[str, Yield]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -384,7 +400,6 @@ def aligned_rows(one: Yield) -> list[str]:
         ({"kinds": {BANK: {"defaulted": "category"}}}, "none of the columns of bank"),
         ({"kinds": {"court": {"x": "category"}}}, "none of the columns of court"),
         ({"bins": 1}, "bins"),
-        ({"columns": {BANK: ["defaulted"]}}, "names no column besides the label"),
         ({"compute": ["bank", "court"]}, "compute names two or three of the parties"),
         ({"compute": ["bank", "bank"]}, "compute names two or three of the parties"),
         ({"encoding": "standard", "minimum_iv": 0.1}, "minimum_iv is for encoding"),

@@ -191,10 +191,6 @@ def _check(job: Job, parameters: Parameters | BinningParameters) -> None:
 
 def _check_logistic(job: Job, parameters: Parameters) -> None:
     _check(job, parameters)
-    if not features_of(job.part_of(parameters.label_party), parameters):
-        raise UsageError(
-            f"{parameters.label_party} names no column besides the label; name what it brings to the model."
-        )
     parties, named = job.head.parties, parameters.compute or job.head.parties
     if not set(named) <= set(parties) or len(named) > _COMPUTING or len(set(named)) != len(named):
         raise UsageError(f"parameters.compute names two or three of the parties {', '.join(parties)}, each once.")

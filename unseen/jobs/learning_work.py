@@ -153,7 +153,7 @@ def _fitted(
     task: Task, stages: Stages, parameters: Parameters, rows: Rows, labels: Labels | None, preparation: Preparation
 ) -> Fitted:
     """Train, or go on with it, or take what it came to."""
-    features = preparation.transform({name: rows.training(name) for name in preparation.sources})
+    features = preparation.transform({name: rows.training(name) for name in preparation.sources}, rows=len(rows.train))
     if stages.done >= TRAINED:
         return _fitted_of(*stages.get(TRAINED))
     fitted = logistic.fit(
@@ -215,7 +215,7 @@ def judge(
         return None, ()
     session.progress(Progress("evaluate", 0, 1))
     kept_back = {name: rows.table[name].take(pa.array(rows.held_out)) for name in preparation.sources}
-    x = preparation.transform(kept_back)
+    x = preparation.transform(kept_back, rows=len(rows.held_out))
     # With the owners' model each party knows its part of a row's score; without, the scores are shares as they come.
     mine = None if fitted.coefficients is None else x @ fitted.coefficients + (fitted.intercept or 0.0)
     y = None if labels is None else labels[rows.held_out]
