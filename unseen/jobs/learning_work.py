@@ -27,7 +27,7 @@ from mpc.errors import UsageError
 from mpc.session import Progress
 from protocols import arithmetic
 from protocols.arithmetic import Computation, Shared
-from protocols.learning import logistic, report, shared_metrics, shared_scores
+from protocols.learning import columns, logistic, report, shared_metrics, shared_scores
 from protocols.learning.bins import Bins
 from protocols.learning.logistic import Fitted, Shares, Training
 from protocols.learning.metrics import Evaluation
@@ -112,13 +112,15 @@ def train(task: Task, parameters: Parameters) -> Yield:
 
 def _standard(rows: Rows, names: tuple[str, ...], kinds: Mapping[str, Kind]) -> Preparation:
     """Columns of numbers standardised, categories one by one."""
-    specs: list[Spec] = [
-        Numeric(name, missing="indicator")
-        if kind_of(rows.table, name, kinds) == "numeric"
-        else OneHot(name, missing="category")
-        for name in names
-    ]
-    return Preparation.fit({name: rows.training(name) for name in names}, specs)
+    table = {name: rows.training(name) for name in names}
+    specs: list[Spec] = []
+    for name in names:
+        if kind_of(rows.table, name, kinds) == "category":
+            specs.append(OneHot(name, missing="category"))
+        else:
+            gaps = columns.column(table, name).null_count
+            specs.append(Numeric(name, missing="indicator" if gaps else "mean"))
+    return Preparation.fit(table, specs)
 
 
 def prepared(task: Task, parameters: Parameters, rows: Rows, evidence: Evidence | None) -> Preparation:
