@@ -230,6 +230,7 @@ class Processes:
     """The processes of one run, each with a pipe; none outlives the run."""
 
     def __init__(self) -> None:
+        os.environ.setdefault("MALLOC_ARENA_MAX", "2")  # as a node's workers have it: unseen/node/workers.py
         self._spawn: SpawnContext = multiprocessing.get_context("spawn")  # gRPC's threads do not survive a fork
         self._started: list[SpawnProcess] = []
 
