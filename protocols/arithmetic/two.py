@@ -289,7 +289,9 @@ class TwoParty:
         for part in _parts(n, max(1, AT_A_TIME // (64 * m * p))):
             left = np.broadcast_to(x[part, :, None], (part.stop - part.start, m, p))
             right = np.broadcast_to(y, left.shape)
-            crossed = self._two_products("matmul", left.reshape(-1), right.reshape(-1), bits=64)
+            # What is spread along a dimension of all entries stays a view, of no length between entries.
+            flat = (np.ascontiguousarray(spread.reshape(-1)) for spread in (left, right))
+            crossed = self._two_products("matmul", *flat, bits=64)
             shares[part] = crossed.reshape(left.shape).sum(axis=1, dtype=np.uint64)
         return shares
 

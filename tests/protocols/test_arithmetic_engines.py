@@ -217,7 +217,19 @@ def test_shares_of_any_words(kind: Kind, triples: list[tuple[int, int, int]]) ->
 
 @every_engine
 @pytest.mark.parametrize(
-    ("n", "m", "p"), [(1, 1, 1), (3, 5, 2), (2, 0, 3), (0, 3, 2), (17, 9, 1), (90, 2, 80), (4, 300, 3), (100, 40, 33)]
+    ("n", "m", "p"),
+    [
+        (1, 1, 1),
+        (3, 1, 1),
+        (1, 1, 3),
+        (3, 5, 2),
+        (2, 0, 3),
+        (0, 3, 2),
+        (17, 9, 1),
+        (90, 2, 80),
+        (4, 300, 3),
+        (100, 40, 33),
+    ],
 )
 def test_matmul(kind: Kind, n: int, m: int, p: int) -> None:
     rng = np.random.default_rng(5)
