@@ -52,6 +52,8 @@ PAIRS = 8
 _PAIRS = tuple(field.name for field in fields(lbfgs.Pairs))
 _LINEAR = 18  # fractional bits of linear predictors and targets
 _WEIGHT = 16  # and of weights
+_WIDE = 20  # predictors are below 2^20
+_NEAR = 8  # and their lowest bits tell nobody a side
 _SIZE = 20  # and of a step while it is measured
 _TRUST = 4.0  # longest step
 _LARGEST = 2.0**10  # the largest size that is told
@@ -308,14 +310,16 @@ def _size(run: Run, step: Shared | None, terms: Terms) -> tuple[float, int]:
 
 
 def _separated(run: Run, terms: Terms, z: Shared | None, labels: Labels | None) -> bool:
-    """Whether the predictor has the sign of the label at all rows. Opens that to all parties."""
+    """Whether the predictor has the label's sign at all rows, or is within 2^-10 of zero. Opens that to all parties."""
     if terms.training.family != "logistic":
         return False
     if isinstance(run, InputParty):
         return bool(run.obtain())
     if z is None or labels is None or labels.ones is None:
         raise AssertionError("a party that computes has shares")
-    wrong = (z[: terms.rows] > 0) ^ labels.ones
+    words = np.ascontiguousarray(z[: terms.rows].components)
+    below = run.context.engine.below(words, (0,), bits=_LINEAR + _WIDE, drop=_NEAR)
+    wrong = ~(Shared(run.context, np.ascontiguousarray(below[:, 0]), "bool") ^ labels.ones)
     return bool(run.reveal(wrong.sum() == 0, to=run.compute + run.inputs))
 
 
