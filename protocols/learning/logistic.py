@@ -348,15 +348,15 @@ def _finish(
         learned=_learned(run.session.me, terms, where, separated=separated),
     )
     if terms.training.reveal_model == "none":
-        return replace(fitted, shares=_standard_shares(run, work, terms, whitened, state))
+        return replace(fitted, shares=_standard_shares(run, work, task, terms, whitened, state))
     theta = _own_coordinates(run, terms, state)
     coefficients, moved = None, 0.0
     if whitened is not None and theta is not None:
         coefficients = whitened.coefficients(theta)
         moved = float(coefficients @ whitened.standard.centre)
     intercept = _intercept(run, terms, moved, state)
-    if coefficients is None:
-        return fitted
+    if coefficients is None:  # this party has no columns, or none that vary
+        return fitted if task.features is None else replace(fitted, coefficients=np.zeros(task.features.shape[1]))
     if intercept is not None:
         intercept = math.ldexp(intercept, terms.target_exponent) + task.target_mean
     return replace(fitted, coefficients=np.ldexp(coefficients, terms.target_exponent), intercept=intercept)
@@ -397,7 +397,9 @@ def _intercept(run: Run, terms: Terms, moved: float, state: State | None) -> flo
     return None if opened is None else float(opened[0])
 
 
-def _standard_shares(run: Run, work: Products, terms: Terms, whitened: Whitening | None, state: State | None) -> Shares:
+def _standard_shares(
+    run: Run, work: Products, task: Task, terms: Terms, whitened: Whitening | None, state: State | None
+) -> Shares:
     """Shares of the coefficients of standardised columns: T_p·θ_p of all owners."""
     matrix = None if whitened is None else matvec.prepare(whitened.to_standard(), bits=whitening.BITS)
     work = work.of({owner: (width, width) for owner, width in terms.widths.items()})
@@ -409,7 +411,7 @@ def _standard_shares(run: Run, work: Products, terms: Terms, whitened: Whitening
         fraction = whitening.FRACTION + lbfgs.FRACTION
         w = run.from_pieces(np.concatenate(list(pieces.values())), fraction=fraction).as_fixed(lbfgs.FRACTION)
         components = w.components
-    standard = None if whitened is None else whitened.standard
+    standard = task.standard  # also where no column varies
     nothing = np.zeros(0)
     return Shares(
         components=components,

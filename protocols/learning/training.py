@@ -225,10 +225,10 @@ def _weighted(own: Task, sample: Reals | None) -> Task:
         if not (sample >= 0).all() or not sample.any():
             raise UsageError("sample_weight is not negative, and not zero everywhere.")
         c, exponent = sample.copy(), round(math.log2(float(sample.mean())))
+    if own.training.family == "logistic" and not (c[y == 1].any() and c[y == 0].any()):
+        raise UsageError("A class has no weight: give sample_weight above zero to rows of both.")
     if classes == "balanced":
         ones = float(c @ y / c.sum())  # as scikit-learn does, weights counted
-        if not 0 < ones < 1:
-            raise UsageError("A class has no weight: give sample_weight above zero to rows of both.")
         c *= np.where(y == 1, 0.5 / ones, 0.5 / (1 - ones))
     elif classes is not None:
         c *= np.where(y == 1, classes[1], classes[0])

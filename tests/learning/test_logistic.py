@@ -228,6 +228,22 @@ def test_columns_of_any_scale_collinear_and_constant(C: float) -> None:
     assert off((w[:-1] * unit)[told], (expected[:-1] * unit)[told]) < 1e-3
 
 
+def test_a_party_whose_columns_are_all_constant() -> None:
+    blocks = {"a": X, "b": np.full((len(X), 2), 7.0)}
+    fitted = train(blocks, Y)
+    assert fitted["b"].coefficients is not None
+    assert fitted["b"].coefficients.tolist() == [0.0, 0.0]
+    assert off(joined(fitted)[[0, 1, 2, 3, 4, 7]], pooled({"a": X}, Y)) < 1e-3
+    without = train({"a": np.zeros((len(X), 0)), "b": X}, Y, training=Training(fit_intercept=False))["a"]
+    assert without.coefficients is not None
+    assert without.coefficients.shape == (0,)
+    assert train({"a": X, "b": None}, Y)["b"].coefficients is None
+    shares = train(blocks, Y, training=Training(reveal_model="none"))["b"].shares
+    assert shares is not None
+    assert shares.kept.tolist() == [False, False]
+    assert shares.owners == (("a", 6),)
+
+
 def test_collinear_columns_far_from_zero_that_nearly_no_penalty_holds() -> None:
     """What centring moves is small, though each of its parts is large: one column is a sum less the other."""
     x = np.column_stack([X[:, 0] + 1000, 500 - X[:, 0], X[:, 1:]])
@@ -422,6 +438,7 @@ def test_input_that_cannot_be_trained_on(features: Any, labels: Any, message: st
         (np.full(len(X), -1.0), "not negative"),
         (np.zeros(len(X)), "not zero everywhere"),
         (np.full(len(X), np.nan), "sample_weight has missing"),
+        (np.where(Y == 1, 0.0, 2.0), "A class has no weight"),
         (np.eye(1, 600)[0] * 1e9 + 1e-6, None),
     ],
 )

@@ -215,22 +215,12 @@ def test_shares_of_any_words(kind: Kind, triples: list[tuple[int, int, int]]) ->
     np.testing.assert_equal(found, expected)
 
 
+SHAPES = [(1, 1, 1), (3, 5, 2), (2, 0, 3), (0, 3, 2), (17, 9, 1), (90, 2, 80), (4, 300, 3), (100, 40, 33)]
+THIN = [(7, 1, 1), (1, 7, 1), (1, 1, 7), (7, 7, 1), (7, 1, 7), (1, 7, 7)]
+
+
 @every_engine
-@pytest.mark.parametrize(
-    ("n", "m", "p"),
-    [
-        (1, 1, 1),
-        (3, 1, 1),
-        (1, 1, 3),
-        (3, 5, 2),
-        (2, 0, 3),
-        (0, 3, 2),
-        (17, 9, 1),
-        (90, 2, 80),
-        (4, 300, 3),
-        (100, 40, 33),
-    ],
-)
+@pytest.mark.parametrize(("n", "m", "p"), [*SHAPES, *THIN])
 def test_matmul(kind: Kind, n: int, m: int, p: int) -> None:
     rng = np.random.default_rng(5)
     x, y = rng.integers(0, 2**64, (n, m), dtype=np.uint64), rng.integers(0, 2**64, (m, p), dtype=np.uint64)
