@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,11 @@ def imports(source: str, package: str) -> Iterator[str]:
             yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
+@functools.cache  # parsing all takes seconds
+def imports_of(path: Path) -> tuple[str, ...]:
+    return tuple(imports(path.read_text(encoding="utf-8"), ".".join(path.relative_to(ROOT).parent.parts)))
+
+
 def offenders(forbidden: tuple[str, ...], *, allowed_in: tuple[str, ...] = ()) -> list[str]:
     """`file imports name` for each import of something below `forbidden`, outside the folders `allowed_in`."""
     found = []
@@ -32,7 +38,7 @@ def offenders(forbidden: tuple[str, ...], *, allowed_in: tuple[str, ...] = ()) -
             file = path.relative_to(ROOT)
             if file.as_posix().startswith(allowed_in):
                 continue
-            for name in imports(path.read_text(encoding="utf-8"), ".".join(file.parent.parts)):
+            for name in imports_of(path):
                 if any(name == top or name.startswith(f"{top}.") for top in forbidden):
                     found.append(f"{file} imports {name}")
     return found
