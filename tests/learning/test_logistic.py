@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,9 +17,11 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
 
 from mpc import fixed
+from mpc.channel import Channel
 from mpc.errors import ChannelClosed, PeerError, UsageError
 from mpc.session import Progress, Session
 from mpc.testing import Tamper, run_parties
+from mpc.wire.learning.v1 import fit_pb2
 from protocols import arithmetic
 from protocols.arithmetic import ideal, three
 from protocols.learning import checkpoint as checkpoints
@@ -499,6 +502,49 @@ def test_a_flipped_bit_ends_it(message: int) -> None:
     # The terms, a header of shared arithmetic, and a message of the engine.
     with pytest.raises((PeerError, ChannelClosed)):
         train(TWO, Y, tamper={("b", "a"): Tamper(message, byte=8, bit=1)}, timeout_s=5.0)
+
+
+class Lying:
+    """A channel whose party says something else in its terms."""
+
+    def __init__(self, channel: Channel, **said: object) -> None:
+        self._channel = channel
+        self._said = said
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._channel, name)
+
+    def send(self, header: Any, *arrays: Any) -> None:  # noqa: ANN401
+        if isinstance(header, fit_pb2.FitTerms):
+            header = deepcopy(header)
+            for name, value in self._said.items():
+                setattr(header, name, value)
+        self._channel.send(header, *arrays)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"version": 9}, "version"),
+        ({"seed": b"short"}, "32 random bytes"),
+        ({"columns": 10**6}, "a matrix that can be trained on"),
+        ({"rows": 2**40}, "the same rows at all parties"),
+        ({"weighted": True}, "no weights of its own"),
+        ({"target_exponent": 3}, "no weights of its own"),
+    ],
+    ids=str,
+)
+def test_terms_that_cannot_be(said: dict[str, object], message: str) -> None:
+    def lies(s: Session) -> Fitted:
+        lying: Any = {"a": Lying(s.channel("a"), **said)}
+        return logistic.fit(replace(s, channels=lying), X[:, 3:], None, label_party="a", method="ideal")
+
+    def honest(s: Session) -> Fitted:
+        return logistic.fit(s, X[:, :3], Y, label_party="a", method="ideal")
+
+    with pytest.raises(PeerError, match=message) as caught:
+        run_parties({"a": honest, "b": lies})
+    assert caught.value.party == "b"
 
 
 # What it stands on ---------------------------------------------------------------------------------------------------
