@@ -345,7 +345,7 @@ def _finish(
         converged=where.stage == len(stages) - 1 and where.ended(stages[-1]),
         separated=separated,
         history=where.history,
-        learned=_learned(run.session.me, terms, where, separated=separated),
+        learned=_learned(run.session.me, terms),
     )
     if terms.training.reveal_model == "none":
         return replace(fitted, shares=_standard_shares(run, work, task, terms, whitened, state))
@@ -425,16 +425,17 @@ def _standard_shares(
     )
 
 
-def _learned(me: str, terms: Terms, where: Place, *, separated: bool) -> tuple[str, ...]:
-    """What this party learned beyond its own input, in sentences."""
+def _learned(me: str, terms: Terms) -> tuple[str, ...]:
+    """What this party learned beyond its own input, in sentences; they say of what kind it is, and repeat none of it,
+    so that they may be told to who is to know nothing else.
+    """
     labels = me == terms.label_party
-    columns = ", ".join(f"{width - terms.has_intercept(owner)} of {owner}" for owner, width in terms.widths.items())
     lines = [
-        f"{terms.rows} rows were trained on; columns that vary are {columns}.",
-        f"The size of each of {len(where.history)} steps, to a factor of two.",
+        "How many rows were trained on, and how many columns of each party vary.",
+        "How many steps the training took, and the size of each, to a factor of two.",
     ]
     if terms.training.family == "logistic":
-        lines.append(f"Whether the model has every row on its label's side: {'yes' if separated else 'no'}.")
+        lines.append("Whether the model has every row on its label's side.")
     elif not labels:
         lines.append("A power of two above the targets' root mean square.")
     if terms.weighted and not labels:

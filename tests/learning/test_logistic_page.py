@@ -32,6 +32,6 @@ def test_the_code(capsys: pytest.CaptureFixture[str]) -> None:
     )
     out = capsys.readouterr().out
     assert f"150 {fitted['bank'].iterations} True" in out
-    assert "150 rows were trained on; columns that vary are 2 of bank, 2 of partner." in out
+    assert "How many rows were trained on, and how many columns of each party vary." in out
     assert "The coefficients of its own columns and the intercept." in out
     assert fitted["partner"].intercept is None

@@ -21,6 +21,7 @@ from unseen.jobs.task import Runnable, Task, Yield
 from unseen.settings import SETTINGS, PartyName
 
 _ROWS = "which of its own rows all parties hold, and how many different keys each other party holds"
+_STEPS = "the size of each step of the training, as a power of two; whether the model has every row on its label's side"
 _EVENTS = (
     "of each bin of its own columns how many of the rows are bad; so weights of evidence, information values and the "
     "overall rate"
@@ -47,7 +48,7 @@ LOGISTIC = Operator(
             _ROWS,
             _COLUMNS,
             f'with encoding = "woe": {_IV}',
-            "the size of each step of the training, as a power of two",
+            _STEPS,
             "the coefficients of its own columns, and the intercept, unless nobody is to have the model",
             "the quality of the model on the rows kept back, as far as evaluation says",
         ),
@@ -55,7 +56,7 @@ LOGISTIC = Operator(
             _ROWS,
             _COLUMNS,
             f'with encoding = "woe": {_EVENTS}',
-            "the size of each step of the training, as a power of two",
+            _STEPS,
             "the coefficients of its own columns, unless nobody is to have the model",
         ),
     },
