@@ -20,8 +20,8 @@ Cost:     score: 8 n bytes from each partner, and two messages. grade, of c cuts
           that it takes, padded to multiples of 64, and 10 rounds besides the set-up.
           A warm session: one round before, to learn the terms; a query one round and 41 bytes and its key for each row,
           then the comparison where grades are released.
-Exact:    each part is rounded to 2^-30 before it is graded: a grade is exact where the sum is not within K 2^-31 of a
-          cut, of K parties.
+Exact:    each part, and each cut, is rounded to 2^-30 before it is graded: a grade is exact where the sum is not within
+          (K + 1) 2^-31 of a cut, of K parties.
 """
 
 from __future__ import annotations

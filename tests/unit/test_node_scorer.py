@@ -29,7 +29,7 @@ from unseen.node import preflight, settings
 from unseen.node import scorer as scorers
 from unseen.node.desk import from_wire
 from unseen.node.gate import Gate
-from unseen.node.scorer import Records, ScoringDesk, read
+from unseen.node.scorer import Records, ScoringDesk, ScoringWork, read
 from unseen.node.settings import Scorer
 
 PRODUCT = "repayment-score"
@@ -258,6 +258,35 @@ def test_what_no_rule_allows_is_refused_and_noted(desk: ScoringDesk, tmp_path: P
     first, second = list(ledgers.entries(tmp_path / "ledger.db"))[1:]
     assert (first["kind"], first["count"], first["scenario"]) == ("refusal", 2, "marketing")
     assert second["requester"] == "insurer"
+
+
+def test_who_had_no_labels_has_nobody_scored_whatever_a_rule_says(desk: ScoringDesk, tmp_path: Path) -> None:
+    """A partner's bare sum is for the party that may put the model together."""
+    records = replace(desk.current(), label_party="another")
+    with pytest.raises(PolicyError, match="labels of this model were not those of") as refused:
+        desk.score(request(b"ann", b"bob"), records)
+    assert refused.value.code == "not-the-label-party"
+    (entry,) = list(ledgers.entries(tmp_path / "ledger.db"))[1:]
+    assert (entry["kind"], entry["result"], entry["count"]) == ("refusal", "not-the-label-party", 2)
+
+
+def test_a_part_that_was_removed_is_not_served_when_the_data_are_next_read(world: World, home: Home) -> None:
+    """Data that cannot be read leave the old ones in use; a part that its owner has withdrawn does not."""
+    model = "ab" * 8
+    made = replace(part("tax"), model=model, party=NODE, parties=(BANK, NODE))
+    ModelStore(home).add(made, job=JOB, operator="learning.logistic")
+    work = ScoringWork(home, load(SETTINGS.replace(MODEL_ID, model), home))
+    work._read()
+    assert work.records is not None
+    (home.root / "households.csv").write_text("id\n")
+    work._read()
+    assert work.records is not None
+    assert "no column" in work.report().problem
+    ModelStore(home).remove(model, 1)
+    work._read()
+    assert work.records is None
+    assert not work.report().serving
+    assert "there is no model" in work.report().problem
 
 
 def test_a_flood_of_refusals_is_cut_off(desk: ScoringDesk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

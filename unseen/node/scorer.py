@@ -202,6 +202,17 @@ class ScoringDesk:
             self.unpaid.add(request.peer, len(request.keys))
             self._refuse(error.code, request)
             raise for_peer(error) from None
+        if request.peer != records.label_party:
+            # A rule may name anybody; what this part adds is for the party that may put the model together, and for
+            # no other partner, who would learn it bare.
+            code = "not-the-label-party"
+            self.unpaid.add(request.peer, len(request.keys))
+            self._refuse(code, request)
+            raise PolicyError(
+                f"the labels of this model were not those of {request.peer}, which may not have anybody scored",
+                code=code,
+                remedy="The party whose labels the model was trained on asks.",
+            )
         limits = () if rule.calls_per_day is None else (Quota(rule=rule.key, limit=rule.calls_per_day),)
         found, sums = records.find(request.keys)
         items = []
@@ -292,6 +303,7 @@ class ScoringWork:
         self._home = home
         self._scorer = scorer
         self._records: Records | None = None
+        self._number = 0
         self._problem = "reading the data"
         self._wanted = True
         self._retry_at = 0.0
@@ -348,10 +360,16 @@ class ScoringWork:
         return self._desk.refusal(code, requester=requester, scenario=scenario)
 
     def _read(self) -> None:
-        number = 1 if self._records is None else self._records.number + 1
         began = time.monotonic()
         try:
-            self._records = read(self._home, self._scorer, number=number, now=utc_now())
+            ModelStore(self._home).load(self._scorer.model, version=self._scorer.version)
+        except MpcError as error:
+            self._records = None  # Of a part that was removed or changed nothing goes out any more.
+            self._again(str(error))
+            return
+        try:
+            self._number += 1
+            self._records = read(self._home, self._scorer, number=self._number, now=utc_now())
         except MpcError as error:
             self._again(str(error))
         except OSError as error:
@@ -365,7 +383,7 @@ class ScoringWork:
             _log.info("product %s: %d rows scored in %.1f s", self.name, len(self._records), seconds)
 
     def _again(self, problem: str) -> None:
-        """What was read before goes on being used: its owner sees the problem, and askers the day that it is from."""
+        """Data read before go on being used: their owner sees the problem, and askers the day that it is from."""
         _log.error("product %s: %s", self.name, problem)
         self._problem, self._wanted, self._retry_at = problem, True, time.monotonic() + RETRY_S
 
