@@ -28,7 +28,7 @@ Cost:     with p coefficients and k columns, 3 sums, of 4 + 2·k, 3 + k and k nu
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NoReturn
 
@@ -85,6 +85,7 @@ _CREEPS = 15  # full steps that gain a constant factor each, where Newton's gain
 _REFUSALS: Mapping[str, tuple[str, str]] = {
     "few-silos": ("fewer silos take part than minimum", "Run again when more of them can be reached."),
     "few-rows": ("there are fewer rows than coefficients, so that sums would tell rows", "Bring more rows."),
+    "result-too-small": ("there are fewer rows than minimum_rows", "Bring more rows, or ask who set the minimum."),
     "small-cell": (
         "columns {columns} are 0, or 1, in all rows but fewer than minimum_cell",
         "Leave these columns out, or merge them with others.",
@@ -125,6 +126,8 @@ class Training:
         minimum: the fewest silos over which a sum may be, the aggregator's own rows counted as one.
         minimum_cell: fewest rows in which a column differs from 0 or from 1, if in any, and of a class; the
             aggregator's own rows, which it can take off, are not counted.
+        minimum_rows: fewest rows of all silos together, the aggregator's own not counted, of which there is more than
+            their number.
 
     Raises:
         UsageError: options that there are not.
@@ -140,6 +143,7 @@ class Training:
     leavers: Literal["refuse", "without"] = "refuse"
     minimum: int = 3
     minimum_cell: int = 10
+    minimum_rows: int = 0
 
     def __post_init__(self) -> None:
         glm.check_family(self.family)
@@ -155,6 +159,8 @@ class Training:
             raise UsageError("minimum is 2 silos at least: the sum of one silo's rows is its own.")
         if self.minimum_cell < 0:
             raise UsageError("minimum_cell counts rows: 0 or more.")
+        if not 0 <= self.minimum_rows < 1 << 32:
+            raise UsageError("minimum_rows counts rows: 0 or more, and below 2^32.")
         if self.class_weight is not None:
             if self.family != "logistic":
                 raise UsageError("Only logistic regression has classes: give class_weight no value.")
@@ -206,6 +212,7 @@ class Fitted:
         collinear: whether some columns are a combination of others in all rows. Other coefficients predict as well
             then; the penalty decides, and without one they are small.
         learned: what this party has learned, in sentences.
+        names: of the columns, as this party gave them; none where it did not.
     """
 
     coefficients: Floats
@@ -220,6 +227,7 @@ class Fitted:
     constant: tuple[int, ...]
     collinear: bool
     learned: tuple[str, ...]
+    names: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -232,7 +240,7 @@ class Fitted:
                 f"The labels are separated: coefficients are as large as the penalty lets them be (C = {self.C:g})."
             )
         if self.constant:
-            notes.append(f"Columns {_listed(self.constant)} are the same in all rows.")
+            notes.append(f"Columns {_listed(self.constant, self.names)} are the same in all rows.")
         if self.collinear:
             notes.append("Columns are collinear: the rows do not tell their coefficients apart, the penalty does.")
         return tuple(notes)
@@ -250,6 +258,7 @@ def fit(
     training: Training = Training(),
     sample_weight: ArrayLike | None = None,
     offset: ArrayLike | None = None,
+    names: Sequence[str] = (),
     suite: str = "intl",
 ) -> Fitted:
     """Bring rows to a fit that `aggregator` leads. Each silo calls it once a fit.
@@ -264,6 +273,7 @@ def fit(
         training: the same at all.
         sample_weight: (n,), at all or at nobody; how much each row counts.
         offset: (n,), at all or at nobody: added to the linear predictor. For rates, the logarithm of the exposure.
+        names: of the k columns, for what is said of them; they stay here. Without any, columns are numbers from 0.
         suite: the same at all.
 
     Raises:
@@ -275,7 +285,7 @@ def fit(
     channel = session.channel(aggregator)
     try:
         data = _checked(features, labels, training, sample_weight, offset, suite)
-        return _Silo(session, channel, aggregator, data, training, suite).run()
+        return _Silo(session, channel, aggregator, data, training, _names(names, data.features.shape[1]), suite).run()
     except BaseException as error:
         channel.close(f"{session.me} left the fit ({type(error).__name__})")
         raise
@@ -314,13 +324,21 @@ class _Silo:
     """One silo's run."""
 
     def __init__(
-        self, session: Session, channel: Channel, aggregator: str, data: Rows, training: Training, suite: str
+        self,
+        session: Session,
+        channel: Channel,
+        aggregator: str,
+        data: Rows,
+        training: Training,
+        names: tuple[str, ...],
+        suite: str,
     ) -> None:
         self._session = session
         self._channel = channel
         self._aggregator = aggregator
         self._data = data
         self._training = training
+        self._names = names
         self._suite = suite
 
     def run(self) -> Fitted:
@@ -366,7 +384,7 @@ class _Silo:
             self._channel.require(header.code in _REFUSALS, "a reason that there is")
             known = all(column < self._data.features.shape[1] for column in header.columns)
             self._channel.require(known, "columns that there are")
-            raise _refusal(header.code, header.columns)
+            raise _refusal(header.code, header.columns, self._names)
         return (header, *arrays)
 
     def _check(self, question: Message, arrays: list[Floats]) -> None:
@@ -401,6 +419,7 @@ class _Silo:
             constant,
             header.collinear,
             OPERATOR.learns["silo"],
+            self._names,
         )
 
 
@@ -414,6 +433,7 @@ def lead(
     training: Training = Training(),
     sample_weight: ArrayLike | None = None,
     offset: ArrayLike | None = None,
+    names: Sequence[str] = (),
     parties: Iterable[str] | None = None,
     suite: str = "intl",
 ) -> Fitted:
@@ -425,6 +445,7 @@ def lead(
         training: the same at all.
         sample_weight: of one's own rows.
         offset: of one's own rows.
+        names: of the k columns, for what is said of them; they stay here. Without any, columns are numbers from 0.
         parties: the silos; all that the session has a channel to by default.
         suite: the same at all.
 
@@ -439,7 +460,7 @@ def lead(
             raise UsageError("sample_weight and offset are of one's own rows: give features and labels, too.")
         data = None if mine is None else _checked(*mine, training, sample_weight, offset, suite)
         suites.get(suite)
-        return _Lead(session, crowd, data, training, suite).run()
+        return _Lead(session, crowd, data, training, tuple(names), suite).run()
     except _Told as told:
         raise told.error from None  # the silos have been told, and end by themselves
     except BaseException as error:
@@ -492,11 +513,20 @@ class _Frame:
 class _Lead:
     """The aggregator's run."""
 
-    def __init__(self, session: Session, crowd: Crowd, data: Rows | None, training: Training, suite: str) -> None:
+    def __init__(
+        self,
+        session: Session,
+        crowd: Crowd,
+        data: Rows | None,
+        training: Training,
+        names: tuple[str, ...],
+        suite: str,
+    ) -> None:
         self._session = session
         self._crowd = crowd
         self._data = data
         self._training = training
+        self._names = names
         self._suite = suite
         self._answers = None if data is None else _Answers(data, training)
         self._silos: tuple[str, ...] = ()  # those present whose sums were taken last
@@ -549,6 +579,7 @@ class _Lead:
             crowd.ask("end", joined, lambda channel: channel.send(wire.HorizontalRefused(code="few-silos")))
             raise _Told(_refusal("few-silos", ()))
         self._k = own.features
+        _names(self._names, self._k)
         crowd.ask("begin", joined, lambda channel: channel.send(wire.HorizontalBegin(silos=silos)))
         self._rules = _rules(training, self._suite, silos)
 
@@ -560,7 +591,7 @@ class _Lead:
             self._crowd.present,
             lambda channel: channel.send(wire.HorizontalRefused(code=code, columns=places)),
         )
-        raise _Told(_refusal(code, places))
+        raise _Told(_refusal(code, places, self._names))
 
     def _sum(self, question: Message, *arrays: Floats) -> tuple[Floats, Floats | None]:
         """The sum over all silos of their answers, and what of it is this party's own."""
@@ -618,6 +649,8 @@ class _Lead:
         self._rows = round(count[0])
         if not self._rows:
             self._refuse("no-weight")
+        if others[0] < training.minimum_rows:
+            self._refuse("result-too-small")
         if others[0] < max(training.minimum_cell, self._p):
             self._refuse("few-rows")
         if training.family == "logistic":
@@ -726,6 +759,7 @@ class _Lead:
             constant,
             collinear,
             OPERATOR.learns["aggregator"],
+            self._names,
         )
 
 
@@ -769,6 +803,7 @@ def _terms(training: Training, suite: str, features: int, *, weighted: bool, off
         minimum_cell=training.minimum_cell,
         suite=suite,
         leavers=training.leavers,
+        minimum_rows=training.minimum_rows,
         weighted=weighted,
         offset=offset,
     )
@@ -784,12 +819,18 @@ def _objective(sums: Sums, point: Floats, penalty: Floats) -> float:
     return sums.loss + float(penalty @ point**2) / 2
 
 
-def _refusal(code: str, columns: Iterable[int]) -> MpcError:
+def _names(names: Sequence[str], k: int) -> tuple[str, ...]:
+    if names and len(names) != k:
+        raise UsageError(f"There are {k} columns and {len(names)} names: give one for each, or none.")
+    return tuple(names)
+
+
+def _refusal(code: str, columns: Iterable[int], names: Sequence[str] = ()) -> MpcError:
     what, remedy = _REFUSALS[code]
-    text = f"There is no model: {what.format(columns=_listed(columns))}."
+    text = f"There is no model: {what.format(columns=_listed(columns, names))}."
     return UsageError(f"{text} {remedy}") if code in _MISUSE else PolicyError(text, code=code, remedy=remedy)
 
 
-def _listed(places: Iterable[int], most: int = 20) -> str:
-    numbers = [str(place) for place in places]
-    return ", ".join(numbers[:most]) + (", …" if len(numbers) > most else "")
+def _listed(places: Iterable[int], names: Sequence[str] = (), most: int = 20) -> str:
+    words = [repr(names[place]) if names else str(place) for place in places]
+    return ", ".join(words[:most]) + (", …" if len(words) > most else "")

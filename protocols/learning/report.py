@@ -24,6 +24,7 @@ from typing import Literal
 
 from mpc.errors import UsageError
 from protocols.learning import report_pictures
+from protocols.learning.glm import Family
 from protocols.learning.metrics import SHIFTED, Evaluation, Stability
 from protocols.learning.shared_metrics import Discrimination
 
@@ -102,6 +103,7 @@ class ModelReport:
         party: whose report this is.
         facts: further names and values for the page's head, such as the job and the model.
         training: how the training went.
+        family: of the model: what coefficients mean.
         coefficients: of this party's own features, by name.
         train: evaluation on the rows that the model was trained on.
         holdout: evaluation on rows that it has not seen; where it is given, the page speaks of these.
@@ -119,6 +121,7 @@ class ModelReport:
     party: str = ""
     facts: Mapping[str, str] | None = None
     training: TrainingSummary | None = None
+    family: Family = "logistic"
     coefficients: Mapping[str, float] | None = None
     train: Evaluation | None = None
     holdout: Evaluation | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import string
 import subprocess
@@ -12,6 +13,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
+from typing import get_args
 from xml.etree import ElementTree
 
 import numpy as np
@@ -19,6 +21,7 @@ import pytest
 
 from mpc.errors import UsageError
 from protocols.learning import metrics, report
+from protocols.learning.glm import Family
 from protocols.learning.report import InformationValue, Language, ModelReport, ScorecardRow, TrainingSummary
 from protocols.learning.shared_metrics import Discrimination
 
@@ -221,11 +224,19 @@ def test_words_are_the_same_in_both_languages_and_all_used() -> None:
     )
     made = {f"iv.{word}" for _, word in report.STRENGTHS} | {"stable", "watch", "shifted"}
     made |= {"ks.alone"} | {f"{name}.means" for name in ("auc", "ks", "gini", "brier", "log_loss")}
+    made |= {f"coefficients.{family}" for family in get_args(Family)}
     for key, word in WORDS.items():
         assert word.keys() == {"en", "zh"}, key
         names = [sorted(name for _, name, *_ in string.Formatter().parse(text) if name) for text in word.values()]
         assert names[0] == names[1], key
         assert key in made or f'"{key}"' in sources, key
+
+
+@pytest.mark.parametrize("family", get_args(Family))
+def test_coefficients_are_explained_by_the_family(family: Family) -> None:
+    page = report.render(ModelReport(family=family, coefficients={"age": math.log(2)}))
+    assert WORDS[f"coefficients.{family}"]["en"].replace("'", "&#39;") in page
+    assert ("<td>2.000</td>" in page) == (family != "linear")
 
 
 def test_strengths() -> None:

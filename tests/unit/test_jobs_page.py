@@ -14,7 +14,7 @@ from unseen.cli.grant import GrantText
 from unseen.governance import grant, policy
 from unseen.governance.grant import Access
 from unseen.home import Home
-from unseen.jobs import aggregation, learning, operators, validate
+from unseen.jobs import aggregation, horizontal, learning, operators, validate
 from unseen.node import settings as node_settings
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "jobs.md"
@@ -30,7 +30,7 @@ def _files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         found[name] = directory / name
         found[name].write_text(text, encoding="utf-8")
     names = {"joint-customers.toml", "node.toml", "policy.toml", "psi.toml", "income-validation.toml", "visits.toml"}
-    assert set(found) == names | {"credit-model.toml"}
+    assert set(found) == names | {"credit-model.toml", "readmissions.toml"}
     return found
 
 
@@ -107,3 +107,15 @@ def test_a_joint_model(files: dict[str, Path]) -> None:
     changed = {name for name, value in job.parameters if value != getattr(plain, name)}
     assert changed == {"kinds", "minimum_iv"}
     assert job.parameters.least_iv == plain.least_iv
+
+
+def test_a_model_of_many_parties_rows(files: dict[str, Path]) -> None:
+    job, _ = operators.load(files["readmissions.toml"])
+    assert isinstance(job.parameters, horizontal.Parameters)
+    assert job.recipients == job.head.parties
+    features = horizontal.names_of(job, job.parameters)[1:]
+    assert horizontal.feature_names(features, job.parameters) == ("age", "days", "ward=medicine", "ward=heart")
+    # What the page shows beside a choice of its own is what holds without it.
+    plain = horizontal.Parameters(aggregator="hospital-north", label="readmitted", bad="yes")
+    changed = {name for name, value in job.parameters if value != getattr(plain, name)}
+    assert changed == {"columns", "categories", "missing"}

@@ -67,7 +67,7 @@ TRAINED = PREPARED + 1
 def train(task: Task, parameters: Parameters) -> Yield:
     """This party's part. Called in its worker process."""
     if parameters.report:
-        _require_report()
+        require_report()
     with stages_of(task) as stages:
         rows = aligned(task, stages, parameters, holdout=parameters.holdout)
         labels = own_labels(task, parameters, rows)
@@ -376,7 +376,7 @@ def _coefficients(preparation: Preparation, fitted: Fitted) -> dict[str, float]:
     return dict(zip(preparation.names, fitted.coefficients.tolist(), strict=True))
 
 
-def _require_report() -> None:
+def require_report() -> None:
     """UsageError now, and not after an hour, where the page could not be made."""
     for name in ("jinja2", "matplotlib"):
         if importlib.util.find_spec(name) is None:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from mpc.wire.wire.v1 import message_pb2 as unseen_dot_wire_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#unseen/learning/v1/horizontal.proto\x12\x12unseen.learning.v1\x1a\x1cunseen/wire/v1/message.proto\"\xa0\x02\n\x0eHorizontalJoin\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0e\n\x06\x66\x61mily\x18\x02 \x01(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x03 \x01(\r\x12\x11\n\tintercept\x18\x04 \x01(\x08\x12\x0f\n\x07penalty\x18\x05 \x01(\x01\x12\x13\n\x0bstandardise\x18\x06 \x01(\x08\x12\x14\n\x0c\x63lass_weight\x18\x07 \x01(\t\x12\x10\n\x08max_iter\x18\x08 \x01(\r\x12\x11\n\ttolerance\x18\t \x01(\x01\x12\x0f\n\x07minimum\x18\n \x01(\r\x12\x14\n\x0cminimum_cell\x18\x0b \x01(\r\x12\r\n\x05suite\x18\x0c \x01(\t\x12\x0f\n\x07leavers\x18\r \x01(\t\x12\x10\n\x08weighted\x18\x0e \x01(\x08\x12\x0e\n\x06offset\x18\x0f \x01(\x08\" \n\x0fHorizontalBegin\x12\r\n\x05silos\x18\x01 \x01(\r\"\x11\n\x0fHorizontalCount\"*\n\rHorizontalSum\x12\x0c\n\x04zero\x18\x01 \x01(\x01\x12\x0b\n\x03one\x18\x02 \x01(\x01\"2\n\x10HorizontalSpread:\x1e\x8a\xe7\x18\x1a\n\x06\x63\x65ntre\x12\x02\x66\x38\x1a\x08\x66\x65\x61tures \x80\x80\x04\"t\n\x12HorizontalEvaluate:^\x8a\xe7\x18\x1a\n\x06\x63\x65ntre\x12\x02\x66\x38\x1a\x08\x66\x65\x61tures \x80\x80\x04\x8a\xe7\x18\x1b\n\x07inverse\x12\x02\x66\x38\x1a\x08\x66\x65\x61tures \x80\x80\x04\x8a\xe7\x18\x1d\n\x05point\x12\x02\x66\x38\x1a\x0c\x63oefficients \x88\x80\x04\"\xe7\x01\n\x10HorizontalFitted\x12\x11\n\tintercept\x18\x01 \x01(\x01\x12\x0f\n\x07penalty\x18\x02 \x01(\x01\x12\x0c\n\x04rows\x18\x03 \x01(\x04\x12\x11\n\tconverged\x18\x04 \x01(\x08\x12\x11\n\tseparated\x18\x05 \x01(\x08\x12\x11\n\tcollinear\x18\x06 \x01(\x08\x12\x10\n\x08\x63onstant\x18\x07 \x03(\r\x12\r\n\x05silos\x18\x08 \x03(\t:G\x8a\xe7\x18 \n\x0c\x63oefficients\x12\x02\x66\x38\x1a\x08\x66\x65\x61tures \x80\x80\x04\x8a\xe7\x18\x1f\n\x07history\x12\x02\x66\x38\x1a\x0citerations 2 \x80\x80@\"2\n\x11HorizontalRefused\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x02 \x03(\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#unseen/learning/v1/horizontal.proto\x12\x12unseen.learning.v1\x1a\x1cunseen/wire/v1/message.proto\"\xb6\x02\n\x0eHorizontalJoin\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0e\n\x06\x66\x61mily\x18\x02 \x01(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x03 \x01(\r\x12\x11\n\tintercept\x18\x04 \x01(\x08\x12\x0f\n\x07penalty\x18\x05 \x01(\x01\x12\x13\n\x0bstandardise\x18\x06 \x01(\x08\x12\x14\n\x0c\x63lass_weight\x18\x07 \x01(\t\x12\x10\n\x08max_iter\x18\x08 \x01(\r\x12\x11\n\ttolerance\x18\t \x01(\x01\x12\x0f\n\x07minimum\x18\n \x01(\r\x12\x14\n\x0cminimum_cell\x18\x0b \x01(\r\x12\r\n\x05suite\x18\x0c \x01(\t\x12\x0f\n\x07leavers\x18\r \x01(\t\x12\x10\n\x08weighted\x18\x0e \x01(\x08\x12\x0e\n\x06offset\x18\x0f \x01(\x08\x12\x14\n\x0cminimum_rows\x18\x10 \x01(\r\" \n\x0fHorizontalBegin\x12\r\n\x05silos\x18\x01 \x01(\r\"\x11\n\x0fHorizontalCount\"*\n\rHorizontalSum\x12\x0c\n\x04zero\x18\x01 \x01(\x01\x12\x0b\n\x03one\x18\x02 \x01(\x01\"2\n\x10HorizontalSpread:\x1e\x8a\xe7\x18\x1a\n\x06\x63\x65ntre\x12\x02\x66\x38\x1a\x08\x66\x65\x61tures \x80\x80\x04\"t\n\x12HorizontalEvaluate:^\x8a\xe7\x18\x1a\n\x06\x63\x65ntre\x12\x02\x66\x38\x1a\x08\x66\x65\x61tures \x80\x80\x04\x8a\xe7\x18\x1b\n\x07inverse\x12\x02\x66\x38\x1a\x08\x66\x65\x61tures \x80\x80\x04\x8a\xe7\x18\x1d\n\x05point\x12\x02\x66\x38\x1a\x0c\x63oefficients \x88\x80\x04\"\xe7\x01\n\x10HorizontalFitted\x12\x11\n\tintercept\x18\x01 \x01(\x01\x12\x0f\n\x07penalty\x18\x02 \x01(\x01\x12\x0c\n\x04rows\x18\x03 \x01(\x04\x12\x11\n\tconverged\x18\x04 \x01(\x08\x12\x11\n\tseparated\x18\x05 \x01(\x08\x12\x11\n\tcollinear\x18\x06 \x01(\x08\x12\x10\n\x08\x63onstant\x18\x07 \x03(\r\x12\r\n\x05silos\x18\x08 \x03(\t:G\x8a\xe7\x18 \n\x0c\x63oefficients\x12\x02\x66\x38\x1a\x08\x66\x65\x61tures \x80\x80\x04\x8a\xe7\x18\x1f\n\x07history\x12\x02\x66\x38\x1a\x0citerations 2 \x80\x80@\"2\n\x11HorizontalRefused\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x02 \x03(\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,19 +39,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HORIZONTALFITTED']._loaded_options = None
   _globals['_HORIZONTALFITTED']._serialized_options = b'\212\347\030 \n\014coefficients\022\002f8\032\010features \200\200\004\212\347\030\037\n\007history\022\002f8\032\014iterations 2 \200\200@'
   _globals['_HORIZONTALJOIN']._serialized_start=90
-  _globals['_HORIZONTALJOIN']._serialized_end=378
-  _globals['_HORIZONTALBEGIN']._serialized_start=380
-  _globals['_HORIZONTALBEGIN']._serialized_end=412
-  _globals['_HORIZONTALCOUNT']._serialized_start=414
-  _globals['_HORIZONTALCOUNT']._serialized_end=431
-  _globals['_HORIZONTALSUM']._serialized_start=433
-  _globals['_HORIZONTALSUM']._serialized_end=475
-  _globals['_HORIZONTALSPREAD']._serialized_start=477
-  _globals['_HORIZONTALSPREAD']._serialized_end=527
-  _globals['_HORIZONTALEVALUATE']._serialized_start=529
-  _globals['_HORIZONTALEVALUATE']._serialized_end=645
-  _globals['_HORIZONTALFITTED']._serialized_start=648
-  _globals['_HORIZONTALFITTED']._serialized_end=879
-  _globals['_HORIZONTALREFUSED']._serialized_start=881
-  _globals['_HORIZONTALREFUSED']._serialized_end=931
+  _globals['_HORIZONTALJOIN']._serialized_end=400
+  _globals['_HORIZONTALBEGIN']._serialized_start=402
+  _globals['_HORIZONTALBEGIN']._serialized_end=434
+  _globals['_HORIZONTALCOUNT']._serialized_start=436
+  _globals['_HORIZONTALCOUNT']._serialized_end=453
+  _globals['_HORIZONTALSUM']._serialized_start=455
+  _globals['_HORIZONTALSUM']._serialized_end=497
+  _globals['_HORIZONTALSPREAD']._serialized_start=499
+  _globals['_HORIZONTALSPREAD']._serialized_end=549
+  _globals['_HORIZONTALEVALUATE']._serialized_start=551
+  _globals['_HORIZONTALEVALUATE']._serialized_end=667
+  _globals['_HORIZONTALFITTED']._serialized_start=670
+  _globals['_HORIZONTALFITTED']._serialized_end=901
+  _globals['_HORIZONTALREFUSED']._serialized_start=903
+  _globals['_HORIZONTALREFUSED']._serialized_end=953
 # @@protoc_insertion_point(module_scope)

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class HorizontalJoin(_message.Message):
-    __slots__ = ("version", "family", "features", "intercept", "penalty", "standardise", "class_weight", "max_iter", "tolerance", "minimum", "minimum_cell", "suite", "leavers", "weighted", "offset")
+    __slots__ = ("version", "family", "features", "intercept", "penalty", "standardise", "class_weight", "max_iter", "tolerance", "minimum", "minimum_cell", "suite", "leavers", "weighted", "offset", "minimum_rows")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     FAMILY_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
@@ -24,6 +24,7 @@ class HorizontalJoin(_message.Message):
     LEAVERS_FIELD_NUMBER: _ClassVar[int]
     WEIGHTED_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
+    MINIMUM_ROWS_FIELD_NUMBER: _ClassVar[int]
     version: int
     family: str
     features: int
@@ -39,7 +40,8 @@ class HorizontalJoin(_message.Message):
     leavers: str
     weighted: bool
     offset: bool
-    def __init__(self, version: _Optional[int] = ..., family: _Optional[str] = ..., features: _Optional[int] = ..., intercept: _Optional[bool] = ..., penalty: _Optional[float] = ..., standardise: _Optional[bool] = ..., class_weight: _Optional[str] = ..., max_iter: _Optional[int] = ..., tolerance: _Optional[float] = ..., minimum: _Optional[int] = ..., minimum_cell: _Optional[int] = ..., suite: _Optional[str] = ..., leavers: _Optional[str] = ..., weighted: _Optional[bool] = ..., offset: _Optional[bool] = ...) -> None: ...
+    minimum_rows: int
+    def __init__(self, version: _Optional[int] = ..., family: _Optional[str] = ..., features: _Optional[int] = ..., intercept: _Optional[bool] = ..., penalty: _Optional[float] = ..., standardise: _Optional[bool] = ..., class_weight: _Optional[str] = ..., max_iter: _Optional[int] = ..., tolerance: _Optional[float] = ..., minimum: _Optional[int] = ..., minimum_cell: _Optional[int] = ..., suite: _Optional[str] = ..., leavers: _Optional[str] = ..., weighted: _Optional[bool] = ..., offset: _Optional[bool] = ..., minimum_rows: _Optional[int] = ...) -> None: ...
 
 class HorizontalBegin(_message.Message):
     __slots__ = ("silos",)
