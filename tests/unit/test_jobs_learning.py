@@ -214,6 +214,21 @@ def test_what_cannot_be_learned_from_is_named(
         assert value not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("role", "told"),
+    [
+        ("label_party", ("the name", "how many bins", "too few rows of a label and went together", "to thousandths")),
+        ("feature_party", ("are bad", "merged further", "too few rows of a label", "by differences")),
+    ],
+)
+def test_the_job_says_of_binning_what_the_protocol_says(role: str, told: tuple[str, ...]) -> None:
+    """Whoever decides about a grant reads the job's words, not the protocol's."""
+    for operator in ("learning.binning", "learning.logistic"):
+        words = " ".join(operators.OPERATORS[operator].operator.learns[role])
+        assert all(one in words for one in told)
+        assert ("label's side" in words) == (operator == "learning.logistic")
+
+
 def test_too_few_rows_in_common_are_given_to_nobody(run: Callable[..., dict[str, Yield]]) -> None:
     tables = made()
     with pytest.raises(PolicyError) as caught:

@@ -23,11 +23,19 @@ from unseen.settings import SETTINGS, PartyName
 _ROWS = "which of its own rows all parties hold, and how many different keys each other party holds"
 _STEPS = "the size of each step of the training, as a power of two; whether the model has every row on its label's side"
 _EVENTS = (
-    "of each bin of its own columns how many of the rows are bad; so weights of evidence, information values and the "
-    "overall rate"
+    "of each bin of its own columns how many of the rows are bad, of the fine ones where they are merged further; so "
+    "weights of evidence, information values and the overall rate; which of its bins had too few rows of a label; "
+    "possibly, by differences between overlapping bins of its columns, labels of fewer rows than a bin has"
 )
-_COLUMNS = "how many columns each other party brings, and how many of them are kept"
-_IV = "of each other party's columns the information value for its label, to thousandths; no edges or counts of bins"
+_COLUMNS = (
+    'how many columns each other party brings, and how many of them are kept and vary; with encoding = "standard" '
+    "each category counts as one"
+)
+_IV = (
+    "of each other party's columns the name, how many bins it has, which of these, by number, had too few rows of a "
+    "label and went together, and the information value for its label, to thousandths; no edges, and no counts"
+)
+_JUDGED = 'how many rows were kept back; with evaluation = "curve", at who computes, between which grades cells end'
 
 BINNING = Operator(
     name="learning.binning",
@@ -58,6 +66,7 @@ LOGISTIC = Operator(
             f'with encoding = "woe": {_EVENTS}',
             _STEPS,
             "the coefficients of its own columns, unless nobody is to have the model",
+            _JUDGED,
         ),
     },
 )
