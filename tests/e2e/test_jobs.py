@@ -31,8 +31,9 @@ from unseen.cli import tree
 from unseen.governance import ca, documents, files, grant, request
 from unseen.governance.documents import Signed, utc_now
 from unseen.governance.grant import Access
-from unseen.jobs import operators
+from unseen.jobs import horizontal, operators
 from unseen.jobs.states import ENDED
+from unseen.models import ModelStore
 from unseen.node import registrar
 from unseen.server import as_credentials
 
@@ -94,6 +95,21 @@ authorities = ["data-bureau"]
 valid_from = 2020-01-01T00:00:00Z
 valid_until = 2099-01-01T00:00:00Z
 """
+
+
+STAYS = {BANK: range(20), INSURER: range(20, 45), COURT: range(45, 60)}
+"""Ages in the data set ``stays``; days are twice as many and one more."""
+STAYS_TOML = """
+[[data_set]]
+name = "stays"
+source = "stays.csv"
+columns = ["days", "age"]
+"""
+STAYS_RULE_TOML = (
+    VISITS_RULE_TOML.replace("aggregation.sum", "learning.horizontal")
+    .replace('"visits"', '"stays"')
+    .replace('["cost"]', '["days", "age"]')
+)
 
 
 CLIENTS = 600
@@ -276,6 +292,8 @@ def psi_job(
 
 def write_data(directory: Path, party: str) -> None:
     (directory / "visits.csv").write_text("\n".join(["cost,secret", *(f"{cost},-" for cost in VISITS[party]), ""]))
+    stays = (f"{2 * age + 1},{age}" for age in STAYS[party])
+    (directory / "stays.csv").write_text("\n".join(["days,age", *stays, ""]))
     if party in CLIENT_COLUMNS:
         pyarrow.parquet.write_table(clients()[party], directory / "clients.parquet")
     for name, n in DATA.items() if party != COURT else ():
@@ -301,9 +319,10 @@ def _place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     town.home(COORDINATOR).coordinator_toml.write_text(settings)
     for name, kind in ((BANK, "parquet"), (INSURER, "csv"), (COURT, "")):
         home = town.home(name)
-        data = VISITS_TOML + "".join(DATA_TOML.format(name=one, kind=kind) for one in DATA if kind)
+        data = VISITS_TOML + STAYS_TOML + "".join(DATA_TOML.format(name=one, kind=kind) for one in DATA if kind)
         home.node_toml.write_text(NODE_TOML.format(listen=ports[name], coordinator=ports[COORDINATOR]) + data)
-        home.policy_toml.write_text(VISITS_RULE_TOML + "".join(RULE_TOML.format(name=one) for one in DATA if kind))
+        rules = "".join(RULE_TOML.format(name=one) for one in DATA if kind)
+        home.policy_toml.write_text(VISITS_RULE_TOML + STAYS_RULE_TOML + rules)
         if name in CLIENT_COLUMNS:
             columns = json.dumps(["id", *CLIENT_COLUMNS[name]])
             rules = "".join(CLIENTS_RULE_TOML.format(operator=one, columns=columns) for one in CLIENTS_OPERATORS)
@@ -426,6 +445,41 @@ def test_three_parties_sum_a_column(place: Place) -> None:
     assert not (place.town.home(INSURER).result(job) / "result.csv").exists()
     learned = {part.party: len(part.report.learned) for part in state.parties}
     assert learned == {BANK: 2, INSURER: 0, COURT: 2}
+
+
+def test_three_parties_have_one_model_of_all_rows(place: Place) -> None:
+    operator, parties = "learning.horizontal", (BANK, INSURER, COURT)
+    parameters = {"aggregator": COURT, "label": "days", "family": "linear", "C": "none", "report": False}
+    raw = {
+        "operator": operator,
+        "operator_version": operators.version_of(operator),
+        "scenario": SCENARIO,
+        "suite": "gm",
+        "output": "csv",
+        "party": [
+            {"name": p, "data_set": "stays", "keys": [], "form": "text", "columns": ["days", "age"]} for p in parties
+        ],
+        "parameters": horizontal.Parameters.model_validate(parameters).model_dump(mode="json"),
+    }
+    permit = place.grant(
+        operator=operator,
+        operator_version=operators.version_of(operator),
+        access=[Access(party=p, data_set="stays", columns=["days", "age"]) for p in parties],
+        recipients=parties,
+    )
+    job = place.offer(place.signed_papers(documents.canonical(raw), permit))
+    place.ended(job)
+    assert place.parts(job) == dict.fromkeys(parties, ("finished", ""))
+    for name in parties:
+        home = place.town.home(name)
+        table = pyarrow.csv.read_csv(home.result(job) / "result.csv").to_pydict()
+        assert (table["feature"], table["column"]) == (["(intercept)", "age"], ["", "age"])
+        assert table["coefficient"] == pytest.approx([1.0, 2.0])
+        store = ModelStore(home)
+        part = store.load(store.import_job(job).model).part
+        assert part.score({"age": [7, 100]}) == pytest.approx([15, 201])
+        report = place.report(name, job)
+        assert (report["sizes"]["rows"], report["sizes"]["all_rows"]) == (len(STAYS[name]), 60)
 
 
 def test_the_command_line_from_grant_to_report(place: Place, tmp_path: Path) -> None:

@@ -570,3 +570,35 @@ def test_the_lead_checks_its_own() -> None:
         run_parties({"hub": lambda s: horizontal.lead(s, offset=[1.0])})
     with pytest.raises(UsageError, match="rot13"):
         run_parties({"hub": lambda s: horizontal.lead(s, suite="rot13")})
+
+
+@pytest.mark.parametrize("wrong", ["hub", "silo-1"])
+def test_names_are_one_a_column(wrong: str) -> None:
+    x = table(90)
+    y = labelled("linear", x)
+
+    def party(s: Session) -> Fitted:
+        names = ["a", "b"] if s.me == wrong else ["a", "b", "c", "d"]
+        part = slice(30 * int(s.me[-1]), None) if s.me != "hub" else slice(0, 30)
+        if s.me == "hub":
+            return horizontal.lead(s, (x[part], y[part]), names=names, training=Training("linear"))
+        return horizontal.fit(s, x[part], y[part], aggregator="hub", names=names, training=Training("linear"))
+
+    with pytest.raises(UsageError, match="There are 4 columns and 2 names"):
+        run_parties(dict.fromkeys(("hub", "silo-1", "silo-2"), party), protocol="learning.horizontal")
+
+
+def test_notes_speak_of_names() -> None:
+    x = np.column_stack([table(90, 1), np.ones(90)])
+    y = labelled("linear", x)
+    training = Training("linear")
+
+    def silo(s: Session) -> Fitted:
+        return horizontal.fit(s, x, y, aggregator="hub", names=["age", "always"], training=training)
+
+    found = run_parties(
+        {"hub": lambda s: horizontal.lead(s, training=training), **dict.fromkeys(("a", "b", "c"), silo)},
+        protocol="learning.horizontal",
+    )
+    assert found["a"].notes == ("Columns 'always' are the same in all rows.",)
+    assert found["hub"].notes == ("Columns 1 are the same in all rows.",)
