@@ -13,7 +13,8 @@ begin anew. A stage in which not everybody talks to everybody has to come to the
 
 Every stage begins with fresh randomness: what is kept is what a stage came to, never a mask, a transfer or a nonce.
 
-Security: sealed by AES-256-GCM under the caller's key. A party that says that it has less makes all do a stage again.
+Security: sealed by AES-256-GCM under the caller's key, each file for its stage and this beginning of the work. A
+          party that says that it has less makes all do a stage again.
 Leaks:    to each other party how many stages are done.
 Cost:     one message to each other party, below 100 bytes; 1 round.
 """
@@ -87,11 +88,11 @@ class Stages:
 
     def put(self, stage: int, *parts: bytes) -> None:
         """Seal what stage number `stage`, from 1, came to here; it is on disk when this returns."""
-        self._write(self._path(stage), b"".join(len(part).to_bytes(8, "little") + part for part in parts))
+        self._write(self._path(stage), self.run, b"".join(len(part).to_bytes(8, "little") + part for part in parts))
 
     def get(self, stage: int) -> tuple[bytes, ...]:
         """What ``put`` was given."""
-        raw = b"".join(checkpoint.read(self._path(stage), self._key))
+        raw = self._read(self._path(stage), self.run)
         found, at = [], 0
         while at < len(raw):
             size = int.from_bytes(raw[at : at + 8], "little")
@@ -106,10 +107,19 @@ class Stages:
     def _path(self, stage: int) -> Path:
         return self._directory / f"stage-{stage}"
 
-    def _write(self, path: Path, data: bytes) -> None:
+    def _write(self, path: Path, run: bytes, data: bytes) -> None:
+        """`run` comes first: the key is that of all the work, and of another beginning nothing is to be taken."""
         with checkpoint.Writer(path, self._key, rng=self._session.rng) as writer:
+            if run:
+                writer.write(run)
             for start in range(0, len(data), _FRAME):
                 writer.write(data[start : start + _FRAME])
+
+    def _read(self, path: Path, run: bytes) -> bytes:
+        frames = checkpoint.read(path, self._key)
+        if run and next(frames, b"") != run:
+            raise checkpoint.DamagedCheckpoint(path)
+        return b"".join(frames)
 
     def _agreed(self, work: str) -> Stages:
         """Where all parties go on."""
@@ -131,7 +141,7 @@ class Stages:
         self._drop(beyond=-1)
         ordered = b"".join(nonces[name] for name in session.parties)
         run = hashes.batch("sha256", _LABEL, pack([ordered]))[0].tobytes()
-        self.put(0, run, work.encode())
+        replace(self, run=b"").put(0, run, work.encode())
         return replace(self, run=run, done=0)
 
     def _drop(self, *, beyond: int) -> None:
@@ -151,14 +161,14 @@ class Steps:
 
     def save(self, step: int, state: bytes) -> None:
         """Seal the state after a step, and drop those before the last two."""
-        self._stages._write(self._path(step), state)
+        self._stages._write(self._path(step), self._stages.run, state)
         for old, path in self._found()[:-_KEPT]:
             if old < step:
                 path.unlink(missing_ok=True)
 
     def load(self) -> list[tuple[int, bytes]]:
         """The steps that are there, newest last."""
-        return [(step, b"".join(checkpoint.read(path, self._stages._key))) for step, path in self._found()]
+        return [(step, self._stages._read(path, self._stages.run)) for step, path in self._found()]
 
     def _path(self, step: int) -> Path:
         return self._stages._directory / f"steps-{self.stage}-{step}"

@@ -90,6 +90,29 @@ def test_the_last_two_steps_are_kept_and_go_with_what_they_stand_on(tmp_path: Pa
     assert run((), 0) == []
 
 
+@pytest.mark.parametrize("name", ["stage-1", "steps-2-7"])
+def test_what_an_earlier_beginning_came_to_is_not_taken_for_this_ones(tmp_path: Path, name: str) -> None:
+    """As after a backup of one party: it opens, but it is of other rows, in another order."""
+
+    def party(s: Session) -> None:
+        with Stages.open(s, tmp_path / s.me, KEY, work="job 1") as stages:
+            if not stages.done:
+                stages.put(1, b"rows")
+                stages.steps(2).save(7, b"shares")
+            assert stages.get(1) == (b"rows",)
+            assert stages.steps(2).load() == [(7, b"shares")]
+
+    run_parties(dict.fromkeys(NAMES, party))
+    kept = (tmp_path / "bank" / name).read_bytes()
+    for path in (tmp_path / "civil").iterdir():
+        path.unlink()
+    run_parties(dict.fromkeys(NAMES, party))
+    run_parties(dict.fromkeys(NAMES, party))
+    (tmp_path / "bank" / name).write_bytes(kept)
+    with pytest.raises(DamagedCheckpoint):
+        run_parties(dict.fromkeys(NAMES, party))
+
+
 @pytest.mark.parametrize("said", [{"run": b"short"}, {"done": 65}, {"nonce": b"short"}])
 def test_what_cannot_be_is_refused(tmp_path: Path, said: dict[str, object]) -> None:
     def lies(s: Session) -> None:
