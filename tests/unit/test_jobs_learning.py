@@ -386,8 +386,9 @@ def test_a_party_that_leaves_at_any_step_changes_nothing(
     assert {now.stage for now in seen} > {"read", "count", "training"}
     assert steps >= 4
     rows = aligned_rows(whole[BANK])
-    # One after the other leaves, a step further on each time, before it has said so to anybody.
-    places = [(CIVIL, "count", 1), *((CIVIL if step % 2 else BANK, "training", step) for step in range(1, steps + 1))]
+    # One after the other leaves, a step further on each time, before it has said so to anybody. Not at the last step,
+    # which may not come: rows in another order are rounded otherwise, and a step sooner may be small enough.
+    places = [(CIVIL, "count", 1), *((CIVIL if step % 2 else BANK, "training", step) for step in range(1, steps))]
     for place in places:
         before: list[Progress] = []
         with pytest.raises(Gone):
