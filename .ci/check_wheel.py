@@ -23,6 +23,8 @@ REQUIRED = (
     "protocols/learning/templates/report.html",
     "protocols/learning/templates/report.words.json",
 )
+# Modules that stand on an extra: without it they have to say which one to install.
+NEEDS_EXTRA = {"protocols.learning.estimators": "unseen[learning]"}
 
 
 def check_content(wheel: Path) -> int:
@@ -47,12 +49,20 @@ def check_content(wheel: Path) -> int:
 def import_everything() -> int:
     """Imports each module of the three packages and makes sure that it is the installed one; returns their number."""
     here = Path(sys.prefix).resolve()
+    usage_error = importlib.import_module("mpc.errors").UsageError
     count = 0
     for package in PACKAGES:
         top = importlib.import_module(package)
         for module in pkgutil.walk_packages(top.__path__, f"{package}."):
             if module.name.rpartition(".")[2] == "__main__":
                 continue
+            if module.name in NEEDS_EXTRA:
+                try:
+                    importlib.import_module(module.name)
+                except usage_error as error:
+                    assert NEEDS_EXTRA[module.name] in str(error), f"{module.name} does not name its extra: {error}"
+                    continue
+                raise AssertionError(f"{module.name} imports without {NEEDS_EXTRA[module.name]}")
             path = Path(str(importlib.import_module(module.name).__file__)).resolve()
             assert path.is_relative_to(here), f"{module.name} comes from {path}"
             count += 1
