@@ -302,7 +302,8 @@ def by_category(values: ArrayLike, *, feature: str = "", most: int = 20, rare: f
     codes, names = categories_of(values, feature)
     counts = np.bincount(codes[codes >= 0], minlength=len(names))
     # The most frequent first; of equally frequent ones by name, so that the order of rows says nothing.
-    fit = [i for i in range(len(names)) if counts[i] >= rare * codes.size and len(names[i]) <= MAX_NAME]
+    frequent = np.flatnonzero(counts >= rare * codes.size).tolist()
+    fit = [i for i in frequent if len(names[i]) <= MAX_NAME]
     fit.sort(key=lambda i: (-counts[i], names[i]))
     if len(fit) > most or (len(fit) < len(names) and len(fit) == most):
         fit = fit[: most - 1]

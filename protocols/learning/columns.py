@@ -10,7 +10,7 @@ What is wrong is a UsageError that names the column and the row, the first being
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import Protocol
 
 import numpy as np
@@ -92,6 +92,19 @@ def array(values: object, name: str) -> pa.Array:
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind):
         return found
     raise UsageError(f"The column {name!r} is of type {kind}: make it numbers, such as days since a date, or text.")
+
+
+def length(table: Table) -> int:
+    """How many rows a table has, which one without columns does not tell.
+
+    Raises:
+        UsageError: it has no column.
+    """
+    found = names(table)
+    if not found:
+        raise UsageError("Nothing here says how many rows there are: give rows=, or a table that has a column.")
+    first = table[found[0]]
+    return len(first) if isinstance(first, Sized) else len(array(first, found[0]))
 
 
 def is_number(table: Table, name: str) -> bool:

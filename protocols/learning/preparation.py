@@ -14,7 +14,7 @@ A column that is constant in training, or missing in all rows, can teach nothing
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence, Sized
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -283,7 +283,7 @@ class Preparation:
                 a category that training did not have; columns of different lengths, or of another than `rows`.
         """
         if rows is None and not self.columns:
-            rows = _length(table)
+            rows = columns.length(table)
         result = np.empty((rows or 0, len(self.names)))
         place = 0
         for i, column in enumerate(self.columns):
@@ -336,14 +336,6 @@ def values_for(bins: Bins, table: Table) -> NDArray[np.float64] | NDArray[np.obj
     """(n,) the column's values as its bins take them: float64 with NaN for missing, or texts with None for missing."""
     found = columns.column(table, bins.feature)
     return columns.numbers(found, bins.feature) if bins.kind == "numeric" else columns.texts(found, bins.feature)
-
-
-def _length(table: Table) -> int:
-    names = columns.names(table)
-    if not names:
-        raise UsageError("Nothing here says how many rows there are: give rows=, or a table that has a column.")
-    first = table[names[0]]
-    return len(first) if isinstance(first, Sized) else len(columns.array(first, names[0]))
 
 
 def _fit(table: Table, spec: Spec, notes: list[str]) -> Column | None:
