@@ -1,4 +1,4 @@
-"""What a training of boosted trees is: its settings, one party's input, what all agree on before it, what is kept of it.
+"""What a training of boosted trees is: its settings, one party's input, what all agree on, and what is kept of it.
 
 Both modes of ``boosting`` begin here, and end with a ``Fitted``.
 
@@ -14,9 +14,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import math
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
