@@ -143,6 +143,16 @@ class Cuts:
         """(k,) the table's column that each column of codes is made of."""
         return tuple(one.feature for one in self.bins for _ in _names(one))
 
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """(k,) bins of each column of codes in training, that of missing values included."""
+        return np.array([size for one in self.bins for size in _sizes(one)], dtype=np.int64)
+
+    @property
+    def missing(self) -> NDArray[np.bool_]:
+        """(k,) whether the last of them is that of missing values."""
+        return np.array([one.kind == "numeric" and one.missing for one in self.bins for _ in _names(one)], dtype=bool)
+
     def codes(self, table: Table, *, rows: int | None = None) -> Binned:
         """Code the rows of a table, of training or later; it may have more columns, in any order.
 
@@ -156,8 +166,7 @@ class Cuts:
         """
         if rows is None and not self.bins:
             rows = columns.length(table)
-        sizes = np.array([size for one in self.bins for size in _sizes(one)], dtype=np.int64)
-        missing = np.array([one.kind == "numeric" and one.missing for one in self.bins for _ in _names(one)], bool)
+        sizes, missing = self.sizes, self.missing
         wide = sizes.max(initial=0) >= 256  # one more code may be needed below
         codes = _empty(rows or 0, len(sizes), wide=wide)
         place = 0
@@ -238,7 +247,9 @@ def _fit_numbers(table: Table, name: str, max_bins: int, notes: list[str]) -> Bi
     try:
         values = columns.numbers(found, name)
     except UsageError as error:
-        raise UsageError(f"{error} Categories are named in categorical=.") from None
+        raise UsageError(
+            f"{error} Say which columns are categories: categorical= here, feature_types= of an estimator."
+        ) from None
     made = equal_frequency(values, max_bins, feature=name)
     if made.number - made.missing < max_bins:
         # Some value takes up more than a bin's part, so that there may be few different ones: then each has its bin.

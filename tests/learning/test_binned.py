@@ -37,6 +37,8 @@ def test_numbers_have_ordered_codes_and_categories_a_column_each() -> None:
         "sex=1",
     )
     assert cuts.sources == ("income", *["region"] * 4, "sex")
+    assert cuts.sizes.tolist() == binned.sizes.tolist()
+    assert cuts.missing.tolist() == binned.missing.tolist()
     assert binned.codes.dtype == np.uint8
     assert binned.codes.flags.c_contiguous
     assert binned.sizes.tolist() == [7, 2, 2, 2, 2, 2]
