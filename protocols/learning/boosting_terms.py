@@ -468,7 +468,7 @@ class Point:
     run: bytes
     attempt: bytes
     round: int
-    state: Mapping[str, object] = field(repr=False)
+    state: Mapping[str, Any] = field(repr=False)
     arrays: Mapping[str, NDArray[Any]] = field(repr=False)
 
     def to_bytes(self) -> bytes:

@@ -122,6 +122,6 @@ def sigmoid(m: Reals) -> Reals:
 
 
 def _log_factorials(y: Reals) -> Reals:
-    """log Γ(y + 1); there are few different counts."""
+    """Log Γ(y + 1); there are few different counts."""
     values, place = np.unique(y, return_inverse=True)
     return np.array([math.lgamma(value + 1) for value in values])[place.reshape(-1)]

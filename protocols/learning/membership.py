@@ -1,17 +1,16 @@
 """Which side the rows of split nodes go to: told of each row for its own node, and for no other.
 
 The party whose columns split s nodes of a level has for every row of the table s bits, "goes to the left". The other
-has for every row a choice: one of these nodes, or none. A row's bits lie under masks from correlated transfers (``ot``),
-⌈log2(s + 1)⌉ of them, whose choices are the bits b of the row's choice c, as in 1-out-of-N transfers [Naor, Pinkas 1999,
-section 3.2]:
+has for every row a choice: one of these nodes, or none. A row's bits lie under masks from ⌈log2(s + 1)⌉ correlated
+transfers (``ot``), whose choices are the bits b of the row's choice c, as in 1-out-of-N transfers [Naor, Pinkas 1999]:
 
     bit of node j, j = 1 … s, is masked by  ⊕_b  [bit j − 1 of H(k_b ⊕ j_b·Δ)]              j_b: bit b of j
 
 The chooser has the hash for c_b in every place b, and so node c's mask. Of any other j it lacks a hash in a place where
 j and c differ, and each j takes another bit of it. Choice 0 is for rows in none of the nodes, and opens nothing.
 
-Security: semi-honest; of ``extension`` and of the correlation-robust hash of ``blocks`` (TMMO), each of whose inputs has
-          a tweak of its own in the training.
+Security: semi-honest; of ``extension`` and of the correlation-robust hash of ``blocks`` (TMMO), whose every input has a
+          tweak of its own in the training.
 Leaks:    to the chooser one bit for each row in one of the nodes; to the other party nothing but s and n.
 Cost:     a set-up once (``extension``); then for each row 4·⌈log2(s + 1)⌉ bytes from the chooser and ⌈s / 8⌉ bytes from
           the other party, n rounded up to 128, in batches of 2^18 rows, with two envelopes of 128 bytes at most for
@@ -33,6 +32,7 @@ from mpc.rng import Rng
 from mpc.suite import Suite
 from mpc.wire.learning.v1 import boosting_pb2 as wire
 from protocols.ot import extension
+from protocols.ot.method import FieldBits
 
 MOST = 128
 """Most nodes that one call tells of."""
@@ -40,7 +40,7 @@ MOST = 128
 BATCH = 1 << 18
 """Rows of a batch: its blocks take 64 MB at most."""
 
-_K = 4  # bytes that a transfer takes, and of 2^4 streams half are made for each
+_K: FieldBits = 4  # 4 bytes a transfer
 
 Bits = NDArray[np.bool_]
 Words = NDArray[np.uint64]
