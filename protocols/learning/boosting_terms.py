@@ -253,8 +253,8 @@ def task(
     own = Task(training, label_party, binned)
     if labels is None:
         return own
-    y = _vector(labels, n, "labels")
-    weights = None if sample_weight is None else _vector(sample_weight, n, "sample_weight")
+    y = vector(labels, n, "labels")
+    weights = None if sample_weight is None else vector(sample_weight, n, "sample_weight")
     own = Task(training, label_party, binned, y, weights)
     if weights is not None and not ((weights >= 0).all() and weights[: own.trained].any()):
         raise UsageError("sample_weight is not negative, and not zero in all rows that are trained on.")
@@ -262,7 +262,8 @@ def task(
     return own
 
 
-def _vector(values: ArrayLike, n: int, what: str) -> Reals:
+def vector(values: ArrayLike, n: int, what: str) -> Reals:
+    """(n,) numbers, checked. UsageError says what `what` are instead."""
     try:
         vector = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
@@ -275,7 +276,23 @@ def _vector(values: ArrayLike, n: int, what: str) -> Reals:
 
 
 def _require_targets(own: Task, y: Reals) -> None:
-    training = own.training
+    require_labels(own.training, y)
+    trained = y[: own.trained]
+    if own.training.objective in ("binary:logistic", "multi:softprob"):
+        seen = trained if own.weights is None else trained[own.weights[: own.trained] > 0]
+        if seen.min() == seen.max():
+            raise UsageError(
+                "All rows that are trained on have one label: there is nothing to tell apart. Give rows of more "
+                "classes, as folds do that are stratified by class."
+            )
+    if own.training.objective == "count:poisson" and not trained.any():
+        raise UsageError(
+            "labels of count:poisson are all zero in the rows that are trained on: there is nothing to explain."
+        )
+
+
+def require_labels(training: Training, y: Reals) -> None:
+    """UsageError where the objective has no such labels."""
     if training.objective in ("binary:logistic", "multi:softprob"):
         classes = training.num_class or 2
         if not np.isin(y, np.arange(classes)).all():
@@ -285,15 +302,8 @@ def _require_targets(own: Task, y: Reals) -> None:
                 else ("map other classes to these first, use multi:softprob for more, or reg:squarederror for numbers")
             )
             raise UsageError(f"labels are the {classes} classes 0 to {classes - 1}: {remedy}.")
-        seen = y[: own.trained] if own.weights is None else y[: own.trained][own.weights[: own.trained] > 0]
-        if seen.min() == seen.max():
-            raise UsageError(
-                "All rows that are trained on have one label: there is nothing to tell apart. Give rows of more "
-                "classes, as folds do that are stratified by class."
-            )
-        return
-    if training.objective == "count:poisson" and not ((y >= 0).all() and y[: own.trained].any()):
-        raise UsageError("labels of count:poisson are counts: not negative, and not all zero.")
+    elif training.objective == "count:poisson" and not (y >= 0).all():
+        raise UsageError("labels of count:poisson are counts: not negative.")
     if not (np.abs(y) < _LARGE).all():
         raise UsageError(f"labels are below {_LARGE:.0f} in size: give them in another unit, or take logarithms.")
 

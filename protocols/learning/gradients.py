@@ -100,18 +100,27 @@ def metric(training: Training, margins: Reals, y: Reals, weights: Reals | None) 
     """The mean loss of rows: (n, outputs) margins, (n,) labels, (n,) weights or None. NaN where no row has weight."""
     if not len(y) or (weights is not None and not weights.any()):
         return math.nan
+    return metric_of(training, float(np.average(losses(training, margins, y), weights=weights)))
+
+
+def metric_of(training: Training, mean: float) -> float:
+    """The metric where the mean of losses is this."""
+    return math.sqrt(mean) if training.objective == "reg:squarederror" else mean
+
+
+def losses(training: Training, margins: Reals, y: Reals) -> Reals:
+    """(n,) what each row adds to the metric: (n, outputs) margins, (n,) labels."""
     m = margins[:, 0]
     if training.objective == "multi:softprob":
         p = probabilities(training, margins)[np.arange(len(y)), y.astype(np.int64)]
-        loss = -np.log(np.maximum(p, _FLOOR))
+        found: Reals = -np.log(np.maximum(p, _FLOOR))
     elif training.objective == "binary:logistic":
-        loss = np.logaddexp(0.0, np.where(y == 1, -m, m))
+        found = np.logaddexp(0.0, np.where(y == 1, -m, m))
     elif training.objective == "count:poisson":
-        loss = np.exp(m) - y * m + _log_factorials(y)
+        found = np.exp(m) - y * m + _log_factorials(y)
     else:
-        loss = (m - y) ** 2
-    mean = float(np.average(loss, weights=weights))
-    return math.sqrt(mean) if training.objective == "reg:squarederror" else mean
+        found = (m - y) ** 2
+    return found
 
 
 def sigmoid(m: Reals) -> Reals:
