@@ -21,21 +21,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mpc.errors import UsageError
-from protocols.learning import documents, pooled_quantiles
+from protocols.learning import documents, gradients, pooled_quantiles
+from protocols.learning.boosted import mean_of
+from protocols.learning.boosting_terms import OBJECTIVES, Objective, Training
 from protocols.learning.documents import Document
 
 FORMAT = "unseen forest"
-OBJECTIVES = ("binary:logistic", "multi:softprob", "reg:squarederror", "count:poisson")
 MAX_NODES = 1 << 16
 """Most nodes of a tree."""
 
-Objective = Literal["binary:logistic", "multi:softprob", "reg:squarederror", "count:poisson"]
 Importance = Literal["gain", "weight", "cover"]
 Floats = NDArray[np.float32]
 Codes = NDArray[np.uint16]
 
 _TREE = ("left", "right", "column", "bin", "missing_left", "weight", "gain", "cover")
-_FOREST = ("objective", "names", "edges", "base_score", "max_delta_step", "trees", "rows")
+_FOREST = ("objective", "names", "edges", "base_score", "classes", "trees", "rows", "max_delta_step")
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,10 +114,11 @@ class Forest:
         objective: as XGBoost names it.
         names: of the k columns.
         edges: of each column the inner edges of its bins, finite, increasing float32.
-        base_score: (K,), of each class or of one: the mean that the model begins with, as XGBoost has it: a probability
-            for ``binary:logistic``, a margin for ``multi:softprob``, else a mean of labels.
+        base_score: what the model begins with, as XGBoost has it: a probability for ``binary:logistic``, the margin of
+            all classes for ``multi:softprob``, else a mean of labels.
         trees: round by round, and in each one for each of K classes.
         rows: how many rows it was trained on.
+        classes: K, for ``multi:softprob``; 1 for others.
         max_delta_step: of training.
 
     Raises:
@@ -127,9 +128,10 @@ class Forest:
     objective: Objective
     names: tuple[str, ...]
     edges: tuple[Floats, ...] = field(repr=False)
-    base_score: tuple[float, ...]
+    base_score: float
     trees: tuple[Tree, ...] = field(repr=False)
     rows: int
+    classes: int = 1
     max_delta_step: float = 0.0
 
     def __post_init__(self) -> None:
@@ -140,24 +142,24 @@ class Forest:
         for edges in self.edges:
             if not np.isfinite(edges).all() or (np.diff(edges) <= 0).any():
                 raise UsageError("Edges are finite, and increase.")
-        classes = len(self.base_score)
-        if (self.objective == "multi:softprob") != (classes > 1) or classes == 0 or len(self.trees) % classes:
+        several = self.objective == "multi:softprob"
+        if self.classes < 1 or several != (self.classes > 1) or len(self.trees) % self.classes:
             raise UsageError("A round has one tree for each of several classes, or one tree.")
-        low, high = {"binary:logistic": (0, 1), "count:poisson": (0, np.inf)}.get(self.objective, (-np.inf, np.inf))
-        if not all(low < score < high for score in self.base_score):
-            raise UsageError("The base score is a probability, or a mean that the objective can have.")
+        Training(self.objective, base_score=self.base_score, num_class=self.classes if several else None)
         if not all(tree.fits(self._sizes) for tree in self.trees):
             raise UsageError("A tree does not fit the columns: the model's parts are mixed up.")
-
-    @property
-    def classes(self) -> int:
-        """K: trees of a round."""
-        return len(self.base_score)
 
     @property
     def rounds(self) -> int:
         """How many rounds of boosting."""
         return len(self.trees) // self.classes
+
+    @property
+    def base_margins(self) -> Floats:
+        """(K,) what margins begin with."""
+        several = self.classes if self.classes > 1 else None
+        begun = Training(self.objective, base_score=self.base_score, num_class=several)
+        return np.full(self.classes, gradients.start(begun, np.empty(0), None), dtype=np.float32)
 
     @property
     def _sizes(self) -> list[int]:
@@ -185,14 +187,14 @@ class Forest:
         """(n,) float32, or (n, K): log odds, logarithms of means, or means, as the objective has it."""
         codes = self.codes(features)
         missing = np.array(self._sizes)
-        margins = np.tile(base_margins(self.objective, self.base_score), (len(codes), 1))
+        margins = np.tile(self.base_margins, (len(codes), 1))
         for i, tree in enumerate(self.trees):
             margins[:, i % self.classes] += tree.margins(codes, missing)
         return margins if self.classes > 1 else margins[:, 0]
 
     def predict(self, features: ArrayLike) -> NDArray[np.float64]:
         """(n,) the probability of label 1, or the mean; (n, K) probabilities of the classes."""
-        return mean_of(self.objective, self.margins(features))
+        return mean_of(self.objective, self.margins(features).astype(np.float64))
 
     def importance(self, kind: Importance = "gain") -> NDArray[np.float64]:
         """(k,) of the columns, as XGBoost's.
@@ -226,8 +228,9 @@ class Forest:
             "objective": self.objective,
             "names": list(self.names),
             "edges": [edges.tolist() for edges in self.edges],
-            "base_score": list(self.base_score),
-            "max_delta_step": self.max_delta_step,
+            "base_score": float(self.base_score),
+            "classes": self.classes,
+            "max_delta_step": float(self.max_delta_step),
             "rows": self.rows,
             "trees": [{name: getattr(tree, name).tolist() for name in _TREE} for tree in self.trees],
         }
@@ -247,24 +250,24 @@ class Forest:
         if objective not in OBJECTIVES:
             raise UsageError(f"{FORMAT}: there is no such objective. Make the document anew, by this library.")
         return Forest(
-            objective,  # type: ignore[arg-type]  # it is one of these texts
+            objective,
             read.texts("names"),
             tuple(np.array(one, dtype=np.float32) for one in edges),
-            read.numbers("base_score"),
+            read.number("base_score"),
             tuple(_tree(documents.read(one, _TREE, what="a tree of a forest")) for one in read.items("trees")),
             read.whole("rows"),
+            read.whole("classes"),
             read.number("max_delta_step"),
         )
 
     def to_xgboost(self) -> bytes:
         """The model in XGBoost's own JSON: ``xgboost.Booster(model_file=bytearray(…))`` loads it, as a file does."""
         multi = self.classes > 1
-        parameters: dict[str, object] = {
+        known: dict[str, dict[str, object]] = {
             "multi:softprob": {"softmax_multiclass_param": {"num_class": str(self.classes)}},
             "count:poisson": {"poisson_regression_param": {"max_delta_step": repr(self.max_delta_step)}},
-        }.get(self.objective, {"reg_loss_param": {"scale_pos_weight": "1"}})
-        # XGBoost before 3.1 has one base score for all classes, a number; later ones read a list of numbers, too.
-        scores = ",".join(repr(float(np.float32(score))) for score in self.base_score)
+        }
+        parameters = known.get(self.objective, {"reg_loss_param": {"scale_pos_weight": "1"}})
         k = str(len(self.names))
         document = {
             "version": [3, 0, 0],
@@ -282,13 +285,13 @@ class Forest:
                     },
                 },
                 "learner_model_param": {
-                    "base_score": f"[{scores}]" if multi else scores,
+                    "base_score": repr(float(np.float32(self.base_score))),
                     "boost_from_average": "1",
                     "num_class": str(self.classes if multi else 0),
                     "num_feature": k,
                     "num_target": "1",
                 },
-                "objective": {"name": self.objective, **parameters},
+                "objective": {"name": self.objective} | parameters,
             },
         }
         return json.dumps(document).encode()
@@ -302,25 +305,6 @@ def codes_of(values: Floats, edges: Sequence[Floats]) -> Codes:
         codes[:, j] = np.searchsorted(inner, column, side="left")
         codes[np.isnan(column), j] = len(inner) + 1
     return codes
-
-
-def base_margins(objective: str, base_score: Sequence[float]) -> Floats:
-    """(K,) the margins that base scores stand for."""
-    score = np.asarray(base_score, dtype=np.float32)
-    if objective == "binary:logistic":
-        return np.asarray(-np.log(np.float32(1) / score - np.float32(1)), dtype=np.float32)
-    return np.log(score) if objective == "count:poisson" else score
-
-
-def mean_of(objective: str, margins: ArrayLike) -> NDArray[np.float64]:
-    """What margins say of labels: (n,) means or probabilities of label 1, (n, K) probabilities of classes."""
-    margin = np.asarray(margins, dtype=np.float64)
-    if objective == "binary:logistic":
-        return np.asarray(1 / (1 + np.exp(-margin)))
-    if objective == "multi:softprob":
-        powers = np.exp(margin - margin.max(axis=-1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
-    return np.exp(margin) if objective == "count:poisson" else margin
 
 
 def _tree(read: Document) -> Tree:

@@ -110,8 +110,9 @@ class Columns:
         """
         known, width = sum(WIDTHS[:level]), WIDTHS[level]
         shift = np.uint64(KEY_BITS - known - width)
-        first = prefixes.astype(np.uint64) << np.uint64(width)
-        ends = (first[:, None] + np.arange((1 << width) + 1, dtype=np.uint64)) << shift
+        places = np.arange((1 << width) + 1, dtype=np.uint64)
+        ends: NDArray[np.uint64] = (prefixes.astype(np.uint64)[:, None] << np.uint64(width)) + places
+        ends = np.left_shift(ends, shift)
         found = np.empty((len(prefixes), 1 << width), dtype=np.int64)
         for j in np.unique(columns):
             rows = columns == j
