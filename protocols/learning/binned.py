@@ -39,6 +39,8 @@ FORMAT = "unseen binning"
 RARE = 0.001
 """A category that a smaller part of the rows has gets no column of its own."""
 
+_ROUNDING = 2.0**-40
+
 Codes = NDArray[np.uint8] | NDArray[np.uint16]
 
 
@@ -252,16 +254,36 @@ def _fit_numbers(table: Table, name: str, max_bins: int, notes: list[str]) -> Bi
         ) from None
     made = equal_frequency(values, max_bins, feature=name)
     if made.number - made.missing < max_bins:
-        # Some value takes up more than a bin's part, so that there may be few different ones: then each has its bin.
-        different = np.unique(values)
-        different = different[~np.isnan(different)]
-        if len(different) <= max_bins:
-            made = from_edges(different[:-1], feature=name, missing=made.missing)
+        # Some value takes up more than a bin's part.
+        different, counts = np.unique(values[~np.isnan(values)], return_counts=True)
+        made = from_edges(_edges(different, counts, max_bins), feature=name, missing=made.missing)
     gone = bool(np.isnan(values).all())
     if gone or made.number < 2:
         notes.append(f"{name!r} {'is missing' if gone else 'has one value'} in all rows: left out.")
         return None
     return made
+
+
+def _edges(different: NDArray[np.float64], counts: NDArray[np.int64], max_bins: int) -> NDArray[np.float64]:
+    """Edges between different values, in order: all, or such that a value that many rows have takes up one bin alone.
+
+    What more rows have than a bin's part counts as one bin's part, so that the other bins are left to other values.
+    """
+    if len(different) <= max_bins:
+        return different[:-1]
+    parts = counts.astype(np.float64)
+    heavy = np.zeros(len(parts), dtype=bool)
+    while True:
+        part = counts[~heavy].sum() / (max_bins - heavy.sum())
+        more = counts > part
+        if (more == heavy).all():
+            break
+        heavy = more
+    parts[heavy] = part
+    upto = np.cumsum(parts)
+    places = np.searchsorted(upto, np.arange(1, max_bins) * part * (1 - _ROUNDING))
+    edges: NDArray[np.float64] = different[np.unique(places[places < len(different) - 1])]
+    return edges
 
 
 def _fit_categories(table: Table, name: str, most: int, notes: list[str]) -> Bins | None:

@@ -291,11 +291,8 @@ def _fit(
     sample_weight: ArrayLike | None,
 ) -> tuple[Floats, float | None]:
     """Train, and set every fitted attribute that both have; coefficients (k,), and the intercept at the label party."""
-    session = _require(session)
-    if label_party is None:
-        raise UsageError('Say who has the labels: fit(X, y, session=session, label_party="bank"), the same at all.')
-    if (y is not None) != (session.me == label_party):
-        raise UsageError(f"Labels come from {label_party!r} and from nobody else: the others give None.")
+    session = require_session(session)
+    label_party = require_labels(y, session, label_party)
     values, names = _matrix(X)
     fitted = logistic.fit(
         session,
@@ -335,7 +332,7 @@ def _fit(
 def _total(estimator: Split, X: Features, session: Session | None) -> Floats | None:
     """Open the sum of all parts of each row to the label party: (n,) there, None at the others."""
     check_is_fitted(estimator)
-    session = _require(session)
+    session = require_session(session)
     missing = sorted(set(estimator.parties_) - set(session.parties))
     if missing:
         raise UsageError(
@@ -348,7 +345,8 @@ def _total(estimator: Split, X: Features, session: Session | None) -> Floats | N
     return None if total is None else total / _SMALLER
 
 
-def _require(session: Session | None) -> Session:
+def require_session(session: Session | None) -> Session:
+    """The session that was given. UsageError where none was."""
     if not isinstance(session, Session):
         raise UsageError(
             "Give session=, this party's run with the others, to each call: nothing is computed without them, or in "
@@ -357,10 +355,18 @@ def _require(session: Session | None) -> Session:
     return session
 
 
+def require_labels(y: ArrayLike | None, session: Session, label_party: str | None) -> str:
+    """Who has the labels. UsageError unless that is said, and they are given there and nowhere else."""
+    if label_party is None:
+        raise UsageError('Say who has the labels: fit(X, y, session=session, label_party="bank"), the same at all.')
+    if (y is not None) != (session.me == label_party):
+        raise UsageError(f"Labels come from {label_party!r} and from nobody else: the others give None.")
+    return label_party
+
+
 def _require_labels(estimator: Split, y: ArrayLike | None, session: Session | None) -> None:
     check_is_fitted(estimator)
-    if (y is not None) != (_require(session).me == estimator.label_party_):
-        raise UsageError(f"Labels come from {estimator.label_party_!r} and from nobody else: the others give None.")
+    require_labels(y, require_session(session), estimator.label_party_)
 
 
 def _numbers(values: ArrayLike, what: str) -> Floats:
@@ -605,7 +611,7 @@ def _fit_rows(
     offset: ArrayLike | None = None,
 ) -> horizontal.Fitted:
     """Train, and set every fitted attribute that both have."""
-    session = _require(session)
+    session = require_session(session)
     if aggregator is None:
         raise UsageError('Say who adds up: fit(X, y, session=session, aggregator="hub"), the same at all.')
     values, names = _matrix(X)

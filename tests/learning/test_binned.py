@@ -79,6 +79,17 @@ def test_few_different_values_have_a_bin_each_and_many_have_equal_bins() -> None
     assert np.bincount(codes[:, 0]).tolist() == [125] * 8
 
 
+def test_a_value_of_many_rows_takes_one_bin() -> None:
+    rng = np.random.default_rng(1)
+    values = np.concatenate([np.zeros(8000), np.full(500, 3.5), rng.permutation(np.linspace(1, 9, 1500))])
+    codes = Cuts.fit({"x": values}, max_bins=10).codes({"x": values}).codes[:, 0]
+    counts = np.bincount(codes)
+    assert len(counts) == 10
+    assert len(set(codes[values == 0])) == len(set(codes[values == 3.5])) == 1
+    assert (codes == codes[0]).sum() == 8000
+    assert counts[1:].max() < 800
+
+
 def test_what_cannot_teach_is_left_out_with_a_note() -> None:
     table = {
         "one": [4.0] * 6,
