@@ -119,6 +119,8 @@ def best(
     *,
     usable: NDArray[np.bool_],
     blur: Reals,
+    rows: Reals | None = None,
+    least_rows: int = 0,
 ) -> Best:
     """The best split of each node.
 
@@ -131,6 +133,8 @@ def best(
         total_h: (nodes,) likewise.
         usable: (columns,) which ones this tree may split.
         blur: (nodes,) how far a bin's sum of hessians may be off; children need to stand out from it.
+        rows: (nodes, m) how many rows each bin has, where children are to have `least_rows` at least.
+        least_rows: of each child.
     """
     nodes, m = g.shape
     if not m:
@@ -146,13 +150,14 @@ def best(
     place = np.arange(m)
     may = usable[layout.column] & (place < layout.last)
     gains = np.empty((2, nodes, m))
+    many = np.ones((2, nodes, m), dtype=np.bool_) if rows is None else _enough(layout, rows, least_rows)
     for side, (gl, hl, allowed) in enumerate(
         (
             (left_g, left_h, may[None, :]),
             (left_g + absent_g, left_h + absent_h, (may & layout.missing) & (absent_h > blur[:, None])),
         )
     ):
-        fits = allowed & (hl >= least) & (h_t - hl >= least) & (h_t > 0)
+        fits = allowed & many[side] & (hl >= least) & (h_t - hl >= least) & (h_t > 0)
         gain = score(training, gl, hl) + score(training, g_t - gl, h_t - hl) - before
         gains[side] = np.where(fits, gain, -np.inf)
     # Of equal gains the first: by column and bin, and to the right with missing values.
@@ -173,3 +178,10 @@ def _prefixes(layout: Layout, sums: Reals) -> Reals:
     before = np.where(layout.first > 0, running[:, layout.first - 1], 0.0)
     left: Reals = running - before
     return left
+
+
+def _enough(layout: Layout, rows: Reals, least: int) -> NDArray[np.bool_]:
+    """(2, nodes, m): whether both children have so many rows, with missing values to the right and to the left."""
+    left, absent = _prefixes(layout, rows), np.where(layout.missing, rows[:, layout.last], 0.0)
+    sides = np.stack((left, left + absent))
+    return (sides >= least) & (layout.shared(rows) - sides >= least)
