@@ -244,6 +244,7 @@ def _label_party(session: Session, own: Task, terms: Terms, point: Point | None,
         best_iteration=course.best,
         gains=course.gains[: rounds * training.outputs],
         rounds=rounds,
+        run=terms.run,
         learned=_learned("label_party", training),
     )
 
@@ -758,6 +759,7 @@ def _feature_party(session: Session, own: Task, terms: Terms, point: Point | Non
         best_iteration=rounds - 1,
         gains=(),
         rounds=rounds,
+        run=terms.run,
         learned=_learned("feature_party", training),
     )
 

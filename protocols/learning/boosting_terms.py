@@ -174,6 +174,7 @@ class Fitted:
         gains: of each tree what its splits gained, in the order of ``Shape.inner``; at a party that knows, empty
             elsewhere.
         rounds: how many the model has.
+        run: 16 bytes that name the training, the same at all parties, also after it was resumed.
         learned: sentences: what this party learned.
     """
 
@@ -184,6 +185,7 @@ class Fitted:
     best_iteration: int
     gains: tuple[tuple[float, ...], ...]
     rounds: int
+    run: bytes
     learned: tuple[str, ...]
 
 
