@@ -44,6 +44,7 @@ from mpc.wire.learning.v1 import scoring_pb2 as wire
 from mpc.wire.lookup.v1 import table_pb2 as lookup_wire
 from protocols.arithmetic import party as arithmetic
 from protocols.arithmetic.party import Computation
+from protocols.arithmetic.shared import Shared
 from protocols.learning.release import Release
 from protocols.lookup.table import SignedDocument
 
@@ -173,6 +174,15 @@ def graded(run: Computation, partial: Sums, *, asker: str, cuts: Sequence[float]
     total = run.share(partial).sum_over_parties()
     for name in run.inputs:
         total = total + run.receive(from_=name)
+    return _compared(run, total, asker, cuts)
+
+
+def graded_words(run: Computation, words: NDArray[np.uint64], *, asker: str, cuts: Sequence[float]) -> Grades | None:
+    """``graded``, of (n,) shares modulo 2^64 with ``FRACTION`` fractional bits, which need not be renewed."""
+    return _compared(run, run.from_pieces(words, fraction=FRACTION), asker, cuts)
+
+
+def _compared(run: Computation, total: Shared, asker: str, cuts: Sequence[float]) -> Grades | None:
     # Sums and cuts are multiples of a step each, so "not below" has no other side to err to. That each cut is compared
     # opens no more than the grade: of increasing cuts the outcomes are ones and then zeros.
     above = total.reshape(-1, 1) >= np.asarray(cuts, dtype=np.float64)

@@ -23,7 +23,7 @@ PARTIES = ("bank", "tax", "telecom")
 
 def table_of(party: str, n: int = 200) -> dict[str, NDArray[np.float64]]:
     """Two columns of numbers of any of the parties; the first of them has missing values."""
-    rng = np.random.default_rng(PARTIES.index(party))
+    rng = np.random.default_rng(len(party))
     first = rng.normal(size=n)
     first[::7] = np.nan
     return {f"{party} first": first, f"{party} second": rng.integers(9, size=n).astype(np.float64)}

@@ -1,0 +1,261 @@
+"""Sums of the leaves that rows end in, as shares of two parties: one has the leaves' weights, the other columns.
+
+    margin(row) = Σ_trees Σ_leaves w · α(row) · β(row)     α: reached as far as the giver's nodes say, β: the chooser's
+
+A tree's leaves lie under the chooser's ends (``trees``). Summing from the bottom up what a row gets where it goes to
+the right at all of the chooser's nodes below an end,
+
+    V(end) = Σ_{leaves under it, and under no end below} w · α + Σ_{nodes i of the chooser right below} V(right of i)
+
+a margin is V(root) + Σ_i β(left of i) · (V(left of i) − V(right of i)). Each summand is one correlated transfer
+[Asharov, Lindell, Schneider, Zohner 2013]: the giver's word, if the chooser's bit is one. What went right at a node
+need not be asked: it is what reached the node less what went left.
+
+Security: semi-honest; of ``protocols.ot.extension``, and of the hash as in ``protocols.ot.random_ot``.
+Leaks:    nothing to either but the numbers of rows and of the chooser's nodes in each tree, which the giver knows from
+          the tree. The giver's own nodes and the leaves do not show: neither how many there are nor where.
+Cost:     a transfer for each row and each of the chooser's nodes: 12 bytes, 4 of them from the chooser; in blocks of up
+          to ``BLOCK`` transfers, each padded to a multiple of 128. One set-up of the extension.
+Exact:    weights are rounded to 2^-30, sums of them are not rounded again: of T trees a margin is off by at most
+          (T + 1) 2^-31.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpc import fixed
+from mpc.channel import Channel
+from mpc.errors import UsageError
+from mpc.kernels import blocks
+from mpc.rng import Rng
+from mpc.suite import Suite
+from mpc.wire.ot.v1 import ot_pb2
+from protocols.learning import trees
+from protocols.learning.boosted import BoostedPart, Coded
+from protocols.learning.trees import LEAF_FRACTION, PartTree, Shape
+from protocols.ot import extension
+from protocols.ot.correlations import CotReceiver
+from protocols.ot.method import FieldBits
+
+BLOCK = extension.CHUNK
+"""Most transfers in a message."""
+FIELD_BITS: FieldBits = 4
+"""k of SoftSpoken: 4 bytes a transfer."""
+
+Words = NDArray[np.uint64]
+
+
+# What the two bring ---------------------------------------------------------------------------------------------------
+
+
+def by_class(part: BoostedPart) -> list[list[PartTree]]:
+    """The trees of each class: the order in which transfers are made."""
+    return [list(part.trees[one :: part.classes]) for one in range(part.classes)]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A tree as its giver sees it.
+
+    Attributes:
+        tree: the giver's part of it.
+        weights: (leaves,) the giver's words of the leaves' weights.
+        mine: (leaves,) the giver's end that each is under.
+        theirs: (leaves,) the chooser's.
+        parents: of each of the chooser's nodes, the chooser's end that it is under.
+    """
+
+    tree: PartTree
+    weights: Words = field(repr=False)
+    mine: NDArray[np.int64] = field(repr=False)
+    theirs: NDArray[np.int64] = field(repr=False)
+    parents: tuple[int, ...] = field(repr=False)
+
+
+def layouts(part: BoostedPart, chooser: str) -> list[list[Layout]]:
+    """The trees of each class as `part`'s party gives their leaves to the chooser.
+
+    Raises:
+        UsageError: a part without shapes, or without weights or shares of them.
+    """
+    made = []
+    for own in by_class(part):
+        row = []
+        for tree in own:
+            shape = shape_of(tree)
+            mine, theirs = shape.leaf_ends(part.party), shape.leaf_ends(chooser)
+            row.append(Layout(tree, weights_of(shape), mine, theirs, tuple(shape.parents_of(chooser))))
+        made.append(row)
+    return made
+
+
+def shape_of(tree: PartTree) -> Shape:
+    """The tree's shape. UsageError where this party has none."""
+    if tree.shape is None:
+        raise UsageError("This part has no shapes of trees: the label party's has, and gives their leaves.")
+    return tree.shape
+
+
+def weights_of(shape: Shape) -> Words:
+    """(leaves,): this party's words of the leaves' weights, or its shares of them."""
+    first = shape.leaves[0]
+    if first.share is not None:
+        return np.array([leaf.share for leaf in shape.leaves], dtype=np.uint64)
+    if first.weight is None:
+        raise UsageError("This part has neither the leaves' weights nor shares of them.")
+    return fixed.encode(np.array([leaf.weight for leaf in shape.leaves]), LEAF_FRACTION)
+
+
+@dataclass(frozen=True)
+class Offers:
+    """What the giver brings for n rows.
+
+    Attributes:
+        base: (classes, n) what a row gets where all of the chooser's bits are zero.
+        steps: (nodes, n) what each of the chooser's nodes adds where its bit is one, class after class.
+        counts: how many of the nodes are of trees of each class.
+    """
+
+    base: Words = field(repr=False)
+    steps: Words = field(repr=False)
+    counts: tuple[int, ...]
+
+    def rows(self, which: NDArray[np.bool_]) -> Offers:
+        """Those of some of the rows."""
+        return Offers(self.base[:, which], self.steps[:, which], self.counts)
+
+
+def offers(plan: Sequence[Sequence[Layout]], coded: Coded) -> Offers:
+    """V from the bottom up, of all trees.
+
+    Args:
+        plan: of ``layouts``.
+        coded: the giver's columns of n rows.
+    """
+    n = len(coded)
+    counts = tuple(sum(len(layout.parents) for layout in row) for row in plan)
+    base, steps = np.zeros((len(plan), n), dtype=np.uint64), np.empty((sum(counts), n), dtype=np.uint64)
+    at = 0
+    for one, row in enumerate(plan):
+        for layout in row:
+            reached = trees.ends(layout.tree, coded.codes, coded.missing_code)
+            value = np.zeros((1 + 2 * len(layout.parents), n), dtype=np.uint64)  # V, by the chooser's ends
+            for weight, mine, theirs in zip(layout.weights, layout.mine, layout.theirs, strict=True):
+                value[theirs] += weight * reached[:, mine]
+            # A node comes after its parent, so that what is below an end is complete when it is added to it.
+            for i in reversed(range(len(layout.parents))):
+                np.subtract(value[1 + 2 * i], value[2 + 2 * i], out=steps[at + i])
+                value[layout.parents[i]] += value[2 + 2 * i]
+            base[one] += value[0]
+            at += len(layout.parents)
+    return Offers(base, steps, counts)
+
+
+def bits_of(part: BoostedPart, coded: Coded) -> NDArray[np.bool_]:
+    """(nodes, n): whether each row goes left at each of the chooser's nodes, and reaches it, class after class."""
+    bits = np.empty((int(part.nodes.sum()), len(coded)), dtype=np.bool_)
+    at = 0
+    for own in by_class(part):
+        for tree in own:
+            bits[at : at + len(tree.own)] = trees.ends(tree, coded.codes, coded.missing_code)[:, 1::2].T
+            at += len(tree.own)
+    return bits
+
+
+def counts_of(part: BoostedPart) -> tuple[int, ...]:
+    """How many nodes this party has in the trees of each class."""
+    return tuple(sum(len(tree.own) for tree in own) for own in by_class(part))
+
+
+def sums(words: Words, counts: Sequence[int]) -> Words:
+    """(m, n) → (classes, n): of each class the sum of its rows of words, which are as many as counted."""
+    parts = np.split(words, np.cumsum(counts)[:-1])
+    return np.stack([part.sum(axis=0, dtype=np.uint64) for part in parts])
+
+
+def rows_at_a_time(width: int) -> int:
+    """How many rows of so many transfers each go into a block."""
+    return max(1, BLOCK // max(1, width))
+
+
+# The transfers --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Giver:
+    """The side that has words. Made by ``start_giver``; for one thread at a time."""
+
+    channel: Channel
+    rng: Rng = field(repr=False)
+    _sender: extension.Sender = field(repr=False)
+    _made: int = 0
+
+    def give(self, words: Words) -> Words:
+        """Transfer words of any shape: each reaches the chooser where its bit is one.
+
+        Returns:
+            Of that shape, uniform: with the chooser's they add up to word · bit.
+        """
+        n = words.size
+        if not n:
+            return np.zeros(words.shape, dtype=np.uint64)
+        sent = extension.extend_send(self.channel, self._sender, n, rng=self.rng)
+        tweak, self._made = self._made, self._made + n
+        # 1  two masks, of which the chooser has the one that its bit names; what it adds to it where the bit is one
+        zero, one = _hashed(sent.k, tweak), _hashed(sent.k ^ sent.delta, tweak)
+        share = np.negative(zero)
+        np.subtract(zero, one, out=one)
+        self.channel.send(ot_pb2.Offsets(), one + words.reshape(-1))
+        return share.reshape(words.shape)
+
+
+@dataclass
+class Chooser:
+    """The side that has bits. Made by ``start_chooser``; for one thread at a time."""
+
+    channel: Channel
+    rng: Rng = field(repr=False)
+    _receiver: extension.Receiver = field(repr=False)
+    _made: int = 0
+
+    def ask(self, bits: NDArray[np.bool_]) -> CotReceiver:
+        """Say what is wanted, under masks: bits of any shape. ``take`` goes on; several may be asked for before."""
+        return extension.extend_receive(self.channel, self._receiver, bits.reshape(-1), rng=self.rng)
+
+    def take(self, asked: CotReceiver) -> Words:
+        """(n,): the chooser's shares of what was asked for first among what was not taken yet.
+
+        Raises:
+            PeerError: other than a word for each bit.
+        """
+        if not len(asked):
+            return np.zeros(0, dtype=np.uint64)
+        _, offsets = self.channel.recv(ot_pb2.Offsets, max_bytes=8 * len(asked))
+        self.channel.require(len(offsets) == len(asked), f"offsets of {len(asked)} transfers")
+        # 2  the mask, and what is added to it, without branching on the bits
+        tweak, self._made = self._made, self._made + len(asked)
+        return _hashed(asked.t, tweak) + (offsets & np.negative(asked.choices.astype(np.uint64)))
+
+    def choose(self, bits: NDArray[np.bool_]) -> Words:
+        """``ask`` and ``take``: shares of the bits' shape."""
+        return self.take(self.ask(bits)).reshape(bits.shape)
+
+
+def start_giver(channel: Channel, *, suite: Suite, rng: Rng) -> Giver:
+    """Set transfers up, as the side that has words. PeerError: the chooser sent no step of the protocol."""
+    return Giver(channel, rng, extension.start_send(channel, suite=suite, rng=rng, k=FIELD_BITS))
+
+
+def start_chooser(channel: Channel, *, suite: Suite, rng: Rng) -> Chooser:
+    """Set transfers up, as the side that has bits. PeerError: the giver sent no step of the protocol."""
+    return Chooser(channel, rng, extension.start_receive(channel, suite=suite, rng=rng, k=FIELD_BITS))
+
+
+def _hashed(correlated: NDArray[np.uint8], tweak: int) -> Words:
+    """(n, 16) → (n,): 8 bytes of each block's hash."""
+    return blocks.hash(correlated, tweak=tweak).view("<u8")[:, 0].astype(np.uint64)
