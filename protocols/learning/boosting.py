@@ -47,12 +47,12 @@ from mpc import suite as suites
 from mpc.channel import Channel
 from mpc.errors import UsageError
 from mpc.rng import Rng
-from mpc.session import Progress, Session, at_once
+from mpc.session import Session, at_once
 from mpc.wire.learning.v1 import boosting_pb2 as wire
 from protocols.learning import boosting_ideal as lwe_ideal
 from protocols.learning import boosting_terms, gradients, membership, splits, trees
 from protocols.learning.binned import Binned
-from protocols.learning.boosting_terms import Fitted, Method, Point, Reals, Task, Terms, Training
+from protocols.learning.boosting_terms import Fitted, Keep, Method, Point, Reals, Task, Terms, Training
 from protocols.learning.checkpoint import Checkpoint
 from protocols.learning.trees import Inner, Leaf, OwnNode, PartTree, Shape
 from protocols.operator import Operator
@@ -134,7 +134,7 @@ def fit(
         if point is not None and checkpoint is not None:
             boosting_terms.require_same_training(point, terms, own)
             checkpoint.save(point.round, point.to_bytes())  # so that it is among the last two
-        keep = _Keep(session, own, terms, checkpoint, progress)
+        keep = Keep(session, own, terms, checkpoint, progress)
         if settings.privacy == "strict":
             raise UsageError("privacy='strict' is not there yet: use 'standard'.")
         if session.me == label_party:
@@ -150,26 +150,6 @@ def _closing(session: Session) -> Iterator[None]:
     except BaseException as error:
         session.close(f"training broke off ({type(error).__name__})")
         raise
-
-
-@dataclass(frozen=True)
-class _Keep:
-    """Tells of a round that is done, and keeps what there is after it."""
-
-    session: Session
-    own: Task
-    terms: Terms
-    checkpoint: Checkpoint | None
-    progress: Callable[[int, int], None] | None
-
-    def __call__(self, done: int, state: Mapping[str, object], **arrays: NDArray[Any]) -> None:
-        if self.checkpoint is not None:
-            point = Point(self.terms.digest(self.own), self.terms.run, self.terms.attempt, done, state, arrays)
-            self.checkpoint.save(done, point.to_bytes())
-        most = self.terms.training.n_estimators
-        self.session.progress(Progress("training", done, most))
-        if self.progress is not None:
-            self.progress(done, most)
 
 
 def lanes(level: int) -> int:
@@ -212,7 +192,7 @@ class _Course:
     best_margins: Reals | None = None
 
 
-def _label_party(session: Session, own: Task, terms: Terms, point: Point | None, keep: _Keep) -> Fitted:
+def _label_party(session: Session, own: Task, terms: Terms, point: Point | None, keep: Keep) -> Fitted:
     """The loop, where the labels are."""
     training, y, weights = own.training, own.labels, own.weights
     if y is None:
@@ -710,7 +690,7 @@ def _begin(session: Session, own: Task, base: float, point: Point | None) -> _Co
     )
 
 
-def _save(keep: _Keep, course: _Course) -> None:
+def _save(keep: Keep, course: _Course) -> None:
     best = {} if course.best_margins is None else {"best_margins": course.best_margins}
     state = {
         "trees": [trees.to_json(tree) for tree in course.trees],
@@ -738,7 +718,7 @@ def _learned(role: str, training: Training) -> tuple[str, ...]:
 # A feature party ------------------------------------------------------------------------------------------------------
 
 
-def _feature_party(session: Session, own: Task, terms: Terms, point: Point | None, keep: _Keep) -> Fitted:
+def _feature_party(session: Session, own: Task, terms: Terms, point: Point | None, keep: Keep) -> Fitted:
     """The loop, where columns are and no labels."""
     training, channel = own.training, session.channel(terms.label_party)
     grown = () if point is None else _trees(point.state)

@@ -15,7 +15,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mpc import suite as suites
 from mpc.errors import UsageError
-from mpc.session import Session
+from mpc.session import Progress, Session
 from mpc.wire.learning.v1 import boosting_pb2 as wire
 from protocols.arithmetic.party import require_same
 from protocols.learning.binned import Binned
@@ -516,6 +516,35 @@ def require_same_training(point: Point, terms: Terms, own: Task) -> None:
     """UsageError where a point is of a training with other settings or other rows."""
     if point.digest != terms.digest(own):
         raise UsageError(f"The checkpoint is of a training with other settings or other data: {_REMEDY}.")
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Tells of a round that is done, and keeps what there is after it.
+
+    Attributes:
+        session: whose progress is called.
+        own: what this party brings.
+        terms: agreed on.
+        checkpoint: where points are kept, if anywhere.
+        progress: called as well, if given.
+    """
+
+    session: Session
+    own: Task
+    terms: Terms
+    checkpoint: Checkpoint | None
+    progress: Callable[[int, int], None] | None
+
+    def __call__(self, done: int, state: Mapping[str, object], **arrays: NDArray[Any]) -> None:
+        """After so many rounds: what a `Point` has of this party's state."""
+        if self.checkpoint is not None:
+            point = Point(self.terms.digest(self.own), self.terms.run, self.terms.attempt, done, state, arrays)
+            self.checkpoint.save(done, point.to_bytes())
+        most = self.terms.training.n_estimators
+        self.session.progress(Progress("training", done, most))
+        if self.progress is not None:
+            self.progress(done, most)
 
 
 def saved_rounds(found: Mapping[tuple[bytes, int], Point]) -> dict[tuple[bytes, int], bytes]:
