@@ -24,7 +24,10 @@ REQUIRED = (
     "protocols/learning/templates/report.words.json",
 )
 # Modules that stand on an extra: without it they have to say which one to install.
-NEEDS_EXTRA = {"protocols.learning.estimators": "unseen[learning]"}
+NEEDS_EXTRA = {
+    "protocols.learning.boosting_estimators": "unseen[learning]",
+    "protocols.learning.estimators": "unseen[learning]",
+}
 
 
 def check_content(wheel: Path) -> int:
