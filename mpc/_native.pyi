@@ -519,6 +519,74 @@ def rlwe_slots(prime: int, coefficients: NDArray[np.uint64], out: NDArray[np.uin
 def rlwe_decode(coefficients: list[NDArray[np.uint64]], out: NDArray[np.uint64]) -> None:
     """Fills out with the slots' numbers modulo 2^64."""
 
+# Sums by bin under encryption (lwe.rs). All arrays are flat; sizes are those of mpc/kernels/lwe.py.
+
+def lwe_expand(public: NDArray[np.uint8], out: NDArray[np.uint32]) -> None:
+    """Fills out with the public matrix as values."""
+
+def lwe_secrets(bits: NDArray[np.uint8], out: NDArray[np.uint32]) -> None:
+    """Fills out with secrets as values."""
+
+def lwe_encrypt(
+    blocks: NDArray[np.uint32],
+    secrets: NDArray[np.uint32],
+    seed: _Secret,
+    first: int,
+    words: NDArray[np.uint32],
+    w: int,
+    out: NDArray[np.uint32],
+) -> None:
+    """Fills out with encryptions of rows of w words; first is the number of the first row."""
+
+def lwe_add_vartime(
+    codes: NDArray[np.uint8] | NDArray[np.uint16],
+    starts: list[int],
+    words: NDArray[np.uint32],
+    w: int,
+    rows: NDArray[np.int32] | None,
+    out: NDArray[np.uint32],
+) -> None:
+    """Adds to out the sums by bin of rows of w words. starts: of each column's bins, and the number of all."""
+
+def lwe_add_signed_vartime(
+    codes: NDArray[np.uint8] | NDArray[np.uint16],
+    starts: list[int],
+    words: NDArray[np.int64],
+    w: int,
+    rows: NDArray[np.int32] | None,
+    out: NDArray[np.int64],
+) -> None:
+    """As lwe_add_vartime."""
+
+def lwe_hint_vartime(
+    codes: NDArray[np.uint8] | NDArray[np.uint16],
+    starts: list[int],
+    public: NDArray[np.uint8],
+    out: NDArray[np.uint32],
+) -> None:
+    """Fills out with the sums by bin of the public matrix's rows, on its side."""
+
+def lwe_offer(
+    delta: _Secret,
+    tweak: int,
+    k: NDArray[np.uint8],
+    hint: NDArray[np.uint32],
+    stretch: list[int],
+    messages: NDArray[np.uint32],
+    shares: NDArray[np.uint32],
+) -> None:
+    """Fills messages and shares for some bins. stretch: bins of the hint, the first of these, how many."""
+
+def lwe_choose(
+    tweak: int,
+    t: NDArray[np.uint8],
+    choices: NDArray[np.uint8],
+    stretch: list[int],
+    messages: NDArray[np.uint32],
+    shares: NDArray[np.uint32],
+) -> None:
+    """Fills shares for some bins."""
+
 # Paillier's encryption (paillier.rs). Numbers are little endian; p and q of half of n's length, ciphertexts of twice it
 
 def paillier_check_key(p: _Secret, q: _Secret) -> None:

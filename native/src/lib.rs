@@ -20,6 +20,7 @@ pub mod gf128;
 pub mod group;
 pub mod hash;
 pub mod join;
+pub mod lwe;
 pub mod mask;
 pub mod ntt;
 pub mod okvs;
@@ -39,6 +40,7 @@ pub mod sm2;
 pub mod sm3;
 pub mod sm4;
 pub mod transfers;
+mod vectorised;
 
 #[cfg(feature = "python")]
 mod py;

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::parallel::{self, STREAM};
 use crate::prg::Stream;
+use crate::vectorised::vectorised;
 use crate::{Error, gf128};
 
 /// Columns of a block.
@@ -33,30 +34,6 @@ const TILE: usize = COLUMNS * BLOCK;
 
 /// 128 rows of 128 bits.
 type Tile = [[u64; 2]; COLUMNS];
-
-/// Runs a function compiled for AVX2 where there is that, and the same function as it is elsewhere.
-macro_rules! vectorised {
-    ($(#[$meta:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) $body:block) => {
-        $(#[$meta])*
-        fn $name($($argument: $type),*) {
-            #[inline(always)]
-            fn inner($($argument: $type),*) $body
-
-            #[cfg(all(target_arch = "x86_64", not(aes_backend = "soft")))]
-            {
-                #[target_feature(enable = "avx2")]
-                fn with_avx2($($argument: $type),*) {
-                    inner($($argument),*)
-                }
-                if is_x86_feature_detected!("avx2") {
-                    // SAFETY: the feature was detected.
-                    return unsafe { with_avx2($($argument),*) };
-                }
-            }
-            inner($($argument),*)
-        }
-    };
-}
 
 /// One level of the transposition: in each square of 2J × 2J bits, the two off-diagonal squares of J × J change places.
 #[inline(always)]

@@ -26,6 +26,7 @@ use crate::ristretto255::Ristretto255;
 use crate::sm3::Sm3;
 use crate::{Error, ed25519, hash, parallel, prg};
 
+mod lwe;
 mod mask;
 mod okvs;
 mod ot;
@@ -564,6 +565,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         paillier::register,
         ring::register,
         rlwe::register,
+        lwe::register,
         shuffle::register,
         sm2::register,
         symmetric::register,
