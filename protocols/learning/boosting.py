@@ -46,15 +46,16 @@ from numpy.typing import ArrayLike, NDArray
 from mpc import suite as suites
 from mpc.channel import Channel
 from mpc.errors import UsageError
+from mpc.kernels import lwe as kernels
 from mpc.rng import Rng
 from mpc.session import Session, at_once
 from mpc.wire.learning.v1 import boosting_pb2 as wire
-from protocols.learning import boosting_ideal as lwe_ideal
 from protocols.learning import boosting_terms, gradients, membership, splits, trees
 from protocols.learning.binned import Binned
 from protocols.learning.boosting_terms import Fitted, Keep, Method, Point, Reals, Task, Terms, Training
 from protocols.learning.checkpoint import Checkpoint
 from protocols.learning.trees import Inner, Leaf, OwnNode, PartTree, Shape
+from protocols.matvec import ideal_lwe, lwe
 from protocols.operator import Operator
 
 __all__ = ["OPERATOR", "Checkpoint", "Fitted", "Training", "fit"]
@@ -85,6 +86,8 @@ Rows = NDArray[np.int32]
 _RANGE = float(1 << 32)
 _USED = 0.97  # of the range of 32 bits: the rest is for the noise of products
 _ROUNDED = 1 << 16  # the lower half of a word is not told
+_EXACT = 61  # own sums are of whole numbers, all together below 2^62
+_TINY = 1e-200
 _LANES = 32  # vectors at a time
 _PIECE = 1 << 27  # bytes of them
 
@@ -100,7 +103,7 @@ def fit(
     suite: str = "intl",
     checkpoint: Checkpoint | None = None,
     progress: Callable[[int, int], None] | None = None,
-    method: Method = "ideal",
+    method: Method = "lwe",
 ) -> Fitted:
     """Train with the other parties of the session, all of which call this.
 
@@ -164,6 +167,21 @@ def pieces(rows: int, level: int) -> Iterator[int]:
     while left:
         yield min(most, left)
         left -= min(most, left)
+
+
+def tree_bytes(rows: int, bins: int, told: Sequence[int]) -> int:
+    """What a tree takes between the label party and a feature party, both ways; envelopes, 128 bytes at most, apart.
+
+    Args:
+        rows: n.
+        bins: of the feature party's columns together.
+        told: for each level how many of its nodes the feature party's columns split.
+    """
+    total = 0
+    for level, count in enumerate(told):
+        total += lanes(level) * (4 * rows + kernels.DIMENSION * (4 + 4 * bins) + 2 * bins)
+        total += 14 * count + membership.told_bytes(rows, count)
+    return total
 
 
 # The label party ------------------------------------------------------------------------------------------------------
@@ -272,7 +290,7 @@ class _Lead:
         session: of this party.
         own: what it brings.
         terms: agreed on.
-        owner: of the vectors of products.
+        owner: of the vectors of products; None where only this party has columns.
         choosers: by name, its side of the transfers of membership.
         layouts: by name, of all parties that have columns, this one first.
     """
@@ -280,7 +298,7 @@ class _Lead:
     session: Session
     own: Task
     terms: Terms
-    owner: lwe_ideal.Owner
+    owner: lwe.Owner | ideal_lwe.Owner | None
     choosers: Mapping[str, membership.Chooser]
     layouts: Mapping[str, splits.Layout]
 
@@ -289,14 +307,16 @@ class _Lead:
         """Set up with all of them."""
         suite = suites.get(terms.suite)
         channels = {name: session.channel(name) for name in terms.holders}
-        product = lwe_ideal
-        owner = product.start_owner(channels, terms.rows, suite=suite, rng=session.rng.fork())
+        product = ideal_lwe if terms.method == "ideal" else lwe
+        owner = None
+        if channels:
+            owner = product.start_owner(channels, terms.rows, suite=suite, rng=session.rng.fork())
         choosers = {
             name: membership.start_chooser(channel, suite=suite, rng=session.rng.fork())
             for name, channel in channels.items()
         }
-        for name, channel in channels.items():
-            channel.require(owner.bins[name] == terms.columns[name].bins, "a product of the columns that were told")
+        for name, m in ({} if owner is None else owner.bins).items():
+            channels[name].require(m == terms.columns[name].bins, "a product of the columns that were told")
         owners = (session.me, *terms.holders)
         return _Lead(
             session, own, terms, owner, choosers, {name: splits.Layout.of(terms.columns[name]) for name in owners}
@@ -372,11 +392,11 @@ def _grow(lead: _Lead, g: Reals, h: Reals, draw: _Draw) -> _Tree:
     """A tree for gradients g and hessians h, (n,) each; those of rows not trained on count for nothing."""
     training, table = lead.own.training, lead.terms.rows
     counted = draw.rows(table, lead.own.trained, training.subsample)
-    v = np.stack((g, h)) if counted is None else np.where(counted, np.stack((g, h)), 0.0)
+    v = _Vectors.of(g, h, counted)
     usable = draw.columns(
         {name: len(lead.terms.columns[name].sizes) for name in lead.layouts}, training.colsample_bytree
     )
-    root = _node(0, np.arange(table, dtype=np.int32), v, counted)
+    root = v.node(0, np.arange(table, dtype=np.int32))
     book = _Book(leaves={0: root})
     families: list[tuple[_Node | None, list[_Node]]] = [(None, [root])]
     for depth in range(training.max_depth):
@@ -386,25 +406,48 @@ def _grow(lead: _Lead, g: Reals, h: Reals, draw: _Draw) -> _Tree:
         families = []
         for split, left in zip(chosen, sides, strict=True):
             rows, place = split.node.rows, split.node.place
-            children = [
-                _node(2 * place + 1, rows[left], v, counted),
-                _node(2 * place + 2, rows[~left], v, counted),
-            ]
+            children = [v.node(2 * place + 1, rows[left]), v.node(2 * place + 2, rows[~left])]
             families.append((split.node, children))
             book.divided(training, split, children)
     return book.tree(training, lead.session.me)
 
 
-def _node(place: int, rows: Rows, v: Reals, counted: NDArray[np.bool_] | None) -> _Node:
-    """The node of these rows of v, (2, n)."""
-    if len(rows) == v.shape[1]:
-        trained = len(rows) if counted is None else int(np.count_nonzero(counted))
-        return _Node(place, rows, trained, v.sum(axis=1))
-    trained = len(rows) if counted is None else int(np.count_nonzero(counted[rows]))
-    return _Node(place, rows, trained, np.array([v[0][rows].sum(), v[1][rows].sum()]))
+@dataclass(frozen=True)
+class _Vectors:
+    """What trees are made of, as a tree is trained on it.
+
+    Attributes:
+        pair: (2, n) gradients and hessians.
+        counted: (n,) which rows it is trained on, None for all; those of others are zero.
+        exact: (n, 2) the same as whole numbers, of which no sum is above 2^62 in size.
+        units: (2,) what these are multiples of, inverted.
+    """
+
+    pair: Reals
+    counted: NDArray[np.bool_] | None
+    exact: NDArray[np.int64]
+    units: Reals
+
+    @staticmethod
+    def of(g: Reals, h: Reals, counted: NDArray[np.bool_] | None) -> _Vectors:
+        """Those of all rows, (n,) each."""
+        pair = np.stack((g, h))
+        if counted is not None:
+            pair *= counted
+        sizes = np.abs(pair).sum(axis=1)
+        units = np.ldexp(1.0, _EXACT - np.frexp(np.maximum(sizes, _TINY))[1])
+        exact = np.ascontiguousarray(np.rint(pair * units[:, None]).astype(np.int64).T)
+        return _Vectors(pair, counted, exact, units)
+
+    def node(self, place: int, rows: Rows) -> _Node:
+        """The node of these rows."""
+        trained = len(rows) if self.counted is None else int(np.count_nonzero(self.counted[rows]))
+        return _Node(place, rows, trained, np.array([values[rows].sum() for values in self.pair]))
 
 
-def _looked_at(lead: _Lead, depth: int, families: Sequence[tuple[_Node | None, list[_Node]]], v: Reals) -> list[_Node]:
+def _looked_at(
+    lead: _Lead, depth: int, families: Sequence[tuple[_Node | None, list[_Node]]], v: _Vectors
+) -> list[_Node]:
     """The nodes of a level that may be split, with histograms.
 
     The smaller child's is a product; the other one's is what their parent has more.
@@ -425,7 +468,7 @@ def _looked_at(lead: _Lead, depth: int, families: Sequence[tuple[_Node | None, l
     return nodes
 
 
-def _histograms(lead: _Lead, depth: int, nodes: Sequence[_Node], v: Reals) -> list[_Histogram]:
+def _histograms(lead: _Lead, depth: int, nodes: Sequence[_Node], v: _Vectors) -> list[_Histogram]:
     """Histograms of nodes, of which there are at most as many as the level's lanes have room for."""
     me, done = lead.session.me, 0
     found: list[_Histogram] = []
@@ -435,12 +478,12 @@ def _histograms(lead: _Lead, depth: int, nodes: Sequence[_Node], v: Reals) -> li
         words, scales = np.zeros((lead.terms.rows, width), dtype=np.uint32), []
         for i, node in enumerate(now):
             for j in range(2):
-                scaled, scale = _Scale.of(v[j][node.rows])
+                scaled, scale = _Scale.of(v.pair[j][node.rows])
                 words[node.rows, 2 * i + j] = scaled
                 scales.append(scale)
-        shares = lead.owner.products(words)  # 3
+        shares = {} if lead.owner is None else lead.owner.products(words)  # 3
         del words
-        sums: dict[str, list[Reals]] = {me: _own_sums(lead.own.binned, now, v)}  # 4
+        sums: dict[str, list[Reals]] = {me: _own_sums(lead, now, v)}  # 4
         for name in lead.terms.holders:
             channel = lead.session.channel(name)
             _, upper = channel.recv(wire.BoostingHistograms)
@@ -475,7 +518,9 @@ class _Scale:
     def of(values: Reals) -> tuple[Words, _Scale]:
         """(n,) numbers as words, and how."""
         size = float(np.abs(values).sum())
-        factor = _USED * _RANGE / size if size else 1.0
+        if not size:
+            return np.zeros(len(values), dtype=np.uint32), _Scale(math.inf, 0)  # every word is read as 0
+        factor = _USED * _RANGE / size
         low = float(np.minimum(values, 0.0).sum()) * factor
         scaled = np.rint(values * factor).astype(np.int64).astype(np.uint32)  # modulo 2^32
         return scaled, _Scale(factor, math.floor(low - (1 - _USED) / 2 * _RANGE))
@@ -486,20 +531,11 @@ class _Scale:
         return (above.astype(np.float64) + self.lowest) / self.factor
 
 
-def _own_sums(binned: Binned, nodes: Sequence[_Node], v: Reals) -> list[Reals]:
-    """(2, m) of each node: sums of v, (2, n), in each bin of this party's columns."""
-    found = []
-    starts = np.cumsum(binned.sizes) - binned.sizes
-    m = int(binned.sizes.sum())
-    for node in nodes:
-        sums = np.zeros((2, m))
-        for j in range(2):
-            values = v[j][node.rows]
-            for column, start in enumerate(starts):
-                size = int(binned.sizes[column])
-                sums[j, start : start + size] = np.bincount(binned.codes[node.rows, column], values, minlength=size)
-        found.append(sums)
-    return found
+def _own_sums(lead: _Lead, nodes: Sequence[_Node], v: _Vectors) -> list[Reals]:
+    """(2, m) of each node: sums of gradients and hessians in each bin of this party's columns."""
+    binned = lead.own.binned
+    sizes = binned.sizes.tolist()
+    return [kernels.sums(binned.codes, v.exact, sizes, rows=node.rows).T / v.units[:, None] for node in nodes]
 
 
 def _choose_splits(lead: _Lead, nodes: Sequence[_Node], usable: Mapping[str, NDArray[np.bool_]]) -> list[_Split]:
@@ -530,9 +566,10 @@ def _divide(lead: _Lead, book: _Book, chosen: Sequence[_Split]) -> list[NDArray[
     left: dict[int, NDArray[np.bool_]] = {}
     binned = lead.own.binned
     absent = trees.missing_codes(binned.sizes, binned.missing)
-    for split in told.get(lead.session.me, ()):
-        node = OwnNode(-1, False, split.column, split.bin, split.missing_left)
-        left[split.node.place] = trees.goes_left(node, binned.codes, absent)[split.node.rows]
+    for one in told.get(lead.session.me, ()):
+        here = slice(one.column, one.column + 1)
+        node = OwnNode(-1, False, 0, one.bin, one.missing_left)
+        left[one.node.place] = trees.goes_left(node, binned.codes[one.node.rows, here], absent[here])
 
     def ask(channel: Channel, _: Rng) -> NDArray[np.bool_]:
         mine = told.get(channel.peer, [])
@@ -759,15 +796,15 @@ class _Follow:
     channel: Channel
     own: Task
     rows: int
-    holder: lwe_ideal.Holder
+    holder: lwe.Holder | ideal_lwe.Holder
     teller: membership.Teller
 
     @staticmethod
     def start(channel: Channel, own: Task, terms: Terms, rng: Rng) -> _Follow:
         """Set up with the label party."""
         suite = suites.get(terms.suite)
-        product = lwe_ideal
-        holder = product.start_holder(channel, own.binned.codes, own.binned.sizes, suite=suite, rng=rng.fork())
+        product = ideal_lwe if terms.method == "ideal" else lwe
+        holder = product.start_holder(channel, own.binned.codes, own.binned.sizes.tolist(), suite=suite, rng=rng.fork())
         teller = membership.start_teller(channel, suite=suite, rng=rng.fork())
         return _Follow(channel, own, terms.rows, holder, teller)
 
@@ -794,7 +831,7 @@ def _told(channel: Channel, binned: Binned, above: int, most: int) -> list[OwnNo
     channel.require(bool(((parent >= -1) & (parent < above)).all()), "nodes below those of levels above")
     channel.require(bool((left <= (parent >= 0)).all() and (missing_left <= 1).all()), "sides that are left or right")
     channel.require(bool((column < len(binned.sizes)).all()), "columns that this party has")
-    channel.require(bool((last + 1 < binned.sizes[column]).all()), "bins that split their columns")
+    channel.require(bool((last.astype(np.int64) + 1 < binned.sizes[column]).all()), "bins that split their columns")
     return [
         OwnNode(int(parent[i]), bool(left[i]), int(column[i]), int(last[i]), bool(missing_left[i]))
         for i in range(len(parent))

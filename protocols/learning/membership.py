@@ -146,6 +146,15 @@ def tell(teller: Teller, left: Bits) -> None:
         teller.channel.send(wire.BoostingSides(), masked)
 
 
+def told_bytes(rows: int, nodes: int) -> int:
+    """What a call takes, both ways, envelopes apart."""
+    total = 0
+    for start, end in _batches(rows if nodes else 0):
+        transfers = nodes.bit_length() * (end - start)
+        total += 4 * (-(-transfers // 128) * 128) + (end - start) * -(-nodes // 8)
+    return total
+
+
 def _require_count(nodes: int) -> None:
     if not 0 <= nodes <= MOST:
         raise UsageError(f"One call tells of up to {MOST} nodes, not {nodes}.")
