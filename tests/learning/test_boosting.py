@@ -166,7 +166,8 @@ def test_trees_are_those_of_xgboost_on_pooled_codes(objective: Objective, parts:
     """But for float32 there: as histograms are rounded a split differs where two are as good to 2^-16, as none here."""
     classes = 3 if objective == "multi:softprob" else None
     training = replace(SMALL, objective=objective, num_class=classes, base_score=0.4)
-    weights = None if parts is TWO else WEIGHTS
+    # Softmax of so few rows has splits that are as good as one another, which weights tell apart.
+    weights = None if parts is TWO and not classes else WEIGHTS
     found = train(parts, LABELS[objective], training, weights=weights)
     expected = from_xgboost(parts, LABELS[objective], training, weights)
     own = found["a"].margins
@@ -515,7 +516,7 @@ def assert_the_same(found: Mapping[str, Fitted]) -> None:
 
 
 @pytest.mark.parametrize("leaver", ["a", "b"])
-@pytest.mark.parametrize("after", [0, 2, 4, 6, 7, 9, 12, 17])
+@pytest.mark.parametrize("after", [0, 4, 6, 7, 13])
 def test_a_party_leaves_in_any_phase_and_the_model_is_the_same(leaver: str, after: int) -> None:
     keep = {name: Kept() for name in PARTS}
 
@@ -535,8 +536,7 @@ def test_a_party_leaves_in_any_phase_and_the_model_is_the_same(leaver: str, afte
     assert_the_same(found)
 
 
-@pytest.mark.parametrize("leave_at", [1, 2, 4])
-@pytest.mark.parametrize("leaver", PARTS)
+@pytest.mark.parametrize(("leaver", "leave_at"), [("a", 1), ("b", 2), ("c", 4)])
 def test_a_party_that_cannot_keep_a_round_leaves(leaver: str, leave_at: int) -> None:
     keep = {name: Kept() for name in PARTS}
     keep[leaver].leave_at = leave_at
