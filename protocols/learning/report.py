@@ -47,7 +47,7 @@ class TrainingSummary:
     Attributes:
         rows: how many it was trained on.
         iterations: how many there were.
-        converged: whether steps became small enough.
+        converged: whether steps became small enough; None of a training that has no such end.
         separated: whether some combination of features tells the labels apart without error.
         penalty: C, the inverse strength of the penalty; None where it is not told.
         history: size of each step, in order.
@@ -55,10 +55,44 @@ class TrainingSummary:
 
     rows: int
     iterations: int
-    converged: bool
+    converged: bool | None
     separated: bool = False
     penalty: float | None = None
     history: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """How far the model was from the labels after each round of a boosted training.
+
+    Attributes:
+        metric: what was measured, such as ``logloss``; less is better.
+        train: on the rows that it was trained on, round by round.
+        validation: likewise on rows that were watched; empty where none were.
+        best: the round, from 1, whose model was kept.
+    """
+
+    metric: str
+    train: tuple[float, ...]
+    validation: tuple[float, ...] = ()
+    best: int | None = None
+
+
+@dataclass(frozen=True)
+class Importance:
+    """How much of a boosted model is due to a feature.
+
+    Attributes:
+        feature: its name; None for all of a party's together.
+        party: whose it is.
+        part: of the splits' whole gain, 0 to 1; None where gains are hidden.
+        splits: how many there are of it.
+    """
+
+    feature: str | None
+    party: str
+    part: float | None
+    splits: int
 
 
 @dataclass(frozen=True)
@@ -109,6 +143,8 @@ class ModelReport:
         holdout: evaluation on rows that it has not seen; where it is given, the page speaks of these.
         discrimination: AUC and KS on such rows, where no more than that has opened; the page shows it if it has
             neither evaluation.
+        rounds: how each round of a boosted training came out.
+        importance: of a boosted model's features, in any order.
         ivs: information values of features, in any order.
         scorecard: this party's part, in the order in which it is shown.
         stability: by name of what was compared, such as the score or a feature.
@@ -126,6 +162,8 @@ class ModelReport:
     train: Evaluation | None = None
     holdout: Evaluation | None = None
     discrimination: Discrimination | None = None
+    rounds: Rounds | None = None
+    importance: Sequence[Importance] = ()
     ivs: Sequence[InformationValue] = ()
     scorecard: Sequence[ScorecardRow] = ()
     stability: Mapping[str, Stability] | None = None
@@ -171,6 +209,9 @@ def render(report: ModelReport, *, language: Language = "en") -> str:
         base=None if main is None else _of_everybody(main.rate),
         warnings=[*report.warnings, *(say(key, **filled) for key, filled in _warnings(report))],
         ivs=sorted(report.ivs, key=lambda value: (value.iv is None, -(value.iv or 0.0), value.feature)),
+        importance=sorted(
+            report.importance, key=lambda one: (-(one.part or 0.0), -one.splits, one.party, one.feature or "")
+        ),
         strength=strength,
         pictures=report_pictures.of(report, say),
     )
@@ -205,7 +246,7 @@ def _warnings(report: ModelReport) -> list[tuple[str, dict[str, str]]]:
     found: list[tuple[str, dict[str, str]]] = []
     if report.training is not None and report.training.separated:
         found.append(("warn.separated", {}))
-    if report.training is not None and not report.training.converged:
+    if report.training is not None and report.training.converged is False:
         found.append(("warn.unconverged", {}))
     main = report.holdout or report.train
     auc = main.auc if main is not None else report.discrimination.auc if report.discrimination is not None else 0.0

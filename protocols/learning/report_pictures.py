@@ -23,11 +23,12 @@ from protocols.learning.metrics import Evaluation, Stability
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from protocols.learning.report import InformationValue, ModelReport
+    from protocols.learning.report import ModelReport, Rounds
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#6b7280"
 MOST_BARS = 40
-"""Features in the picture of information values; the table has all."""
+"""Features in a picture of them; the table has all."""
+_IV_MARKS = (0.02, 0.1, 0.3, 0.5)
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _WIDTH, _HEIGHT = 5.6, 3.6  # inches, of which only the ratio counts
 
@@ -81,13 +82,19 @@ def of(report: ModelReport, say: Say) -> dict[str, list[Picture]]:
             if all(group.predicted is not None for group in main.groups):
                 found["quality"].append(_calibration(main, say))
             found["quality"].append(_distribution(main, say))
-        known = [value for value in report.ivs if value.iv is not None]
-        if known:
-            found["features"].append(_ivs(known, say))
+        ivs = [(value.feature, value.party, value.iv) for value in report.ivs if value.iv is not None]
+        if ivs:
+            found["features"].append(_features("iv", ivs, _IV_MARKS, say))
+        every = say("importance.all")
+        parts = [(one.feature or every, one.party, one.part) for one in report.importance if one.part is not None]
+        if parts:
+            found["features"].append(_features("importance", parts, (), say))
         for i, (name, stability) in enumerate((report.stability or {}).items()):
             found["stability"].append(_stability(i, name, stability, say))
         if report.training is not None and len(report.training.history) > 1:
             found["training"].append(_training(report.training.history, say))
+        if report.rounds is not None and len(report.rounds.train) > 1:
+            found["training"].append(_rounds(report.rounds, say))
     return found
 
 
@@ -180,33 +187,34 @@ def _distribution(evaluation: Evaluation, say: Say) -> Picture:
     return canvas.picture(say("fig.distribution"), say("fig.distribution.read"), told, legend)
 
 
-def _ivs(values: Sequence[InformationValue], say: Say) -> Picture:
-    shown = sorted(values, key=lambda v: -(v.iv or 0.0))[:MOST_BARS]
-    parties = list(dict.fromkeys(value.party for value in shown))
+def _features(key: str, values: Sequence[tuple[str, str, float]], marks: Sequence[float], say: Say) -> Picture:
+    """Bars of what each feature of each party is worth; `marks` are values where a custom draws a line."""
+    shown = sorted(values, key=lambda value: -value[2])[:MOST_BARS]
+    names, owners, lengths = zip(*shown, strict=True)
+    parties = list(dict.fromkeys(owners))
     colours = dict(
         zip(parties, (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00", GREY) * len(parties), strict=False)
     )
     canvas = _Canvas(
-        "iv",
+        key,
         height=max(1.6, 0.9 + 0.26 * len(shown)),
-        left=min(0.45, 0.03 + 0.0145 * max(map(_letters, (v.feature for v in shown)))),
+        left=min(0.45, 0.03 + 0.0145 * max(map(_letters, names))),
     )
     axes = canvas.axes
-    lengths = [value.iv or 0.0 for value in shown]
-    axes.barh(range(len(shown)), lengths, color=[colours[value.party] for value in shown], height=0.7, zorder=3)
+    axes.barh(range(len(shown)), lengths, color=[colours[party] for party in owners], height=0.7, zorder=3)
     for i, length in enumerate(lengths):
         canvas.text(length + max(lengths) * 0.01, i, f"{length:.3f}")
-    for custom in (0.02, 0.1, 0.3, 0.5):
+    for custom in marks:
         if custom < max(lengths) * 1.1:
             axes.axvline(custom, color=GREY, linewidth=1, linestyle=":", zorder=2)
-    axes.set_yticks(range(len(shown)), [canvas.token(value.feature) for value in shown])
+    axes.set_yticks(range(len(shown)), [canvas.token(name) for name in names])
     axes.invert_yaxis()
     axes.set_xlim(0, (max(lengths) or 1) * 1.15)
     axes.grid(visible=False, axis="y")
-    canvas.name_axes(say("iv"), "")
+    canvas.name_axes(say(key), "")
     legend = [(colours[party], False, party) for party in parties]
-    told = ", ".join(f"{value.feature} {length:.3f}" for value, length in zip(shown, lengths, strict=True))
-    return canvas.picture(say("fig.iv"), say("fig.iv.read"), told, legend)
+    told = ", ".join(f"{name} {length:.3f}" for name, _, length in shown)
+    return canvas.picture(say(f"fig.{key}"), say(f"fig.{key}.read"), told, legend)
 
 
 def _stability(i: int, name: str, stability: Stability, say: Say) -> Picture:
@@ -237,6 +245,25 @@ def _training(history: Sequence[float], say: Say) -> Picture:
     canvas.name_axes(say("axis.iteration"), say("axis.step"))
     told = ", ".join(f"{step:.2g}" for step in history)
     return canvas.picture(say("fig.training"), say("fig.training.read"), told, ())
+
+
+def _rounds(rounds: Rounds, say: Say) -> Picture:
+    from matplotlib.ticker import MaxNLocator
+
+    canvas = _Canvas("rounds", height=2.6, left=0.14)
+    axes = canvas.axes
+    legend = []
+    for key, values, colour in (("train", rounds.train, GREY), ("watched", rounds.validation, BLUE)):
+        if values:
+            axes.plot(range(1, len(values) + 1), values, color=colour, linewidth=2, zorder=3)
+            legend.append((colour, False, say("of", name=say(key), value=f"{values[-1]:.4f}")))
+    if rounds.best is not None and rounds.best < len(rounds.train):
+        axes.axvline(rounds.best, color="black", linewidth=1, linestyle="--", zorder=2)
+        legend.append(("black", True, say("rounds.best", best=rounds.best)))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    canvas.name_axes(say("axis.round"), rounds.metric)
+    told = "; ".join(text for *_, text in legend)
+    return canvas.picture(say("fig.rounds"), say("fig.rounds.read"), told, legend)
 
 
 # How a picture is made -----------------------------------------------------------------------------------------------

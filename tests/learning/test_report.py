@@ -22,7 +22,15 @@ import pytest
 from mpc.errors import UsageError
 from protocols.learning import metrics, report
 from protocols.learning.glm import Family
-from protocols.learning.report import InformationValue, Language, ModelReport, ScorecardRow, TrainingSummary
+from protocols.learning.report import (
+    Importance,
+    InformationValue,
+    Language,
+    ModelReport,
+    Rounds,
+    ScorecardRow,
+    TrainingSummary,
+)
 from protocols.learning.shared_metrics import Discrimination
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,6 +54,12 @@ FULL = ModelReport(
     coefficients={HOSTILE: 0.25, "age": -1.5},
     train=judged(1),
     holdout=judged(2),
+    rounds=Rounds(HOSTILE, (0.69, 0.6, 0.55), (0.69, 0.63, 0.64), best=2),
+    importance=(
+        Importance(None, HOSTILE, 0.3, 4),
+        Importance(HOSTILE, "bank", 0.7, 9),
+        Importance("y", "tax", None, 1),
+    ),
     ivs=(
         InformationValue(HOSTILE, "bank", 0.31, kept=True),
         InformationValue("2", HOSTILE, None),
@@ -110,13 +124,13 @@ def test_it_stands_alone(page: Page, text: str) -> None:
 def test_what_the_caller_passes_is_text(page: Page, text: str) -> None:
     assert "<script" not in text
     shown = "".join(page.texts)
-    # head's title, h1, scenario, two facts, warning, two tables of features, bins, stability twice, learned twice, …
+    # head's title, h1, scenario, two facts, warning, three tables of features, bins, stability twice, learned twice, …
     assert shown.count("<script>alert(1)</script>&amp;{{ 7*7 }}{rate} @0@ $x_1$ 月收入") >= 14
     assert not re.search(r"@[1-9]\d*@", text)
 
 
 def test_pictures_can_be_read_and_heard(page: Page, text: str, language: Language) -> None:
-    assert page.elements["svg"] == page.elements["figure"] == page.elements["figcaption"] == 8
+    assert page.elements["svg"] == page.elements["figure"] == page.elements["figcaption"] == 10
     pictures = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
     space = "{http://www.w3.org/2000/svg}"
     for picture in pictures:
@@ -149,6 +163,8 @@ def test_each_metric_comes_with_its_meaning(page: Page, language: Language) -> N
         "fig.iv",
         "fig.stability",
         "fig.training",
+        "fig.importance",
+        "fig.rounds",
     ):
         assert WORDS[f"{key}.read"][language] in shown
     for group in FULL.holdout.groups:
@@ -225,6 +241,7 @@ def test_words_are_the_same_in_both_languages_and_all_used() -> None:
     made = {f"iv.{word}" for _, word in report.STRENGTHS} | {"stable", "watch", "shifted"}
     made |= {"ks.alone"} | {f"{name}.means" for name in ("auc", "ks", "gini", "brier", "log_loss")}
     made |= {f"coefficients.{family}" for family in get_args(Family)}
+    made |= {f"fig.{bars}{of}" for bars in ("iv", "importance") for of in ("", ".read")}
     for key, word in WORDS.items():
         assert word.keys() == {"en", "zh"}, key
         names = [sorted(name for _, name, *_ in string.Formatter().parse(text) if name) for text in word.values()]
