@@ -4,6 +4,7 @@
 
     scores   the margins open to the label party, one for each class
     grades   the margins stay in shares, are compared with the public cuts, and the outcomes open to the label party
+    in_shares   nothing opens: the caller judges the margins as they are
 
 Between two parties the label party gives and the other chooses (``leaf_sums``). With three and more each leaf of each
 tree goes from one party to the next: the label party brings w · [its end], and whoever comes next takes, by a transfer
@@ -27,7 +28,8 @@ Exact:    of ``leaf_sums``: (T + 1) 2^-31 of T trees, with shares twice that bes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -40,6 +42,7 @@ from mpc.errors import UsageError
 from mpc.session import Progress, Session
 from mpc.suite import Suite
 from mpc.wire.learning.v1 import boosted_pb2 as wire
+from protocols.arithmetic import Computation, Shared
 from protocols.arithmetic import party as arithmetic
 from protocols.learning import leaf_sums, scoring, trees
 from protocols.learning.boosted import BoostedPart, Coded
@@ -118,22 +121,64 @@ def grades(
     scoring.check_cuts(cuts)
     require_one_margin(part)
     run = _start(session, part, table, rows, cuts, suite)
-    share, asker = _shares(run)[0], part.label_party
+    with _in_shares(run) as found:
+        if found is None:
+            return None
+        computation, words = found
+        return scoring.graded_words(computation, words, asker=part.label_party, cuts=cuts)
+
+
+@contextmanager
+def in_shares(
+    session: Session, part: BoostedPart, table: Table, *, rows: int | None = None, suite: str = "intl"
+) -> Iterator[tuple[Computation, Shared] | None]:
+    """Each row's margin in shares, to be judged or compared without being opened. Called by each party of the model.
+
+    Args:
+        session: with a channel to each other party of the model.
+        part: this party's, of a model with one margin.
+        table: n rows with this party's columns, in the order that all have them in.
+        rows: n, where the table need not tell.
+        suite: of the base transfers.
+
+    Yields:
+        A computation, and (n,) margins in it, at the label party and at the first one or two of the others, by name;
+        None at the rest.
+
+    Raises:
+        UsageError: as for ``grades``.
+        PeerError: as for ``scores``.
+    """
+    require_one_margin(part)
+    with _in_shares(_start(session, part, table, rows, (), suite)) as found:
+        if found is None:
+            yield None
+        else:
+            computation, words = found
+            yield computation, computation.from_pieces(words, fraction=LEAF_FRACTION)
+
+
+@contextmanager
+def _in_shares(run: _Run) -> Iterator[tuple[Computation, Words] | None]:
+    """(n,) shares of the margins at those who compute, and their computation."""
+    session, asker = run.session, run.part.label_party
+    share = _shares(run)[0]
     # Two or three compute; the rest split their shares between the first two, who learn nothing of them.
     compute, outside = (asker, *run.peers_of(asker)[:2]), run.peers_of(asker)[2:]
     if session.me in outside:
         mask = session.rng.uint64(len(share))
         for peer, words in zip(compute[:2], (mask, share - mask), strict=True):
             session.channel(peer).send(wire.BoostedSplit(), words)
-        return None
+        yield None
+        return
     for peer in outside if session.me in compute[:2] else ():
         channel = session.channel(peer)
         _, words = channel.recv(wire.BoostedSplit, max_bytes=8 * max(len(share), 1))
         channel.require(len(words) == len(share), "a share of each row's margin")
         share = share + words
     join = arithmetic.two_party if len(compute) == 2 else arithmetic.three_party
-    with join(session, compute=compute, inputs=(), suite=suite, fraction=LEAF_FRACTION) as computation:
-        return scoring.graded_words(computation, share, asker=asker, cuts=cuts)
+    with join(session, compute=compute, inputs=(), suite=run.suite.name, fraction=LEAF_FRACTION) as computation:
+        yield computation, share
 
 
 def require_one_margin(part: BoostedPart) -> None:

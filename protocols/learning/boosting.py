@@ -262,7 +262,7 @@ def _after(own: Task, course: _Course, margins: Reals, grown: Sequence[_Tree]) -
     training, y, weights = own.training, own.labels, own.weights
     if y is None:
         raise AssertionError("the label party has labels")
-    first, last = slice(own.trained), slice(own.trained, None)
+    first, last = slice(own.trained), own.validated
     measured = [
         gradients.metric(training, margins[rows], y[rows], None if weights is None else weights[rows])
         for rows in (first, last)

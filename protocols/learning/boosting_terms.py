@@ -72,7 +72,8 @@ class Training:
         max_delta_step: largest leaf weight before the learning rate; 0 for none, None for 0, or 0.7 for counts.
         num_class: how many classes ``multi:softprob`` has.
         early_stopping_rounds: stop where so many rounds did not better the metric of the validation rows.
-        validation_rows: so many rows, the last ones, are not trained on but measured.
+        validation_rows: so many rows, the last ones before those held out, are not trained on but measured.
+        held_out_rows: so many rows, the last ones, are neither: they have margins by which to judge the model after it.
         minimum_rows: a node of fewer rows, those that no tree is trained on not counted, is not split.
         privacy: ``standard`` or ``strict``; see ``boosting``.
         leaves: who has the leaf weights in strict mode: ``label_party``, or nobody (``shared``).
@@ -95,6 +96,7 @@ class Training:
     num_class: int | None = None
     early_stopping_rounds: int | None = None
     validation_rows: int = 0
+    held_out_rows: int = 0
     minimum_rows: int = 20
     privacy: Literal["standard", "strict"] = "standard"
     leaves: Literal["label_party", "shared"] = "label_party"
@@ -121,8 +123,8 @@ class Training:
             raise UsageError("num_class goes with multi:softprob, which needs it: how many classes there are.")
         if self.num_class is not None and not 2 <= self.num_class <= MAX_CLASSES:
             raise UsageError(f"num_class is 2 to {MAX_CLASSES}, not {self.num_class}.")
-        if self.validation_rows < 0 or self.minimum_rows < 1:
-            raise UsageError("validation_rows is not negative, and minimum_rows at least 1.")
+        if min(self.validation_rows, self.held_out_rows) < 0 or self.minimum_rows < 1:
+            raise UsageError("validation_rows and held_out_rows are not negative, and minimum_rows at least 1.")
         if self.early_stopping_rounds is not None and not (self.early_stopping_rounds >= 1 and self.validation_rows):
             raise UsageError(
                 "early_stopping_rounds is at least 1 and needs validation_rows: put rows to validate on last."
@@ -213,7 +215,12 @@ class Task:
     @property
     def trained(self) -> int:
         """How many rows, the first ones, are trained on."""
-        return self.binned.rows - self.training.validation_rows
+        return self.binned.rows - self.training.validation_rows - self.training.held_out_rows
+
+    @property
+    def validated(self) -> slice:
+        """Which rows are measured and not trained on."""
+        return slice(self.trained, self.binned.rows - self.training.held_out_rows)
 
     def digest(self) -> str:
         """Of this party's input, which has to be the same when a training goes on."""
@@ -250,8 +257,8 @@ def task(
         raise UsageError(f"Give 1 to {MAX_ROWS} rows, not {n}.")
     if len(binned.sizes) > MAX_COLUMNS or int(binned.sizes.sum()) > MAX_BINS:
         raise UsageError(f"A party has up to {MAX_COLUMNS} columns and {MAX_BINS} bins: give fewer bins to each.")
-    if training.validation_rows >= n:
-        raise UsageError(f"validation_rows leaves none of the {n} rows to train on.")
+    if training.validation_rows + training.held_out_rows >= n:
+        raise UsageError(f"validation_rows and held_out_rows leave none of the {n} rows to train on.")
     own = Task(training, label_party, binned)
     if labels is None:
         return own
