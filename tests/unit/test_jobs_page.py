@@ -14,7 +14,7 @@ from unseen.cli.grant import GrantText
 from unseen.governance import grant, policy
 from unseen.governance.grant import Access
 from unseen.home import Home
-from unseen.jobs import aggregation, horizontal, learning, operators, validate
+from unseen.jobs import aggregation, boosting, horizontal, learning, operators, validate
 from unseen.node import settings as node_settings
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "jobs.md"
@@ -30,7 +30,7 @@ def _files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         found[name] = directory / name
         found[name].write_text(text, encoding="utf-8")
     names = {"joint-customers.toml", "node.toml", "policy.toml", "psi.toml", "income-validation.toml", "visits.toml"}
-    assert set(found) == names | {"credit-model.toml", "readmissions.toml"}
+    assert set(found) == names | {"credit-model.toml", "boosted-credit-model.toml", "readmissions.toml"}
     return found
 
 
@@ -107,6 +107,26 @@ def test_a_joint_model(files: dict[str, Path]) -> None:
     changed = {name for name, value in job.parameters if value != getattr(plain, name)}
     assert changed == {"kinds", "minimum_iv"}
     assert job.parameters.least_iv == plain.least_iv
+
+
+def test_boosted_trees(files: dict[str, Path]) -> None:
+    text = files["boosted-credit-model.toml"].read_text()
+    job, _ = operators.load(files["boosted-credit-model.toml"])
+    assert isinstance(job.parameters, boosting.Parameters)
+    assert job.recipients == ("bank", "civil-affairs")
+    assert boosting.features_of(job.part_of("bank"), job.parameters) == ("limit", "utilisation", "late_payments")
+    # What the page shows beside a choice of its own is what holds without it.
+    plain = boosting.Parameters(label_party="bank", label="defaulted", bad="yes")
+    changed = {name for name, value in job.parameters if value != getattr(plain, name)}
+    assert changed == {"kinds", "validation", "early_stopping_rounds"}
+    # And what it says in comments can be asked for.
+    strict = text.replace('"learning.boosting" ', '"learning.boosting.strict" ').replace("# leaves", "leaves")
+    for name in ("minimum_rows", "validation", "early_stopping_rounds"):
+        strict = strict.replace(f"\n{name}", f"\n# {name}")
+    files["boosted-credit-model.toml"].write_text(strict)
+    job, _ = operators.load(files["boosted-credit-model.toml"])
+    assert isinstance(job.parameters, boosting.Parameters)
+    assert (boosting.privacy_of(job), job.parameters.leaves) == ("strict", "shared")
 
 
 def test_a_model_of_many_parties_rows(files: dict[str, Path]) -> None:

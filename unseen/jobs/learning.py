@@ -7,8 +7,9 @@ a logistic regression on shares: each gets its own part of the model, a page to 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, Field
 
@@ -165,7 +166,35 @@ class Parameters(BaseModel):
         return DEFAULT_MINIMUM_IV if self.minimum_iv is None else self.minimum_iv
 
 
-def features_of(mine: PartyInput, parameters: Parameters | BinningParameters) -> tuple[str, ...]:
+class Labelled(Protocol):
+    """What the parameters of all jobs say in which one party's label is explained by several parties' columns."""
+
+    @property
+    def label_party(self) -> str:
+        """Who has the label."""
+
+    @property
+    def label(self) -> str:
+        """Which of its columns that is."""
+
+    @property
+    def kinds(self) -> Mapping[str, Mapping[str, Kind]]:
+        """What columns are, by party."""
+
+    @property
+    def duplicates(self) -> Literal["error", "first"]:
+        """What a key is that several rows of a party have."""
+
+
+class TwoValued(Labelled, Protocol):
+    """The same, of a label with two values."""
+
+    @property
+    def bad(self) -> str | int | bool | None:
+        """Which of the two is the event."""
+
+
+def features_of(mine: PartyInput, parameters: Labelled) -> tuple[str, ...]:
     """The columns of a party that the label is explained by."""
     label = parameters.label if mine.name == parameters.label_party else None
     return tuple(column for column in mine.columns if column != label)
@@ -176,7 +205,8 @@ def computing(parties: tuple[str, ...], parameters: Parameters) -> tuple[str, ..
     return tuple(name for name in parties if parameters.compute is None or name in parameters.compute)
 
 
-def _check(job: Job, parameters: Parameters | BinningParameters) -> None:
+def check_parties(job: Job, parameters: Labelled) -> None:
+    """UsageError where the parties' keys and columns do not fit together, or not to the label."""
     parties = job.head.parties
     if parameters.label_party not in parties:
         raise UsageError(f"parameters.label_party is {parameters.label_party}, which takes no part; name a party.")
@@ -200,7 +230,7 @@ def _check(job: Job, parameters: Parameters | BinningParameters) -> None:
 
 
 def _check_logistic(job: Job, parameters: Parameters) -> None:
-    _check(job, parameters)
+    check_parties(job, parameters)
     parties, named = job.head.parties, parameters.compute or job.head.parties
     if not set(named) <= set(parties) or len(named) > _COMPUTING or len(set(named)) != len(named):
         raise UsageError(f"parameters.compute names two or three of the parties {', '.join(parties)}, each once.")
@@ -226,5 +256,5 @@ def _run(what: Literal["logistic", "binning"], task: Task, parameters: Any) -> Y
 
 RUNNABLES: tuple[Runnable[Any], ...] = (
     Runnable(LOGISTIC, Parameters, _recipients, _check_logistic, partial(_run, "logistic"), resumable=True),
-    Runnable(BINNING, BinningParameters, _recipients, _check, partial(_run, "binning"), resumable=True),
+    Runnable(BINNING, BinningParameters, _recipients, check_parties, partial(_run, "binning"), resumable=True),
 )

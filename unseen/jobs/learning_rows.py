@@ -17,6 +17,7 @@ from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pa_parquet
 from numpy.typing import NDArray
 
 from mpc.errors import UsageError
@@ -28,7 +29,7 @@ from protocols.learning.bins import Bins
 from protocols.learning.preparation import values_for
 from protocols.learning.stages import Stages
 from protocols.psi.align import align
-from unseen.jobs.learning import BinningParameters, Kind, Parameters, features_of
+from unseen.jobs.learning import HELD_OUT, BinningParameters, Kind, Labelled, Parameters, TwoValued, features_of
 from unseen.jobs.task import Task, Yield, read_all, too_small
 
 Labels = NDArray[np.int64]
@@ -107,7 +108,7 @@ class Rows:
         return {"rows": self.read, **others, "common_rows": self.number}
 
 
-def aligned(task: Task, stages: Stages, parameters: Parameters | BinningParameters, *, holdout: float) -> Rows:
+def aligned(task: Task, stages: Stages, parameters: Labelled, *, holdout: float) -> Rows:
     """Find the common rows, or take them from where they lie since an earlier worker found them."""
     if stages.done < ALIGNED:
         table = read_all(task)
@@ -156,7 +157,7 @@ def split(n: int, holdout: float, *, seed: bytes) -> tuple[NDArray[np.int64], ND
     return np.sort(order[kept_back:]), np.sort(order[:kept_back])
 
 
-def labels_of(table: pa.Table, parameters: Parameters | BinningParameters) -> NDArray[np.int64]:
+def labels_of(table: pa.Table, parameters: TwoValued) -> NDArray[np.int64]:
     """(n,) of 0 and 1: which rows are bad.
 
     Raises:
@@ -187,7 +188,7 @@ def labels_of(table: pa.Table, parameters: Parameters | BinningParameters) -> ND
     return result
 
 
-def own_labels(task: Task, parameters: Parameters | BinningParameters, rows: Rows) -> Labels | None:
+def own_labels(task: Task, parameters: TwoValued, rows: Rows) -> Labels | None:
     """At the label party, (n,) of 0 and 1."""
     return labels_of(rows.table, parameters) if task.session.me == parameters.label_party else None
 
@@ -329,6 +330,16 @@ def table_of(
     for party, ivs in evidence.others.items() if evidence is not None else ():
         lines += [{"party": party, "column": name, "iv": iv} for name, iv in ivs.items()]
     return pa.Table.from_pylist(lines, schema=COLUMNS)
+
+
+def rows_file(rows: Rows) -> bytes:
+    """The common rows, by their keys, and which of them were kept back: Parquet."""
+    kept_back = np.zeros(rows.number, dtype=np.bool_)
+    kept_back[rows.held_out] = True
+    sink = pa.BufferOutputStream()
+    pa_parquet.write_table(rows.keys.append_column(HELD_OUT, pa.array(kept_back)), sink)
+    raw: bytes = sink.getvalue().to_pybytes()
+    return raw
 
 
 def as_json(document: object) -> bytes:

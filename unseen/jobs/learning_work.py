@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pa_parquet
 from numpy.typing import NDArray
 
 from mpc.errors import UsageError
@@ -44,7 +43,7 @@ from protocols.learning.shared_metrics import (
 )
 from protocols.learning.stages import Stages
 from unseen.governance.documents import format_time, utc_now
-from unseen.jobs.learning import HELD_OUT, Kind, Parameters, computing, features_of
+from unseen.jobs.learning import Kind, Parameters, computing, features_of
 from unseen.jobs.learning_rows import (
     PREPARED,
     Evidence,
@@ -55,6 +54,7 @@ from unseen.jobs.learning_rows import (
     evidence_of,
     kind_of,
     own_labels,
+    rows_file,
     stages_of,
     table_of,
 )
@@ -87,7 +87,7 @@ def train(task: Task, parameters: Parameters) -> Yield:
     points = {} if card is None else {one.name: one.points for one in card.characteristics}
     coefficients = _coefficients(preparation, fitted)
     result = table_of(task.session.me, evidence, coefficients=coefficients, points=points)
-    files = {"rows.parquet": _rows_file(rows), "model.json": as_json(part.to_json())}
+    files = {"rows.parquet": rows_file(rows), "model.json": as_json(part.to_json())}
     if judged is not None:
         files["evaluation.json"] = as_json(judged.to_json())
     if parameters.report:
@@ -311,16 +311,6 @@ def scorecard_of(part: ModelPart, parameters: Parameters) -> Scorecard | None:
         return None
     scale = {"base_score": parameters.base_score, "base_odds": parameters.base_odds, "pdo": parameters.pdo}
     return Scorecard.of(part, **scale)
-
-
-def _rows_file(rows: Rows) -> bytes:
-    """The common rows, by their keys, and which of them were kept back: Parquet."""
-    kept_back = np.zeros(rows.number, dtype=np.bool_)
-    kept_back[rows.held_out] = True
-    sink = pa.BufferOutputStream()
-    pa_parquet.write_table(rows.keys.append_column(HELD_OUT, pa.array(kept_back)), sink)
-    raw: bytes = sink.getvalue().to_pybytes()
-    return raw
 
 
 def page(

@@ -12,7 +12,7 @@ from typing import Any
 from mpc.errors import UsageError
 from unseen import settings
 from unseen.governance.documents import canonical
-from unseen.jobs import aggregation, horizontal, learning, psi, scoring, validate
+from unseen.jobs import aggregation, boosting, horizontal, learning, psi, scoring, validate
 from unseen.jobs.spec import JOB_BYTES, Head, Job
 from unseen.jobs.task import Runnable, Task, Yield
 
@@ -22,6 +22,7 @@ _RUNNABLES: tuple[Runnable[Any], ...] = (
     aggregation.RUNNABLE,
     *validate.RUNNABLES,
     *learning.RUNNABLES,
+    *boosting.RUNNABLES,
     horizontal.RUNNABLE,
     *scoring.RUNNABLES,
 )
@@ -29,9 +30,8 @@ _RUNNABLES: tuple[Runnable[Any], ...] = (
 OPERATORS: Mapping[str, Runnable[Any]] = {one.operator.name: one for one in _RUNNABLES}
 """By name, what runs it."""
 
-_WORK = tuple(
-    f"unseen.jobs.{one}_work" for one in ("aggregation", "horizontal", "learning", "psi", "scoring", "validate")
-)
+_FAMILIES = ("aggregation", "boosting", "horizontal", "learning", "psi", "scoring", "validate")
+_WORK = tuple(f"unseen.jobs.{one}_work" for one in _FAMILIES)
 """What the operators import when they run."""
 
 
