@@ -9,6 +9,7 @@ WHAT = (
     "aggregation",
     "arithmetic",
     "binning",
+    "boosting",
     "horizontal",
     "logistic",
     "lookup",

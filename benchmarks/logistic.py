@@ -79,7 +79,7 @@ def _task(
         return logistic.fit(session, features, labels, label_party="a", training=training)
 
 
-def _folds(n: int, folds: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def folds_of(n: int, folds: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Rows to train on, and rows to test on."""
     everything = np.arange(n)
     if not folds:
@@ -120,7 +120,7 @@ def main(arguments: Sequence[str]) -> int:
         widths = [options.features_a, options.features_b, options.features_c][:parties]
         blocks, y = synthetic(options.rows, widths)
     training = logistic.Training(C=options.c, tol=options.tol)
-    for fold, (train, test) in enumerate(_folds(len(y), options.folds)):
+    for fold, (train, test) in enumerate(folds_of(len(y), options.folds)):
         progress(f"training on {len(train)} rows")
         work = [
             (x[train] if x.shape[1] else None, y[train] if name == "a" else None, training)
