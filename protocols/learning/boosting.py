@@ -397,7 +397,7 @@ def _grow(lead: _Lead, g: Reals, h: Reals, draw: _Draw) -> _Tree:
         {name: len(lead.terms.columns[name].sizes) for name in lead.layouts}, training.colsample_bytree
     )
     root = v.node(0, np.arange(table, dtype=np.int32))
-    book = _Book(leaves={0: root})
+    book = _Book(draw.order(training.max_depth), leaves={0: root})
     families: list[tuple[_Node | None, list[_Node]]] = [(None, [root])]
     for depth in range(training.max_depth):
         nodes = _looked_at(lead, depth, families, v)  # 2 to 4
@@ -450,17 +450,17 @@ def _looked_at(
 ) -> list[_Node]:
     """The nodes of a level that may be split, with histograms.
 
-    The smaller child's is a product; the other one's is what their parent has more.
+    Where both children of a node may, the smaller one's is a product, and the other one's what their parent has more.
+    The histogram of a node that may not be split is of no use, and would tell more of its rows the fewer they are.
     """
     training = lead.own.training
-    families = [family for family in families if any(child.may_split(training) for child in family[1])]
+    families = [(parent, [child for child in children if child.may_split(training)]) for parent, children in families]
+    families = [family for family in families if family[1]]
     asked = [min(children, key=lambda child: len(child.rows)) for _, children in families]
     histograms = _histograms(lead, depth, asked, v)
     nodes = []
     for (parent, children), small, histogram in zip(families, asked, histograms, strict=True):
         for child in children:
-            if not child.may_split(training):
-                continue
             if child is small:
                 nodes.append(replace(child, histogram=histogram))
             elif parent is not None and parent.histogram is not None:
@@ -607,6 +607,7 @@ class _Book:
     """What is written down of a tree while it grows.
 
     Attributes:
+        order: of each place in the heap a number at random, by which equal splits of an owner are ordered.
         owners: of each inner node, by number in the heap, whose it is and its number among the owner's.
         nodes: of each owner its nodes.
         gains: of each inner node, by number in the heap, what the split gained.
@@ -614,6 +615,7 @@ class _Book:
         leaves: of the nodes that were not split, by number in the heap.
     """
 
+    order: NDArray[np.int64]
     owners: dict[int, tuple[str, int]] = field(default_factory=dict)
     nodes: dict[str, list[OwnNode]] = field(default_factory=dict)
     gains: dict[int, float] = field(default_factory=dict)
@@ -638,7 +640,15 @@ class _Book:
             told.setdefault(split.owner, []).append(split)
         for owner, mine in told.items():
             above = {one.node.place: self.above(one.node.place, owner) for one in mine}
-            mine.sort(key=lambda one: (above[one.node.place], one.column, one.bin, one.missing_left))
+            mine.sort(
+                key=lambda one: (
+                    above[one.node.place],
+                    one.column,
+                    one.bin,
+                    one.missing_left,
+                    self.order[one.node.place],
+                )
+            )
             own = self.nodes.setdefault(owner, [])
             for one in mine:
                 self.owners[one.node.place] = (owner, len(own))
@@ -704,6 +714,10 @@ class _Draw:
             usable[self._rng(b"columns").permutation(count)[max(1, int(part * count)) :]] = False
         ends = np.cumsum(list(parties.values()))
         return {name: usable[end - k : end] for (name, k), end in zip(parties.items(), ends, strict=True)}
+
+    def order(self, depth: int) -> NDArray[np.int64]:
+        """(2^depth - 1,) of each place that an inner node can have a different number."""
+        return self._rng(b"order").permutation((1 << depth) - 1)
 
     def _rng(self, what: bytes) -> Rng:
         return Rng.from_seed(b"unseen boosting draw of " + what + self.tree.to_bytes(4, "little") + self.key)
