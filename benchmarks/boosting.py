@@ -28,13 +28,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from protocols.learning.binned import Binned, Cuts
 
 from benchmarks import mesh
 from benchmarks.logistic import auc, folds_of, uci
 from benchmarks.report import Value, line, progress
 from mpc.session import Session
 from protocols.learning import boosting, trees
+from protocols.learning.binned import Binned, Cuts
 
 Reals = NDArray[np.float64]
 
@@ -215,7 +215,7 @@ def _slopes(task: Task, repeat: int) -> None:
         ],
         "depth": [
             (depth, replace(task, training=replace(task.training, max_depth=depth)))
-            for depth in range(max(1, middle - 2), min(boosting.MAX_DEPTH, middle + 2) + 1)
+            for depth in range(max(1, middle - 2), min(trees.MAX_DEPTH, middle + 2) + 1)
         ],
     }
     for against, tasks in series.items():
