@@ -52,7 +52,7 @@ class Seen:
     def fork(self, label: str) -> Lane:
         return Seen(self.lane.fork(label), f"{self.path}/{label}", self.notes)
 
-    def close(self, reason: str) -> None:
+    def close(self, reason: str = "") -> None:
         self.lane.close(reason)
 
 
@@ -128,8 +128,10 @@ def test_order_of_splits_does_not_tell_of_others_nodes() -> None:
 
 
 def test_order_of_equal_splits_is_random() -> None:
-    """Where the label party's node has the partner's same split on both sides, and below one of these a further one,
-    the partner cannot tell which side that is."""
+    """The label party's node has the partner's same split on both sides, and one of these has a further one below it:
+
+    the partner cannot tell which.
+    """
     a, b = _codes(13, 1)[:120], _codes(14, 2)[:120]
     y = np.where(a[:, 0] > 3, 100.0, 0.0) + np.where(b[:, 0] > 3, 30.0, 0.0)
     y += np.where((a[:, 0] > 3) & (b[:, 0] > 3) & (b[:, 1] > 3), 10.0, 0.0)
