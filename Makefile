@@ -4,7 +4,7 @@
 BIN := .venv/bin
 CARGO := PYO3_PYTHON=$(CURDIR)/$(BIN)/python cargo
 
-EXAMPLES := marriage_verification income_validation joint_customers joint_credit_model
+EXAMPLES := marriage_verification income_validation joint_customers joint_credit_model joint_credit_boosting
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-all test test-portable bench lint format wheel proto lock setup clean
@@ -18,12 +18,13 @@ demo: setup ## marriage verification, income validation, a joint credit model, o
 	@$(BIN)/python -m examples.income_validation $(if $(SUITE),--suite $(SUITE)) --report build/demo/income.json
 	@$(BIN)/python -m examples.joint_credit_model $(if $(SUITE),--suite $(SUITE)) --report build/demo/credit.json
 
-# The credit model has its larger form where somebody has put the data of the 30,000 card clients beside this directory.
+# The credit models have their larger form where somebody has put the data of the 30,000 card clients beside this directory.
 CARDS ?= $(wildcard ../shared/data/uci_credit_card.csv)
 
-demo-all: setup ## every example, one after the other, the credit model with CARDS=FILE of the UCI card clients if there is one
+demo-all: setup ## every example, one after the other, the credit models with CARDS=FILE of the UCI card clients if there is one
 	@set -e; for example in $(EXAMPLES); do echo "== $$example"; $(BIN)/python -m examples.$$example $(if $(SUITE),--suite $(SUITE)); done
 	@$(if $(CARDS),$(BIN)/python -m examples.joint_credit_model --data $(CARDS) --out build/credit-cards $(if $(SUITE),--suite $(SUITE)),:)
+	@$(if $(CARDS),$(BIN)/python -m examples.joint_credit_boosting --data $(CARDS) --out build/boosting-cards $(if $(SUITE),--suite $(SUITE)),:)
 
 # A worker process for each core, four at most. A file's tests stay in one worker, since they may share what takes long to start;
 # files are taken as they are named, the end-to-end ones first: the slowest must not be the last. PYTEST_ARGS="-n 0" uses one process.

