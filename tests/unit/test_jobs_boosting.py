@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ import pyarrow.parquet
 import pytest
 from numpy.typing import NDArray
 
-from mpc.errors import MpcError
-from mpc.session import Progress
+from mpc.errors import MpcError, PeerError, UsageError
+from mpc.session import Progress, Session
+from mpc.testing import run_parties
+from protocols.learning import boosted_scoring, metrics, trees
 from protocols.learning import boosting as protocol
-from protocols.learning import metrics, trees
 from protocols.learning.boosted import BoostedPart
 from tests.unit import joint
 from tests.unit.joint import BANK, CIVIL, EDU, Gone
@@ -89,6 +91,25 @@ def test_a_grant_for_the_strict_operator_is_none_for_the_other() -> None:
     assert "privacy" not in boosting.Parameters.model_fields
 
 
+@pytest.mark.parametrize(
+    ("operator", "role", "told"),
+    [
+        (
+            STANDARD,
+            "label_party",
+            ("gradients", "16 bits", "possibly", "way through each tree", "leaves"),
+        ),
+        (STANDARD, "feature_party", ("its own splits", "level", "how many rounds")),
+        (STRICT, "label_party", ("which nodes are split, and by whom", "AUC and KS")),
+        (STRICT, "feature_party", ("which nodes are split, and by whom", "how many rounds")),
+    ],
+)
+def test_the_job_says_what_the_protocol_says(operator: str, role: str, told: tuple[str, ...]) -> None:
+    """Whoever decides about a grant reads the job's words, not the protocol's."""
+    words = " ".join(operators.OPERATORS[operator].operator.learns[role])
+    assert all(one in words for one in told)
+
+
 # Jobs -----------------------------------------------------------------------------------------------------------------
 
 
@@ -134,7 +155,7 @@ def test_a_model_is_judged_on_rows_that_it_has_not_seen(run: Callable[..., dict[
     """Three parties; the model's parts together say of the rows kept back what the evaluation was made of."""
     tables = joint.made(500)
     seen: list[Progress] = []
-    found = run(job_of(holdout=0.3, n_estimators=4, max_depth=3), tables, seen=seen)
+    found = run(job_of(holdout=0.3, n_estimators=4, max_depth=3, report=False), tables, seen=seen)
     parts = parts_of(found)
     keys, kept_back = rows_of(found[BANK])
     assert sorted(keys) == joint.common(tables)
@@ -152,8 +173,6 @@ def test_a_model_is_judged_on_rows_that_it_has_not_seen(run: Callable[..., dict[
         assert (part.model, part.training, part.rows) == ("ab" * 8, parts[BANK].training, (~kept_back).sum())
         assert ("evaluation.json" in one.files) == (name == BANK)
         assert one.sizes["rounds"] == 4
-        page = one.files["report.html"].decode()
-        assert "learning" not in page or "<svg" in page or name != BANK
         splits = {line["column"]: line["splits"] for line in lines if line["party"] == name}
         assert tuple(splits) == part.binning.names
         assert sum(splits.values()) == sum(len(tree.own) for tree in part.trees)
@@ -192,3 +211,137 @@ def test_a_party_that_leaves_at_any_step_changes_nothing(run: Callable[..., dict
     np.testing.assert_allclose(ours, theirs, atol=1e-9)
     assert found[BANK].sizes["rounds"] == 5
     assert json.loads(found[BANK].files["evaluation.json"])["auc"] > 0.6
+
+
+def numbers(tables: dict[str, dict[str, Any]], name: str, values: Callable[[int], Any]) -> dict[str, dict[str, Any]]:
+    """The two parties' tables, with a further column of the bank."""
+    two = {party: table for party, table in tables.items() if party != EDU}
+    two[BANK][name] = [values(i) for i in range(len(two[BANK]["id"]))]
+    return two
+
+
+def test_several_classes_weights_and_an_early_end(run: Callable[..., dict[str, Yield]]) -> None:
+    """And a party whose worker is lost when training is over does not train again."""
+    tables = numbers(joint.made(), "grade", lambda i: ("low", "Middle ", "high")[min(int(i % 7 / 2), 2) * (i % 6 > 0)])
+    numbers(tables, "exposure", lambda i: 1.0 + i % 3)
+    late = [2.0 * (i % 7) for i in range(400)]
+    tables[BANK]["late"] = late  # tells most of the grades, and nothing tells the rest: soon no round is better
+    job = job_of(
+        parties=(BANK, CIVIL),
+        columns={BANK: ["grade", "exposure", "late", "limit"]},
+        label="grade",
+        bad=None,
+        objective="multi:softprob",
+        classes=["low", "middle", "high"],
+        weight="exposure",
+        validation=0.2,
+        early_stopping_rounds=2,
+        learning_rate=1.0,
+        reg_lambda=0.0,
+        gamma=1.0,
+        **FEW | {"n_estimators": 20},
+    )
+    found = run(job, tables)
+    keys, kept_back = rows_of(found[BANK])
+    margins = margins_of(parts_of(found), tables, keys)
+    classes = ["low", "Middle ", "high"]
+    labels = np.array([classes.index(one) for one in column(tables, BANK, "grade", keys)])
+    weights = np.array(column(tables, BANK, "exposure", keys))
+    judged = json.loads(found[BANK].files["evaluation.json"])
+    odds = margins[kept_back] - np.logaddexp.reduce(margins[kept_back], axis=1)[:, None]
+    loss = -np.average(odds[np.arange(len(odds)), labels[kept_back]], weights=weights[kept_back])
+    assert (judged["metric"], judged["loss"]) == ("mlogloss", pytest.approx(loss))
+    assert (margins.argmax(axis=1) == labels).mean() > 0.75
+    sizes = found[BANK].sizes
+    assert sizes["rounds"] < 20
+    assert sizes["watched_rows"] == found[CIVIL].sizes["watched_rows"] == round(0.2 * len(keys))
+    assert sizes["training_rows"] + sizes["watched_rows"] + sizes["held_out_rows"] == len(keys)
+    assert parts_of(found)[CIVIL].rows == sizes["training_rows"]
+    page = found[BANK].files["report.html"].decode()
+    assert "rows that were watched" in page
+    assert "mlogloss" in page
+
+    seen: list[Progress] = []
+    again = run(job, tables, seen=seen)  # what was done lies there still
+    assert {now.stage for now in seen} == set()
+    assert again[BANK].files["model.json"] == found[BANK].files["model.json"]
+    assert again[BANK].files["evaluation.json"] == found[BANK].files["evaluation.json"]
+
+
+@pytest.mark.parametrize("objective", ["reg:squarederror", "count:poisson"])
+def test_numbers_and_counts(run: Callable[..., dict[str, Yield]], objective: str) -> None:
+    tables = numbers(joint.made(), "claims", lambda i: float(i % 4))
+    tables[BANK]["late"] = [float(i % 4) if i % 9 else float("nan") for i in range(400)]
+    job = job_of(
+        parties=(BANK, CIVIL),
+        columns={BANK: ["claims", "late"]},
+        label="claims",
+        bad=None,
+        objective=objective,
+        report=False,
+        **FEW | {"n_estimators": 8},
+    )
+    found = run(job, tables)
+    keys, kept_back = rows_of(found[BANK])
+    means = parts_of(found)[BANK].probability(margins_of(parts_of(found), tables, keys)[:, 0])
+    claims = np.array(column(tables, BANK, "claims", keys))
+    judged = json.loads(found[BANK].files["evaluation.json"])
+    assert judged["metric"] == ("rmse" if objective.startswith("reg") else "poisson-nloglik")
+    assert judged["curve"] is None
+    rest = np.sqrt(((means - claims)[kept_back] ** 2).mean())
+    assert rest < 0.7 * claims.std()
+    if objective.startswith("reg"):
+        assert judged["loss"] == pytest.approx(rest)
+
+
+@pytest.mark.parametrize(
+    ("label", "changes", "text"),
+    [
+        (lambda _: "low", {}, "fewer than 2 have one of the values of the label column 'grade'"),
+        (lambda i: ("low", "odd")[i % 2], {}, "'grade' has none of parameters.classes in [0-9]+ of the common rows"),
+        (lambda _: None, {"objective": "reg:squarederror", "classes": None}, "no value in [0-9]+ of the common rows"),
+        (lambda i: i - 5.0, {"objective": "count:poisson", "classes": None}, "'grade' has negative values"),
+        (lambda _: -1.0, {"weight": "grade", "label": "late", "objective": "count:poisson", "classes": None}, "weight"),
+        (lambda _: "low", {"validation": 0.35, "early_stopping_rounds": 2, "holdout": 0.45}, "are left to train on"),
+    ],
+)
+def test_labels_that_cannot_be_learned_from_are_named(
+    run: Callable[..., dict[str, Yield]], label: Callable[[int], Any], changes: dict[str, Any], text: str
+) -> None:
+    tables = numbers(joint.made(120), "grade", label)
+    parameters = {"label": "grade", "objective": "multi:softprob", "classes": ["low", "middle", "high"], **changes}
+    job = job_of(parties=(BANK, CIVIL), columns={BANK: ["grade", "late"]}, bad=None, report=False, **FEW, **parameters)
+    with pytest.raises(UsageError, match=text) as caught:
+        run(job, tables)
+    assert "odd" not in str(caught.value)
+
+
+def test_columns_that_cannot_be_split_are_named(run: Callable[..., dict[str, Yield]]) -> None:
+    tables = numbers(joint.made(120), "limit", lambda i: float(i))
+    tables[CIVIL]["age"] = ["50"] * len(tables[CIVIL]["id"])
+    tables[CIVIL]["married"] = [""] * len(tables[CIVIL]["id"])
+    with pytest.raises(UsageError, match="No column here can be split. 'age' has one value"):
+        run(job_of(parties=(BANK, CIVIL), report=False, **FEW), tables)
+    tables[CIVIL]["age"] = ["old"] * len(tables[CIVIL]["id"])
+    with pytest.raises(UsageError, match="'age' is no number"):
+        run(
+            job_of(parties=(BANK, CIVIL), report=False, kinds={CIVIL: {"age": "numeric"}}, **FEW), tables, directory="2"
+        )
+
+
+def test_parts_of_two_trainings_do_not_score_together(run: Callable[..., dict[str, Yield]]) -> None:
+    """Nor does a job go on that another release began: the two ends of a session compare what they run."""
+    tables = {name: table for name, table in joint.made(150).items() if name != EDU}
+    job = job_of(parties=(BANK, CIVIL), report=False, holdout=0.0, **FEW)
+    parts = [parts_of(run(job, tables, directory=directory)) for directory in ("one", "other")]
+    mixed = {BANK: parts[0][BANK], CIVIL: replace(parts[1][CIVIL], training="00" * 32)}
+    rows = {name: tables[name] for name in mixed}
+
+    def score(session: Session) -> object:
+        return boosted_scoring.scores(session, mixed[session.me], {k: v[:20] for k, v in rows[session.me].items()})
+
+    with pytest.raises(PeerError, match="training"):
+        run_parties(dict.fromkeys(mixed, score))
+    older = job.document.replace(b'"operator_version":1', b'"operator_version":2')
+    with pytest.raises(UsageError, match="it is for learning.boosting 2, here is version 1. Install the same release"):
+        operators.parse(older)

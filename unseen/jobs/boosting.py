@@ -26,10 +26,8 @@ Privacy = Literal["standard", "strict"]
 Objective = Literal["binary:logistic", "multi:softprob", "reg:squarederror", "count:poisson"]
 
 _ROWS = "which of its own rows all parties hold, and how many different keys each other party holds"
-_BINS = (
-    "how many columns each other party brings, how many bins each of them has, and which have a bin of missing values"
-)
-_SETTINGS = "how many rows are trained on, watched for an early end, and kept back for the evaluation"
+_BINS = "how many columns each other party brings, how many bins each of them has, and which have one of missing values"
+_SETTINGS = "how many rows are trained on, watched for an early end, and kept back for the evaluation; how many rounds"
 
 STANDARD = Operator(
     name="learning.boosting",
@@ -40,25 +38,23 @@ STANDARD = Operator(
             _ROWS,
             _BINS,
             (
-                "of each node that is split, for each bin of each other party's columns, the sums of its rows' "
-                "gradients and of their second derivatives, up to 2^-14 of the sum of their sizes"
+                "of each node that may be split, for each bin of each other party's columns, the sums of its rows' "
+                "gradients and of their second derivatives, to 16 bits of the sum of their sizes"
             ),
+            "possibly, from many such sums, in which bins of another party's columns rows are that are trained on",
+            "by number, which column and bin each split at another party has",
             (
-                "of each split at another party which of the node's rows it sends left, and of no other row; so, of "
-                "rows that are trained on or watched, the leaf of each tree"
+                "on which side of such a split each row lies that reaches it, also rows that are watched or kept back; "
+                "so each row's way through each tree"
             ),
-            "by number, which column and bin each split at another party has, and what the split gains",
-            "the weights of all leaves",
-            "the score of each row that is kept back, and how good the model is on these",
+            "the weights of all leaves, and how good the model is on the rows kept back",
         ),
         "feature_party": (
             _ROWS,
+            _BINS,
             _SETTINGS,
-            (
-                "of the trees its own splits: column, bin, side of missing values, and which of them lies under which; "
-                "and how many trees there are"
-            ),
-            "of gradients, labels, rows, other parties' splits and the depth of any tree nothing",
+            "of each tree its own splits: column, bin, side of missing values, level, and which lies under which",
+            "of gradients, labels, rows, other parties' splits and leaves nothing",
         ),
     },
 )
@@ -74,7 +70,7 @@ STRICT = Operator(
             "the shape of each tree: which nodes are split, and by whom",
             "its own splits: column, bin and side of missing values",
             'the weights of all leaves, with leaves = "label_party"',
-            "how good the model is on the rows kept back, as AUC and KS or as the root of the mean square error",
+            "how good the model is on the rows kept back, as AUC and KS",
         ),
         "feature_party": (
             _ROWS,
