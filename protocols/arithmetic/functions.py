@@ -81,6 +81,33 @@ def reciprocal(x: Shared) -> Shared:
     return divide(1.0, x)
 
 
+def scale(x: Shared, top: int) -> Shared:
+    """What brings whole numbers to one size: 2^(top - j) where 2^j <= x < 2^(j + 1), and 0 where x is 0.
+
+    Domain: 0 <= x < 2^(top + 1), top <= 61.
+    Error:  exact.
+    Steps:  bits, size, and back.
+    """
+    if x.kind != "int" or not 0 <= top <= 61:
+        raise UsageError("scale takes whole numbers, and top from 0 to 61.")
+    engine = x.context.engine
+    size = _highest(engine, engine.to_bits(_flat(x.components)))
+    return _as(x, engine.from_bits(_reversed(size, top + 1)))
+
+
+def inverse(x: Shared) -> Shared:
+    """The whole number nearest to 2^60 / x, about: a reciprocal that keeps its digits, whatever the size of x.
+
+    Domain: whole 1 <= x < 2^31.
+    Error:  at most 2^-24 of it.
+    Steps:  ``scale``, and the reciprocal on [1/2, 1) of ``divide``.
+    """
+    context, engine = x.context, x.context.engine
+    power = _flat(scale(x, 30).components)
+    c = context.truncate(engine.mul(_flat(x.components), power), 31 - _G)  # in [1/2, 1)
+    return _as(x, engine.mul(_reciprocal_of_half_to_one(context, c, 29), power))
+
+
 def sqrt(x: Shared) -> Shared:
     """The square root.
 

@@ -45,12 +45,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from mpc import suite as suites
 from mpc.channel import Channel
-from mpc.errors import UsageError
 from mpc.kernels import lwe as kernels
 from mpc.rng import Rng
 from mpc.session import Session, at_once
 from mpc.wire.learning.v1 import boosting_pb2 as wire
-from protocols.learning import boosting_terms, gradients, membership, splits, trees
+from protocols.learning import boosting_terms, gradients, membership, splits, strict_boosting, trees
 from protocols.learning.binned import Binned
 from protocols.learning.boosting_terms import Fitted, Keep, Method, Point, Reals, Task, Terms, Training
 from protocols.learning.checkpoint import Checkpoint
@@ -139,7 +138,7 @@ def fit(
             checkpoint.save(point.round, point.to_bytes())  # so that it is among the last two
         keep = Keep(session, own, terms, checkpoint, progress)
         if settings.privacy == "strict":
-            raise UsageError("privacy='strict' is not there yet: use 'standard'.")
+            return strict_boosting.train(session, own, terms, point, keep)
         if session.me == label_party:
             return _label_party(session, own, terms, point, keep)
         return _feature_party(session, own, terms, point, keep)

@@ -22,7 +22,7 @@ import contextvars
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ from protocols.matvec import ideal
 Words = NDArray[np.uint64]
 Shape = tuple[int, int]
 Method = Literal["rlwe", "ideal"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Products:
                 tasks[owner] = self._holding(mine, given.get(owner), transpose=transpose, rng=rng)
             elif given.get(owner) is not None:
                 tasks[owner] = self._giving(owner, given[owner], transpose=transpose, rng=rng)
-        done = _all_at_once(tasks, [channel for ends in self._channels.values() for channel in ends.values()])
+        done = all_at_once(tasks, [channel for ends in self._channels.values() for channel in ends.values()])
         if not isinstance(run, Computation):
             return {}
         nothing = {o: np.zeros(shape[1 if transpose else 0], dtype=np.uint64) for o, shape in self.shapes.items()}
@@ -115,7 +116,7 @@ class Products:
                 channel.peer: _holder_of(holder, channel, matrix, transpose=transpose, rng=rng.fork())
                 for channel in channels
             }
-            share = total(list(_all_at_once(tasks, channels).values()))
+            share = total(list(all_at_once(tasks, channels).values()))
             pieces.send(channels[0], share[None])  # 3
             return np.zeros_like(share)
 
@@ -177,12 +178,12 @@ def _holder_of(
     return lambda: holder(channel, matrix, transpose=transpose, rng=rng)
 
 
-def _all_at_once(tasks: Mapping[str, Callable[[], Words]], channels: Sequence[Channel]) -> dict[str, Words]:
+def all_at_once(tasks: Mapping[str, Callable[[], T]], channels: Sequence[Channel]) -> dict[str, T]:
     """What the tasks return, each run in a thread; where one fails all channels close, and its error is raised."""
     if len(tasks) <= 1:
         return {name: task() for name, task in tasks.items()}
     with ThreadPoolExecutor(len(tasks), thread_name_prefix="products") as pool:
-        runs: dict[str, Future[Words]] = {
+        runs: dict[str, Future[T]] = {
             name: pool.submit(contextvars.copy_context().run, task) for name, task in tasks.items()
         }
         wait(runs.values(), return_when="FIRST_EXCEPTION")
