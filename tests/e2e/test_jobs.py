@@ -23,6 +23,8 @@ from mpc.errors import PolicyError
 from mpc.transport import grpc as transport
 from mpc.wire.coordinator.v1 import coordinator_pb2 as wire
 from mpc.wire.node.v1 import node_pb2
+from protocols.learning import metrics, trees
+from protocols.learning.boosted import BoostedPart
 from protocols.learning.model import ModelPart
 from tests.e2e.town import COORDINATOR, Process, Town, enrol, free_port, until
 from tests.governance.world import World
@@ -121,7 +123,7 @@ name = "clients"
 source = "clients.parquet"
 columns = {columns}
 """
-CLIENTS_OPERATORS = ("learning.logistic", "learning.score")
+CLIENTS_OPERATORS = ("learning.logistic", "learning.boosting", "learning.score")
 CLIENTS_RULE_TOML = """
 [[allow_job]]
 scenario = "joint-customers"
@@ -640,6 +642,42 @@ def test_a_model_is_trained_on_after_a_worker_was_killed(place: Place) -> None:
     everybody = np.hstack([parts[name].preparation.transform(tables[name]) for name in (BANK, INSURER)]) @ w + b
     np.testing.assert_allclose([known[key] for key in tables[BANK]["id"].to_pylist()], everybody, rtol=1e-9)
     assert not list(place.town.home(INSURER).result(scored).glob("result.*"))
+
+
+@pytest.mark.timeout(120)
+def test_trees_are_grown_on_after_a_worker_was_killed(place: Place) -> None:
+    """Between two rounds; no round is grown twice, and the parts at both belong together."""
+    rounds = 30
+    settings = {"label_party": BANK, "label": "bad", "bad": 1, "n_estimators": rounds, "max_depth": 3, "report": False}
+    job = about_clients(place, "learning.boosting", settings)
+    found = place.seen(INSURER, job, lambda one: one.stage == "training" and one.done >= 3)
+    assert found.total == rounds
+    os.kill(found.pid, signal.SIGKILL)
+    place.seen(INSURER, job, lambda one, old=found.pid: one.pid not in (0, old))
+    assert place.seen(INSURER, job, lambda one: one.stage == "training").done >= found.done
+    state = place.ended(job, timeout_s=100)
+    assert (state.state, state.code) == ("finished", "")
+    parts, coded = {}, {}
+    for name, table in clients().items():
+        assert noted(place, name, job) == ["started", "resumed", "ok"]
+        directory, report = place.town.home(name).result(job), place.report(name, job)
+        assert (report["sizes"]["rounds"], report["sizes"]["common_rows"]) == (rounds, CLIENTS)
+        rows = pyarrow.parquet.read_table(directory / "rows.parquet")
+        place_of = {key: i for i, key in enumerate(table["id"].to_pylist())}
+        table = table.take([place_of[key] for key in rows["id"].to_pylist()])
+        parts[name] = BoostedPart.from_json(json.loads((directory / "model.json").read_text()))
+        coded[name] = parts[name].coded(table)
+        if name == BANK:
+            bad, kept_back = table["bad"].to_numpy(), rows["held_out"].to_numpy()
+            judged = json.loads((directory / "evaluation.json").read_text())
+    assert len({(part.training, len(part.trees)) for part in parts.values()}) == 1
+    codes, missing = ({n: getattr(c, of) for n, c in coded.items()} for of in ("codes", "missing_code"))
+    total = sum(
+        trees.joined({name: part.trees[i] for name, part in parts.items()}, codes, missing) for i in range(rounds)
+    )
+    clear = metrics.evaluate(bad[kept_back], total[kept_back], scale="rank")
+    assert judged["auc"] == pytest.approx(clear.auc, abs=1e-9)
+    assert clear.auc > 0.65
 
 
 def about_clients(place: Place, operator: str, parameters: Mapping[str, object]) -> str:
