@@ -20,6 +20,7 @@ from mpc.kernels.lwe import Codes
 from mpc.rng import Rng
 from mpc.suite import Suite
 from mpc.wire.matvec.v1 import lwe_pb2 as wire
+from protocols.matvec.lwe import Method
 
 Words = NDArray[np.uint32]
 
@@ -63,17 +64,21 @@ class Owner:
         return shares
 
 
-def start_holder(channel: Channel, codes: Codes, sizes: Sequence[int], *, suite: Suite, rng: Rng) -> Holder:
+def start_holder(
+    channel: Channel, codes: Codes, sizes: Sequence[int], *, method: Method = "transfers", suite: Suite, rng: Rng
+) -> Holder:
     """As ``protocols.matvec.lwe.start_holder``."""
-    del suite
+    del method, suite
     kernels.sums(codes, np.empty((len(codes), 0), dtype=np.uint32), sizes)
     channel.send(wire.LweHolder(rows=len(codes), bins=sum(sizes)), bytes(16))
     return Holder(sum(sizes), len(codes), channel, codes, tuple(sizes), rng.fork())
 
 
-def start_owner(channels: Mapping[str, Channel], n: int, *, suite: Suite, rng: Rng) -> Owner:
+def start_owner(
+    channels: Mapping[str, Channel], n: int, *, method: Method = "transfers", suite: Suite, rng: Rng
+) -> Owner:
     """As ``protocols.matvec.lwe.start_owner``."""
-    del suite, rng
+    del method, suite, rng
     bins = {}
     for name, channel in channels.items():
         header, _ = channel.recv(wire.LweHolder)

@@ -17,6 +17,9 @@ holder one addition for each row and column, whatever the number of bins.
 
     M·c + Σ_j P_j0 - H·s - Σ_j P_j0 = M·(A·s + e + v) - M·A·s = M·(v + e)
 
+Shares of H·s may also come from ``protocols.matvec.rlwe`` (``method="rlwe"``), which for many vectors tells several
+times fewer bytes and takes several times longer: for lines that are slow, and for wide data.
+
 Security: semi-honest.
           - A holder sees c, module LWE samples with a binary secret (dimension 1536, log2 q = 32, deviation 3.24; by
             estimate above 128 bits, docs/decisions/0025-lwe.md) under a fresh s and e each, and the choices'
@@ -25,16 +28,18 @@ Security: semi-honest.
           - The owner sees u_j: of P_j0 and P_j1 it has the one that its choice names, and the other masks H_j. H never
             leaves its holder, nor does anything that depends on it but under these masks: with A known, H gives M away.
           - The owner picks e, so that the result is M·(v + e) whatever e is: nothing has to be flooded.
+          - With "rlwe", s goes under the owner's ring LWE key, and shares of H·s are that protocol's, with its proof.
           The shares are uniform. What opening them tells is the caller's to state: M·(v + e) for known e, to the last
           bit, is m equations on M.
 Leaks:    n, and the number w of vectors of each call, to all; m, to the owner. A holder's additions touch memory where
           its own data say, on its own machine; nothing of a secret of encryption does that.
 Exact:    but for the errors: of a bin with r rows the sum is off by a deviation of sqrt(10.5·r) (``deviation``). Sums
           have to stay below 2^31 in size, errors included.
-Cost:     start: a nonce each way and a set-up of ``protocols.ot.extension`` with k = 4. A call with w vectors: 4·n·w
-          bytes from the owner to each holder, and 1536·4·w bytes of corrections; 1536·4·m·w bytes from a holder; below
-          110 bytes of envelope for each message, of which there are 2 + ceil(1536·w / 2^20) + one for 2 MiB of rows,
-          and one for 512 bins of as many vectors as 4 MiB hold. One round.
+Cost:     start: a nonce each way and, for transfers, a set-up of ``protocols.ot.extension`` with k = 4. A call with w
+          vectors: 4·n·w bytes from the owner to each holder and 4·1536·w of corrections; 4·1536·m·w bytes from a
+          holder; below 110 bytes of envelope for each message; ``messages`` counts these. One round.
+          With "rlwe" instead of corrections and offers those of ``protocols.matvec.rlwe`` for (m, 1536) @ (1536, w)
+          and 32 bits, in a round of their own.
 """
 
 from __future__ import annotations
@@ -47,6 +52,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,9 +65,13 @@ from mpc.kernels.lwe import DIMENSION, RING, Codes
 from mpc.rng import Rng
 from mpc.suite import Suite
 from mpc.wire.matvec.v1 import lwe_pb2 as wire
+from protocols.matvec import rlwe
 from protocols.matvec.both_ways import both_ways
 from protocols.ot import extension
 from protocols.ot.method import FieldBits
+
+Method = Literal["transfers", "rlwe"]
+"""How shares of the hint times the secrets are made: ``transfers`` takes the least work, ``rlwe`` the fewest bytes."""
 
 Words = NDArray[np.uint32]
 Bytes = NDArray[np.uint8]
@@ -75,6 +85,7 @@ MAX_VECTORS = 1 << 12
 
 _LABEL = b"unseen matvec lwe v1 public seed"
 _NONCE_BYTES = 16
+_HINT_BITS = 32
 _FIELD_BITS: FieldBits = 4  # there are few transfers and each is long: bytes decide
 _ROWS_BYTES = 1 << 21  # of a message of rows
 _OFFER_BYTES = 1 << 22  # of a message of offers, unless one vector has more
@@ -84,6 +95,14 @@ _OFFER_BINS = 512  # bins of a message of offers: 3 MiB for a vector
 def deviation(rows: int) -> float:
     """The standard deviation of the error of a sum over so many rows, in units of a word."""
     return math.sqrt(kernels.VARIANCE * rows)
+
+
+@dataclass(frozen=True, eq=False)
+class _Hidden:
+    """A hint, (1536, m), and the transfers that hide it."""
+
+    hint: Words = field(repr=False)
+    extension: extension.Sender = field(repr=False)
 
 
 @dataclass(eq=False)
@@ -100,8 +119,7 @@ class Holder:
     _channel: Channel = field(repr=False)
     _codes: Codes = field(repr=False)
     _sizes: tuple[int, ...] = field(repr=False)
-    _hint: Words = field(repr=False)
-    _extension: extension.Sender = field(repr=False)
+    _hint: _Hidden | rlwe.Prepared = field(repr=False)
     _rng: Rng = field(repr=False)
     _transfers: int = 0
 
@@ -119,26 +137,9 @@ class Holder:
             PeerError: the owner gives another number, or what is no step of this protocol.
         """
         _require_vectors(w)
-        channel, m = self._channel, self.bins
+        channel, share = self._channel, np.zeros((self.bins, w), dtype=np.uint32)
         (query,) = channel.recv(wire.LweQuery)
         channel.require(query.vectors == w, f"{w} vectors at both parties")
-        sent = extension.extend_send(channel, self._extension, DIMENSION * w, rng=self._rng)  # 1
-        tweak, self._transfers = self._transfers, self._transfers + DIMENSION * w
-        masks, share = np.empty((m, w), dtype=np.uint32), np.zeros((m, w), dtype=np.uint32)
-
-        def send() -> None:
-            for vectors, bins in _offers(m, w):
-                first, last = vectors.start * DIMENSION, vectors.stop * DIMENSION
-                told, kept = kernels.offer(
-                    sent.delta,
-                    sent.k[first:last],
-                    tweak=tweak + first,
-                    hint=self._hint,
-                    first=bins.start,
-                    count=bins.stop - bins.start,
-                )
-                channel.send(wire.LweOffers(), told)  # 3
-                masks[bins, vectors] = kept.T
 
         def receive() -> None:
             for rows in _pieces(self.rows, w):
@@ -146,12 +147,39 @@ class Holder:
                 channel.require(words.shape == (rows.stop - rows.start, w), "the rows of the piece that is due")
                 kernels.add(self._codes[rows], words, self._sizes, share)
 
+        if isinstance(self._hint, rlwe.Prepared):
+            masks = -rlwe.holder(channel, self._hint, vectors=w, rng=self._rng).astype(np.uint32)
+            receive()
+        else:
+            masks = self._offer(w, self._hint, receive)
+        share += masks  # 4
+        return share
+
+    def _offer(self, w: int, hidden: _Hidden, receive: Callable[[], None]) -> Words:
+        """Tell what hides the hint, while `receive` runs. Returns the masks, (m, w)."""
+        channel, masks = self._channel, np.empty((self.bins, w), dtype=np.uint32)
+        sent = extension.extend_send(channel, hidden.extension, DIMENSION * w, rng=self._rng)  # 1
+        tweak, self._transfers = self._transfers, self._transfers + DIMENSION * w
+
+        def send() -> None:
+            for vectors, bins in _offers(self.bins, w):
+                first, last = vectors.start * DIMENSION, vectors.stop * DIMENSION
+                told, kept = kernels.offer(
+                    sent.delta,
+                    sent.k[first:last],
+                    tweak=tweak + first,
+                    hint=hidden.hint,
+                    first=bins.start,
+                    count=bins.stop - bins.start,
+                )
+                channel.send(wire.LweOffers(), told)  # 3
+                masks[bins, vectors] = kept.T
+
         try:
             both_ways(channel, send, receive)
         finally:
             wipe(sent.k)
-        share += masks  # 4
-        return share
+        return masks
 
 
 @dataclass(eq=False)
@@ -168,6 +196,7 @@ class Owner:
     _channels: Mapping[str, Channel] = field(repr=False)
     _blocks: Words = field(repr=False)
     _extensions: Mapping[str, extension.Receiver] = field(repr=False)
+    _key: rlwe.Key | None = field(repr=False)
     _rng: Rng = field(repr=False)
     _transfers: int = 0
 
@@ -192,13 +221,8 @@ class Owner:
         bits = np.unpackbits(self._rng.uint8(w, DIMENSION // 8), axis=1, bitorder="little")
         seed = self._rng.uint8(kernels.SEED_BYTES)
         secrets = kernels.secrets(bits)
-        tweak, self._transfers = self._transfers, self._transfers + DIMENSION * w
-        transfers = {}
-        for name, channel in self._channels.items():
+        for channel in self._channels.values():
             channel.send(wire.LweQuery(vectors=w))
-            choices = bits.reshape(-1)
-            transfers[name] = extension.extend_receive(channel, self._extensions[name], choices, rng=self._rng)  # 1
-        shares = {name: np.empty((m, w), dtype=np.uint32) for name, m in self.bins.items()}
 
         def send() -> None:
             for rows in _pieces(self.rows, w):
@@ -208,8 +232,29 @@ class Owner:
                 for channel in self._channels.values():
                     channel.send(wire.LweRows(), c)  # 2
 
+        try:
+            if self._key is not None:
+                shares = self._ask(bits, self._key)
+                _together(self._channels, [send])
+            else:
+                shares = self._choose(bits, send)
+        finally:
+            for secret in (bits, seed, secrets.view(np.uint8)):
+                wipe(secret)
+        return shares
+
+    def _choose(self, bits: Bytes, send: Callable[[], None]) -> dict[str, Words]:
+        """Take what hides the hints, with the secrets for choices, while `send` runs. Returns the shares, (m, w)."""
+        w, shares = len(bits), {}
+        tweak, self._transfers = self._transfers, self._transfers + DIMENSION * w
+        transfers = {
+            name: extension.extend_receive(channel, self._extensions[name], bits.reshape(-1), rng=self._rng).t
+            for name, channel in self._channels.items()
+        }  # 1
+
         def receive(name: str) -> None:
-            channel, m, t = self._channels[name], self.bins[name], transfers[name].t
+            channel, m = self._channels[name], self.bins[name]
+            shares[name] = np.empty((m, w), dtype=np.uint32)
             for vectors, bins in _offers(m, w):
                 _, told = channel.recv(wire.LweOffers)  # 3
                 channel.require(
@@ -217,26 +262,50 @@ class Owner:
                     "an offer for each coordinate of the vectors and bins that are due",
                 )
                 first, last = vectors.start * DIMENSION, vectors.stop * DIMENSION
-                got = kernels.choose(
-                    t[first:last], bits[vectors], tweak=tweak + first, messages=told, bins=m, first=bins.start
-                )
-                np.negative(got.T, out=shares[name][bins, vectors])  # 4
+                t = transfers[name][first:last]
+                got = kernels.choose(t, bits[vectors], tweak=tweak + first, messages=told, bins=m, first=bins.start)
+                shares[name][bins, vectors] = -got.T  # 4
 
         try:
             _together(self._channels, [send, *(partial(receive, name) for name in self._channels)])
         finally:
-            for secret in (bits, seed, secrets.view(np.uint8), *(one.t for one in transfers.values())):
-                wipe(secret)
-        return shares
+            for t in transfers.values():
+                wipe(t)
+        return {name: shares[name] for name in self._channels}
+
+    def _ask(self, bits: Bytes, key: rlwe.Key) -> dict[str, Words]:
+        """Have the hints multiplied by the encrypted secrets. Returns the shares, (m, w)."""
+        shares: dict[str, Words] = {}
+        s = np.ascontiguousarray(bits.T).astype(np.uint64)
+
+        def ask(name: str, own: Rng) -> None:
+            m = self.bins[name]
+            got = rlwe.vector(self._channels[name], s, rows=m, cols=DIMENSION, bits=_HINT_BITS, key=key, rng=own)
+            shares[name] = -got.astype(np.uint32)
+
+        try:
+            _together(self._channels, [partial(ask, name, self._rng.fork()) for name in self._channels])
+        finally:
+            wipe(s.view(np.uint8))
+        return {name: shares[name] for name in self._channels}
 
 
-def start_holder(channel: Channel, codes: Codes, sizes: Sequence[int], *, suite: Suite, rng: Rng) -> Holder:
+def start_holder(
+    channel: Channel,
+    codes: Codes,
+    sizes: Sequence[int],
+    *,
+    method: Method = "transfers",
+    suite: Suite,
+    rng: Rng,
+) -> Holder:
     """Set up with the owner, as a matrix's holder. Takes one addition of 1536 words for each row and column.
 
     Args:
         channel: to the owner.
         codes: (n, k) uint8 or uint16, C-contiguous: the bin of each row in each column. Must not change afterwards.
         sizes: how many bins each column has.
+        method: how shares of the hint times secrets are made; both name the same.
         suite: of the base transfers; both name the same.
         rng: this party's randomness.
 
@@ -249,22 +318,32 @@ def start_holder(channel: Channel, codes: Codes, sizes: Sequence[int], *, suite:
     if not sizes or not 1 <= n <= MAX_ROWS or m > MAX_BINS:
         raise UsageError(f"{n} rows and {m} bins: give 1 to {MAX_ROWS} rows, and columns of up to {MAX_BINS} bins.")
     kernels.sums(codes, np.empty((n, 0), dtype=np.uint32), sizes)
+    _require_method(method)
     nonce = rng.uint8(_NONCE_BYTES)
-    channel.send(wire.LweHolder(rows=n, bins=m), nonce)
+    channel.send(wire.LweHolder(rows=n, bins=m, method=method), nonce)
     header, owner_nonce, nonces = channel.recv(wire.LweOwner)
     channel.require(header.rows == n, f"{n} rows at both parties")
     channel.require(nonce.tobytes() in {one.tobytes() for one in nonces}, "this holder's nonce among the holders'")
-    sender = extension.start_send(channel, suite=suite, rng=rng, k=_FIELD_BITS)
-    hint = kernels.hint(codes, sizes, public=_public_seed(owner_nonce, nonces))
-    return Holder(m, n, channel, codes, sizes, hint, sender, rng.fork())
+    public = _public_seed(owner_nonce, nonces)
+    hint: _Hidden | rlwe.Prepared
+    if method == "rlwe":
+        rows = np.ascontiguousarray(kernels.hint(codes, sizes, public=public).T)
+        hint = rlwe.prepare(rows.view(np.int32), bits=_HINT_BITS)
+    else:
+        sender = extension.start_send(channel, suite=suite, rng=rng, k=_FIELD_BITS)
+        hint = _Hidden(kernels.hint(codes, sizes, public=public), sender)
+    return Holder(m, n, channel, codes, sizes, hint, rng.fork())
 
 
-def start_owner(channels: Mapping[str, Channel], n: int, *, suite: Suite, rng: Rng) -> Owner:
+def start_owner(
+    channels: Mapping[str, Channel], n: int, *, method: Method = "transfers", suite: Suite, rng: Rng
+) -> Owner:
     """Set up with every holder, as the vectors' owner.
 
     Args:
         channels: to each holder, by its name.
         n: how many rows the vectors have.
+        method: how shares of the hints times secrets are made; all name the same.
         suite: of the base transfers; all name the same.
         rng: this party's randomness.
 
@@ -274,10 +353,12 @@ def start_owner(channels: Mapping[str, Channel], n: int, *, suite: Suite, rng: R
     """
     if not channels or not 1 <= n <= MAX_ROWS:
         raise UsageError(f"{len(channels)} holders and {n} rows: give at least one holder and 1 to {MAX_ROWS} rows.")
+    _require_method(method)
     bins, theirs = {}, []
     for name, channel in channels.items():
         header, one = channel.recv(wire.LweHolder)
         channel.require(header.rows == n, f"{n} rows at both parties")
+        channel.require(header.method == method, f"{method} at both parties")
         channel.require(1 <= header.bins <= MAX_BINS, f"1 to {MAX_BINS} bins")
         bins[name] = int(header.bins)
         theirs.append(one)
@@ -286,18 +367,25 @@ def start_owner(channels: Mapping[str, Channel], n: int, *, suite: Suite, rng: R
 
     def start(name: str, own: Rng) -> None:
         channels[name].send(wire.LweOwner(rows=n), nonce, nonces)
-        extensions[name] = extension.start_receive(channels[name], suite=suite, rng=own, k=_FIELD_BITS)
+        if method == "transfers":
+            extensions[name] = extension.start_receive(channels[name], suite=suite, rng=own, k=_FIELD_BITS)
 
     # Each with randomness of its own, so that a run can be repeated whatever the order of the threads.
     _together(channels, [partial(start, name, rng.fork()) for name in channels])
     blocks = kernels.expand(_public_seed(nonce, nonces), n)
-    return Owner(bins, n, dict(channels), blocks, extensions, rng.fork())
+    key = rlwe.key(rng) if method == "rlwe" else None
+    return Owner(bins, n, dict(channels), blocks, extensions, key, rng.fork())
 
 
 def _public_seed(owner: Bytes, holders: Bytes) -> Bytes:
     nonces = b"".join(sorted(one.tobytes() for one in holders))
     digest = hashlib.sha256(_LABEL + owner.tobytes() + nonces).digest()
     return np.frombuffer(digest[: kernels.PUBLIC_SEED_BYTES], dtype=np.uint8).copy()
+
+
+def _require_method(method: Method) -> None:
+    if method not in ("transfers", "rlwe"):
+        raise UsageError(f"There is no method {method!r}; choose transfers or rlwe.")
 
 
 def _require_vectors(w: int) -> None:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from mpc.wire.wire.v1 import message_pb2 as unseen_dot_wire_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aunseen/matvec/v1/lwe.proto\x12\x10unseen.matvec.v1\x1a\x1cunseen/wire/v1/message.proto\">\n\tLweHolder\x12\x0c\n\x04rows\x18\x01 \x01(\x04\x12\x0c\n\x04\x62ins\x18\x02 \x01(\x04:\x15\x8a\xe7\x18\x11\n\x05nonce\x12\x02u1\x1a\x02\x31\x36 \x10\"O\n\x08LweOwner\x12\x0c\n\x04rows\x18\x01 \x01(\x04:5\x8a\xe7\x18\x11\n\x05nonce\x12\x02u1\x1a\x02\x31\x36 \x10\x8a\xe7\x18\x1c\n\x06nonces\x12\x02u1\x1a\nholders 16 \x80\x80@\"\x1b\n\x08LweQuery\x12\x0f\n\x07vectors\x18\x01 \x01(\x04\"-\n\x07LweRows:\"\x8a\xe7\x18\x1e\n\x05words\x12\x02u4\x1a\x0crows vectors \x80\x80\x80 \"4\n\tLweOffers:\'\x8a\xe7\x18#\n\x05words\x12\x02u4\x1a\x11vectors 1536 bins \x80\x80\x80\x08\"6\n\x0fIdealLweVectors:#\x8a\xe7\x18\x1f\n\x05words\x12\x02u4\x1a\x0crows vectors \x80\x80\x80\x80\x04\"4\n\rIdealLweShare:#\x8a\xe7\x18\x1f\n\x05words\x12\x02u4\x1a\x0c\x62ins vectors \x80\x80\x80\x80\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aunseen/matvec/v1/lwe.proto\x12\x10unseen.matvec.v1\x1a\x1cunseen/wire/v1/message.proto\"N\n\tLweHolder\x12\x0c\n\x04rows\x18\x01 \x01(\x04\x12\x0c\n\x04\x62ins\x18\x02 \x01(\x04\x12\x0e\n\x06method\x18\x03 \x01(\t:\x15\x8a\xe7\x18\x11\n\x05nonce\x12\x02u1\x1a\x02\x31\x36 \x10\"O\n\x08LweOwner\x12\x0c\n\x04rows\x18\x01 \x01(\x04:5\x8a\xe7\x18\x11\n\x05nonce\x12\x02u1\x1a\x02\x31\x36 \x10\x8a\xe7\x18\x1c\n\x06nonces\x12\x02u1\x1a\nholders 16 \x80\x80@\"\x1b\n\x08LweQuery\x12\x0f\n\x07vectors\x18\x01 \x01(\x04\"-\n\x07LweRows:\"\x8a\xe7\x18\x1e\n\x05words\x12\x02u4\x1a\x0crows vectors \x80\x80\x80 \"4\n\tLweOffers:\'\x8a\xe7\x18#\n\x05words\x12\x02u4\x1a\x11vectors 1536 bins \x80\x80\x80\x08\"6\n\x0fIdealLweVectors:#\x8a\xe7\x18\x1f\n\x05words\x12\x02u4\x1a\x0crows vectors \x80\x80\x80\x80\x04\"4\n\rIdealLweShare:#\x8a\xe7\x18\x1f\n\x05words\x12\x02u4\x1a\x0c\x62ins vectors \x80\x80\x80\x80\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,17 +45,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IDEALLWESHARE']._loaded_options = None
   _globals['_IDEALLWESHARE']._serialized_options = b'\212\347\030\037\n\005words\022\002u4\032\014bins vectors \200\200\200\200\004'
   _globals['_LWEHOLDER']._serialized_start=78
-  _globals['_LWEHOLDER']._serialized_end=140
-  _globals['_LWEOWNER']._serialized_start=142
-  _globals['_LWEOWNER']._serialized_end=221
-  _globals['_LWEQUERY']._serialized_start=223
-  _globals['_LWEQUERY']._serialized_end=250
-  _globals['_LWEROWS']._serialized_start=252
-  _globals['_LWEROWS']._serialized_end=297
-  _globals['_LWEOFFERS']._serialized_start=299
-  _globals['_LWEOFFERS']._serialized_end=351
-  _globals['_IDEALLWEVECTORS']._serialized_start=353
-  _globals['_IDEALLWEVECTORS']._serialized_end=407
-  _globals['_IDEALLWESHARE']._serialized_start=409
-  _globals['_IDEALLWESHARE']._serialized_end=461
+  _globals['_LWEHOLDER']._serialized_end=156
+  _globals['_LWEOWNER']._serialized_start=158
+  _globals['_LWEOWNER']._serialized_end=237
+  _globals['_LWEQUERY']._serialized_start=239
+  _globals['_LWEQUERY']._serialized_end=266
+  _globals['_LWEROWS']._serialized_start=268
+  _globals['_LWEROWS']._serialized_end=313
+  _globals['_LWEOFFERS']._serialized_start=315
+  _globals['_LWEOFFERS']._serialized_end=367
+  _globals['_IDEALLWEVECTORS']._serialized_start=369
+  _globals['_IDEALLWEVECTORS']._serialized_end=423
+  _globals['_IDEALLWESHARE']._serialized_start=425
+  _globals['_IDEALLWESHARE']._serialized_end=477
 # @@protoc_insertion_point(module_scope)

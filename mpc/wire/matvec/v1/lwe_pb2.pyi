@@ -6,12 +6,14 @@ from typing import ClassVar as _ClassVar, Optional as _Optional
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class LweHolder(_message.Message):
-    __slots__ = ("rows", "bins")
+    __slots__ = ("rows", "bins", "method")
     ROWS_FIELD_NUMBER: _ClassVar[int]
     BINS_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
     rows: int
     bins: int
-    def __init__(self, rows: _Optional[int] = ..., bins: _Optional[int] = ...) -> None: ...
+    method: str
+    def __init__(self, rows: _Optional[int] = ..., bins: _Optional[int] = ..., method: _Optional[str] = ...) -> None: ...
 
 class LweOwner(_message.Message):
     __slots__ = ("rows",)
