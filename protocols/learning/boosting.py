@@ -26,9 +26,10 @@ Leaks:    to all what ``boosting_terms`` says, and the number of rounds.
           rounded at a random place to 2^-16 of the sum of their sizes in the node whose histogram it asked for; and on
           which side of B's splits each row of the node goes, of no other rows. From sums over nodes that it knows it
           can infer who shares a bin with whom, more so the fewer rows there are: docs/security/boosting.md.
-Cost:     of a tree of depth d on n rows, for each feature party with m bins in k columns: from A the ciphertexts of
-          2 + 2·(2^(d-1) − 1) lanes and back what ``matvec.lwe`` needs for m·lanes outputs; 2 bytes for each output from
-          B; ``membership`` for each level at which B splits; 14 bytes a split. docs/learning/boosting.md has figures.
+Cost:     of a tree of depth d on n rows, for each feature party with m bins in k columns, s of which bins split nodes:
+          2^d·(4·n + 6144·(m + 1) + 2·m) + 14·s bytes and what ``membership`` takes for each level (``tree_bytes``), and
+          at most 128 for each envelope. That party adds up 2^d·n·k numbers, and nothing else of the work is in
+          proportion to rows and columns. A level is three rounds, and four where the party's bins split nodes.
 """
 
 from __future__ import annotations

@@ -13,14 +13,15 @@ Security: semi-honest; of ``extension`` and of the correlation-robust hash of ``
           tweak of its own in the training.
 Leaks:    to the chooser one bit for each row in one of the nodes; to the other party nothing but s and n.
 Cost:     a set-up once (``extension``); then for each row 4·⌈log2(s + 1)⌉ bytes from the chooser and ⌈s / 8⌉ bytes from
-          the other party, n rounded up to 128, in batches of 2^18 rows, with two envelopes of 128 bytes at most for
-          each batch and 2^20 transfers.
+          the other party, n rounded up to 128, in batches of 2^14 rows, with two envelopes of 128 bytes at most for
+          each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,10 +38,12 @@ from protocols.ot.method import FieldBits
 MOST = 128
 """Most nodes that one call tells of."""
 
-BATCH = 1 << 18
-"""Rows of a batch: its blocks take 64 MB at most."""
+BATCH = 1 << 14
+"""Rows of a batch: its blocks take 2 MiB at most, and stay in the processor's cache."""
 
 _K: FieldBits = 4  # 4 bytes a transfer
+
+_NOTHING = np.empty((0, 0, 16), dtype=np.uint8)
 
 Bits = NDArray[np.bool_]
 Words = NDArray[np.uint64]
@@ -99,21 +102,39 @@ def choose(chooser: Chooser, choices: NDArray[np.uint8], nodes: int) -> Bits:
     """
     _require_count(nodes)
     left = np.zeros(len(choices), dtype=np.bool_)
-    places = nodes.bit_length()
-    for start, end in _batches(len(choices) if nodes else 0):
-        chosen, rows = choices[start:end], end - start
-        picked = ((chosen >> np.arange(places, dtype=np.uint8)[:, None]) & 1).astype(np.bool_)
-        got = extension.extend_receive(chooser.channel, chooser.extension, picked.reshape(-1), rng=chooser.rng)
-        hashed = blocks.hash(got.t, tweak=chooser.tweak).reshape(places, rows, 16)
-        chooser.tweak += places * rows
-        _, masked = chooser.channel.recv(wire.BoostingSides)
-        chooser.channel.require(masked.shape == (rows, -(-nodes // 8)), f"sides of {rows} rows at {nodes} nodes")
-        byte, bit = np.divmod(np.maximum(chosen, 1) - np.uint8(1), 8)
-        word = masked[np.arange(rows), byte]
-        for mask in hashed:
-            word ^= mask[np.arange(rows), byte]
-        left[start:end] = ((word >> bit) & 1).astype(np.bool_) & (chosen > 0)
+    batches = list(_batches(len(choices) if nodes else 0))
+    asked: list[NDArray[np.uint8]] = []
+    for now, (start, end) in enumerate(batches):
+        # One batch ahead, so that both parties have something to do.
+        while len(asked) < min(now + 2, len(batches)):
+            asked.append(_ask(chooser, choices[slice(*batches[len(asked)])], nodes.bit_length()))
+        left[start:end] = _sides(chooser.channel, choices[start:end], nodes, asked[now])
+        asked[now] = _NOTHING
     return left
+
+
+def _ask(chooser: Chooser, choices: NDArray[np.uint8], places: int) -> NDArray[np.uint8]:
+    """(places, n, 16): of each bit of each row's choice the hash that it has."""
+    picked = ((choices >> np.arange(places, dtype=np.uint8)[:, None]) & 1).astype(np.bool_)
+    got = extension.extend_receive(chooser.channel, chooser.extension, picked.reshape(-1), rng=chooser.rng)
+    hashed = blocks.hash(got.t, tweak=chooser.tweak).reshape(places, len(choices), 16)
+    chooser.tweak += places * len(choices)
+    return hashed
+
+
+def _sides(channel: Channel, choices: NDArray[np.uint8], nodes: int, hashed: NDArray[np.uint8]) -> Bits:
+    """(n,): whether each row goes left at the node that it chose."""
+    rows, width = len(choices), -(-nodes // 8)
+    _, masked = channel.recv(wire.BoostingSides)
+    channel.require(masked.shape == (rows, width), f"sides of {rows} rows at {nodes} nodes")
+    byte, bit = np.divmod(np.maximum(choices, 1) - np.uint8(1), 8)
+    if width == 1:
+        word = np.bitwise_xor.reduce(hashed[:, :, 0], axis=0) ^ masked[:, 0]
+    else:
+        every = np.arange(rows)
+        word = np.bitwise_xor.reduce(hashed[:, every, byte], axis=0) ^ masked[every, byte]
+    sides: Bits = ((word >> bit) & 1).astype(np.bool_) & (choices > 0)
+    return sides
 
 
 def tell(teller: Teller, left: Bits) -> None:
@@ -126,20 +147,20 @@ def tell(teller: Teller, left: Bits) -> None:
     """
     nodes, n = left.shape
     _require_count(nodes)
-    places = nodes.bit_length()
+    places, width = nodes.bit_length(), -(-nodes // 8)
     for start, end in _batches(n if nodes else 0):
         rows = end - start
         sent = extension.extend_send(teller.channel, teller.extension, places * rows, rng=teller.rng)
         sides = (blocks.hash(k, tweak=teller.tweak).view("<u8") for k in (sent.k, sent.k ^ sent.delta))
         zero, one = (hashed.reshape(places, rows, 2) for hashed in sides)
         teller.tweak += places * rows
-        width = -(-nodes // 8)
-        masked = np.zeros((rows, width), dtype=np.uint8)
+        masked = np.empty((rows, width), dtype=np.uint8)
         words = _packed(left[:, start:end])
         for half in range(words.shape[1]):
-            total = words[:, half]
+            total = np.ascontiguousarray(words[:, half])
             for b in range(places):
-                total ^= zero[b, :, half] ^ ((zero[b, :, half] ^ one[b, :, half]) & _pattern(b, half))
+                pattern = _pattern(b, half)
+                total ^= (zero[b, :, half] & ~pattern) ^ (one[b, :, half] & pattern)
             here = masked[:, 8 * half : 8 * half + 8]
             here[:] = total[:, None].view(np.uint8)[:, : here.shape[1]]
         # What is above the last node is masked as well, by bits that nobody can put together.
@@ -169,11 +190,12 @@ def _packed(left: Bits) -> Words:
     """(nodes, n) → (n, halves): bit j of word h is that of node 64 h + j, counted from 0."""
     nodes, n = left.shape
     words = np.zeros((n, -(-nodes // 64)), dtype="<u8")
-    for j in range(nodes):
-        words[:, j // 64] |= left[j].astype(np.uint64) << np.uint64(j % 64)
+    packed = np.packbits(left, axis=0, bitorder="little").T
+    words.view(np.uint8)[:, : packed.shape[1]] = packed
     return words
 
 
+@cache
 def _pattern(b: int, half: int) -> np.uint64:
     """The word whose bit i is bit b of the number 64·half + i + 1."""
     return np.uint64(sum(((64 * half + i + 1) >> b & 1) << i for i in range(64)))

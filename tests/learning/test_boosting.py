@@ -325,7 +325,7 @@ WRONG = [
     (Z * 1e7, {"objective": "reg:squarederror"}, "in another unit"),
     (Y[:-1], {}, r"labels has shape \(899,\)"),
     (["no"] * N, {}, "labels are numbers"),
-    (Y, {"validation_rows": N}, "leaves none of the 900 rows"),
+    (Y, {"validation_rows": N}, "leave none of the 900 rows"),
     (np.where(np.arange(N) < 700, 0, Y), {"validation_rows": 200}, "one label"),
 ]
 
