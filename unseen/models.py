@@ -21,7 +21,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import numpy as np
 from pydantic import BaseModel, StringConstraints
@@ -35,9 +35,12 @@ from unseen.home import MODEL, REPORT, Home, exclusive
 from unseen.node import sealing
 
 if TYPE_CHECKING:
-    # It brings Arrow, which whoever only looks at a list does not need.
+    # They bring Arrow, which whoever only looks at a list does not need.
+    from protocols.learning.boosted import BoostedPart
     from protocols.learning.model import ModelPart
 
+Part: TypeAlias = "ModelPart | BoostedPart"
+"""What a training leaves a party: of a linear model, or of boosted trees."""
 PART, STATEMENT = "part.json", "statement.json"
 PART_BYTES = 64 << 20
 """Largest part that is read, bytes."""
@@ -80,7 +83,7 @@ class Statement(BaseModel):
 class Stored:
     """A part as it was found in the store, with its statement, both checked."""
 
-    part: ModelPart
+    part: Part
     statement: Statement
 
 
@@ -123,7 +126,7 @@ class ModelStore:
             )
         return self.add(_part(data, what=str(directory / MODEL)), job=job, operator=str(report.get("operator")))
 
-    def add(self, part: ModelPart, *, job: str, operator: str) -> Statement:
+    def add(self, part: Part, *, job: str, operator: str) -> Statement:
         """Take a part in, as the next version of its model; the present one where it is that already.
 
         Args:
@@ -321,15 +324,19 @@ def _object(data: bytes, what: str) -> dict[str, object]:
     return found
 
 
-def _part(data: bytes, *, what: str) -> ModelPart:
+def _part(data: bytes, *, what: str) -> Part:
+    from protocols.learning import boosted
     from protocols.learning.model import ModelPart
 
     try:
-        return ModelPart.from_json(_object(data, what))
+        document = _object(data, what)
+        if document.get("format") == boosted.FORMAT:
+            return boosted.BoostedPart.from_json(document)
+        return ModelPart.from_json(document)
     except UsageError as error:
         raise UsageError(f"{what}: {error}") from None
 
 
-def _bytes_of(part: ModelPart) -> bytes:
+def _bytes_of(part: Part) -> bytes:
     """One byte string for one part: floats in Python's shortest form that means them."""
     return json.dumps(part.to_json(), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()

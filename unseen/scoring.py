@@ -30,10 +30,12 @@ from mpc.rng import Rng
 from mpc.session import Session
 from mpc.transport import grpc as transport
 from mpc.wire.node.v1 import node_pb2
-from protocols.learning import scoring
+from protocols.learning import leaf_sums, scoring
+from protocols.learning.boosted import BoostedPart, Coded
 from protocols.learning.columns import Table
+from protocols.learning.leaf_sums import Offers
 from protocols.learning.release import OPERATORS, Release
-from protocols.learning.scoring import Answers, Asking
+from protocols.learning.scoring import Answers, Asking, Sums
 from unseen import asker
 from unseen.asker import Key
 from unseen.governance.enrolment import Identity
@@ -53,10 +55,12 @@ class Score:
 
     Attributes:
         found: whether the node has a record of the key.
-        total: the score; None where it was not released, or there is none.
+        total: the score; None where it was not released, or there is none, or one of each class.
         probability: what the score means; None with it.
         grade: how many of the product's cuts are not above the score; None where that was released, or there is none.
         refusal: why the node did not score it; None if it did.
+        totals: of a model of several classes the score of each; None otherwise.
+        probabilities: what they mean; None with them.
     """
 
     found: bool
@@ -64,6 +68,8 @@ class Score:
     probability: float | None = field(repr=False)
     grade: int | None = field(repr=False)
     refusal: PolicyError | None
+    totals: tuple[float, ...] | None = field(default=None, repr=False)
+    probabilities: tuple[float, ...] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,8 @@ class Scorer:
         self._stored = stored
         self._partners = tuple(partners)
         self._stack = stack
+        part = stored.part
+        self._layouts = leaf_sums.layouts(part, self.nodes[0]) if isinstance(part, BoostedPart) else None
 
     def __enter__(self) -> Scorer:
         """Returns itself."""
@@ -120,7 +128,7 @@ class Scorer:
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that this party's own part reads."""
-        return self._stored.part.preparation.sources
+        return self._stored.part.sources
 
     @property
     def release(self) -> Release:
@@ -165,7 +173,7 @@ class Scorer:
             raise UsageError(f"batch is 1 to {scoring.MAX_KEYS}, not {batch}.")
         if not keys:
             return []
-        own = scoring.checked(self._stored.part.score(table))
+        own = self._own(table)
         if len(own) != len(keys):
             raise UsageError(
                 f"there are {len(keys)} keys and {len(own)} rows: give one row of your columns for each key."
@@ -175,17 +183,37 @@ class Scorer:
         for start in range(0, len(keys), batch):
             rows = slice(start, start + batch)
             first, *others = self._partners
-            told = [self._ask(first, packed[rows], own[rows])]
-            # A score is this party's part and those of all partners: with the first one's its own was counted.
-            told += [self._ask(partner, packed[rows], np.zeros_like(own[rows])) for partner in others]
+            if isinstance(own, Coded):
+                told = [self._ask(first, packed[rows], self._offers(own.rows(rows)))]
+            else:
+                told = [self._ask(first, packed[rows], own[rows])]
+                # A score is this party's part and those of all partners: with the first one's its own was counted.
+                told += [self._ask(partner, packed[rows], np.zeros_like(own[rows])) for partner in others]
             result += self._scores(told)
+        return result
+
+    def _probability(self, total: NDArray[np.float64], found: NDArray[np.bool_]) -> NDArray[np.float64]:
+        result = np.full_like(total, math.nan)
+        if found.any():
+            result[found] = self._stored.part.probability(total[found])
         return result
 
     def close(self) -> None:
         """End the connections."""
         self._stack.close()
 
-    def _ask(self, partner: _Partner, keys: Sequence[bytes], own: NDArray[np.float64]) -> Answers:
+    def _own(self, table: Table) -> Sums | Coded:
+        part = self._stored.part
+        return part.coded(table) if isinstance(part, BoostedPart) else scoring.checked(part.score(table))
+
+    def _offers(self, rows: Coded) -> Offers:
+        """What each of the partner's nodes adds to the margins of some rows."""
+        part = self._stored.part
+        if self._layouts is None or not isinstance(part, BoostedPart):
+            raise UsageError("this model is not of boosted trees.")
+        return leaf_sums.offers(self._layouts, rows, base_score=part.base_score or 0.0)
+
+    def _ask(self, partner: _Partner, keys: Sequence[bytes], own: Sums | Offers) -> Answers:
         answers = partner.asking.ask(keys, own, scenario=partner.scenario)
         asker.keep_receipts(
             self._home,
@@ -205,8 +233,22 @@ class Scorer:
         totals = [answers.totals for answers in told if answers.totals is not None]
         opens = len(totals) == len(told)
         total = np.sum(totals, axis=0) if opens else np.full(len(found), math.nan)
-        probabilities = self._stored.part.probability(total)
         grades = told[0].grades
+        if total.ndim == 2:
+            probable = self._probability(total, found)
+            return [
+                Score(
+                    found=bool(found[i]),
+                    total=None,
+                    probability=None,
+                    grade=None,
+                    refusal=_SPENT if spent[i] else None,
+                    totals=tuple(total[i].tolist()) if found[i] else None,
+                    probabilities=tuple(probable[i].tolist()) if found[i] else None,
+                )
+                for i in range(len(found))
+            ]
+        probabilities = self._probability(total, found)
         return [
             Score(
                 found=bool(found[i]),
@@ -342,9 +384,28 @@ def _own_part(
             f"model {first.model} is of {', '.join(part.parties)}: name a product of each of them but {me}, and of "
             "nobody else."
         )
+    _require_trees(stored, partners[0])
     if len(names) > 1 and any(partner.asking.terms.release == "grade" for partner in partners):
         raise UsageError(
             f"model {first.model} is of {len(part.parties)} parties: online, grades are between two. Have them graded "
             "as a job, learning.grade."
         )
     return stored
+
+
+def _require_trees(stored: Stored, partner: _Partner) -> None:
+    """UsageError unless the node's part is of boosted trees where the own one is, and of the same."""
+    part, terms, node = stored.part, partner.asking.terms, partner.asking.channel.peer
+    nodes: tuple[int, ...] = ()
+    if isinstance(part, BoostedPart):
+        if len(part.parties) > 2:
+            raise UsageError(
+                f"the trees of model {part.model} are of {len(part.parties)} parties: online, trees are between two. "
+                "Have people scored as a job, learning.score or learning.grade."
+            )
+        nodes = tuple(leaf_sums.shape_of(tree).count_of(node) for tree in part.trees)
+    if nodes != terms.nodes or (isinstance(part, BoostedPart) and part.classes != terms.classes):
+        raise UsageError(
+            f"{node} has other trees of model {part.model} than this party's part says. Parts of one training belong "
+            "together: ask its owner which job its part comes from."
+        )

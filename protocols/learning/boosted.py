@@ -249,6 +249,13 @@ class BoostedPart:
         binned = self.binning.codes(table, rows=rows)
         return Coded(binned.codes, trees.missing_codes(binned.sizes, binned.missing))
 
+    def require_one_margin(self) -> None:
+        """UsageError where rows have several margins, with which cuts cannot be compared."""
+        if self.classes != 1:
+            raise UsageError(
+                f"Grades are of one margin, and this model has one for each of {self.classes} classes: release scores."
+            )
+
     def importance(self, kind: Importance = "gain") -> dict[str, float]:
         """How much each of this party's columns of codes does, by XGBoost's definitions; zero where no node uses it.
 

@@ -37,7 +37,6 @@ from numpy.typing import NDArray
 
 from mpc import fixed
 from mpc import suite as suites
-from mpc.channel import Channel
 from mpc.errors import UsageError
 from mpc.session import Progress, Session
 from mpc.suite import Suite
@@ -88,7 +87,7 @@ def scores(
         _, words = channel.recv(wire.BoostedShares, max_bytes=8 * max(share.size, 1))
         channel.require(words.shape == share.T.shape, "a share of each margin of each row")
         share = share + words.T
-    margins = opened(session.channel(run.peers[0]), share.T)
+    margins = scoring.opened(session.channel(run.peers[0]), share.T)
     return margins[:, 0] if part.classes == 1 else margins
 
 
@@ -119,7 +118,7 @@ def grades(
         PeerError: as for ``scores``; other cuts.
     """
     scoring.check_cuts(cuts)
-    require_one_margin(part)
+    part.require_one_margin()
     run = _start(session, part, table, rows, cuts, suite)
     with _in_shares(run) as found:
         if found is None:
@@ -149,7 +148,7 @@ def in_shares(
         UsageError: as for ``grades``.
         PeerError: as for ``scores``.
     """
-    require_one_margin(part)
+    part.require_one_margin()
     with _in_shares(_start(session, part, table, rows, (), suite)) as found:
         if found is None:
             yield None
@@ -179,21 +178,6 @@ def _in_shares(run: _Run) -> Iterator[tuple[Computation, Words] | None]:
     join = arithmetic.two_party if len(compute) == 2 else arithmetic.three_party
     with join(session, compute=compute, inputs=(), suite=run.suite.name, fraction=LEAF_FRACTION) as computation:
         yield computation, share
-
-
-def require_one_margin(part: BoostedPart) -> None:
-    """UsageError where rows have several margins, with which cuts cannot be compared."""
-    if part.classes != 1:
-        raise UsageError(
-            f"Grades are of one margin, and this model has one for each of {part.classes} classes: release scores."
-        )
-
-
-def opened(channel: Channel, words: Words) -> NDArray[np.float64]:
-    """The margins that words stand for. PeerError where those of the parties add up to none."""
-    margins = fixed.decode(words, LEAF_FRACTION)
-    channel.require(bool((np.abs(margins) < scoring.LARGEST).all()), f"shares of margins below {scoring.LARGEST:.0f}")
-    return margins
 
 
 # A batch --------------------------------------------------------------------------------------------------------------
@@ -297,11 +281,10 @@ def _between_two(run: _Run, giver: str) -> Words:
         give = leaf_sums.start_giver(channel, suite=run.suite, rng=session.rng)
         plan = leaf_sums.layouts(part, peer)
         for rows in _blocks(session, n, int(run.nodes[peer].sum())):
-            mine = leaf_sums.offers(plan, coded.rows(rows))
-            share[:, rows] = mine.base + leaf_sums.sums(give.give(mine.steps), mine.counts)
+            share[:, rows] = leaf_sums.give_all(give, leaf_sums.offers(plan, coded.rows(rows)))
         return share
     choose = leaf_sums.start_chooser(channel, suite=run.suite, rng=session.rng)
-    counts = leaf_sums.counts_of(part)
+    counts = leaf_sums.counts_by_class(part.nodes.tolist(), part.classes)
     asked = []
     for rows in _blocks(session, n, sum(counts)):
         # The next block's choices are on their way while the giver still works on this one's.
@@ -319,11 +302,11 @@ def _take(choose: Chooser, asked: tuple[slice, CotReceiver], counts: tuple[int, 
     share[:, rows] = leaf_sums.sums(choose.take(wanted).reshape(sum(counts), width), counts)
 
 
-def _blocks(session: Session, n: int, width: int) -> list[slice]:
+def _blocks(session: Session, n: int, width: int) -> Iterator[slice]:
     """The rows in blocks, with so many transfers a row."""
-    step = leaf_sums.rows_at_a_time(width)
-    session.progress(Progress("trees", 0, n))
-    return [slice(start, min(start + step, n)) for start in range(0, n, step)]
+    for rows in leaf_sums.in_blocks(n, width):
+        session.progress(Progress("trees", rows.start, n))
+        yield rows
 
 
 # Three parties and more -----------------------------------------------------------------------------------------------

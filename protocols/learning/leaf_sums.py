@@ -130,16 +130,18 @@ class Offers:
         return Offers(self.base[:, which], self.steps[:, which], self.counts)
 
 
-def offers(plan: Sequence[Sequence[Layout]], coded: Coded) -> Offers:
+def offers(plan: Sequence[Sequence[Layout]], coded: Coded, *, base_score: float = 0.0) -> Offers:
     """V from the bottom up, of all trees.
 
     Args:
         plan: of ``layouts``.
         coded: the giver's columns of n rows.
+        base_score: what every margin begins with.
     """
     n = len(coded)
     counts = tuple(sum(len(layout.parents) for layout in row) for row in plan)
-    base, steps = np.zeros((len(plan), n), dtype=np.uint64), np.empty((sum(counts), n), dtype=np.uint64)
+    base = np.full((len(plan), n), fixed.encode(base_score, LEAF_FRACTION), dtype=np.uint64)
+    steps = np.empty((sum(counts), n), dtype=np.uint64)
     at = 0
     for one, row in enumerate(plan):
         for layout in row:
@@ -167,9 +169,9 @@ def bits_of(part: BoostedPart, coded: Coded) -> NDArray[np.bool_]:
     return bits
 
 
-def counts_of(part: BoostedPart) -> tuple[int, ...]:
-    """How many nodes this party has in the trees of each class."""
-    return tuple(sum(len(tree.own) for tree in own) for own in by_class(part))
+def counts_by_class(nodes: Sequence[int], classes: int) -> tuple[int, ...]:
+    """Of how many nodes each tree has, in the order of the part's trees: how many those of each class have."""
+    return tuple(sum(nodes[one::classes]) for one in range(classes))
 
 
 def sums(words: Words, counts: Sequence[int]) -> Words:
@@ -178,9 +180,10 @@ def sums(words: Words, counts: Sequence[int]) -> Words:
     return np.stack([part.sum(axis=0, dtype=np.uint64) for part in parts])
 
 
-def rows_at_a_time(width: int) -> int:
-    """How many rows of so many transfers each go into a block."""
-    return max(1, BLOCK // max(1, width))
+def in_blocks(n: int, width: int) -> list[slice]:
+    """Rows in blocks: n of them, with so many transfers each."""
+    step = max(1, BLOCK // max(1, width))
+    return [slice(start, min(start + step, n)) for start in range(0, n, step)]
 
 
 # The transfers --------------------------------------------------------------------------------------------------------
@@ -239,7 +242,8 @@ class Chooser:
         self.channel.require(len(offsets) == len(asked), f"offsets of {len(asked)} transfers")
         # 2  the mask, and what is added to it, without branching on the bits
         tweak, self._made = self._made, self._made + len(asked)
-        return _hashed(asked.t, tweak) + (offsets & np.negative(asked.choices.astype(np.uint64)))
+        words: Words = _hashed(asked.t, tweak) + (offsets & np.negative(asked.choices.astype(np.uint64)))
+        return words
 
     def choose(self, bits: NDArray[np.bool_]) -> Words:
         """``ask`` and ``take``: shares of the bits' shape."""
@@ -256,6 +260,24 @@ def start_chooser(channel: Channel, *, suite: Suite, rng: Rng) -> Chooser:
     return Chooser(channel, rng, extension.start_receive(channel, suite=suite, rng=rng, k=FIELD_BITS))
 
 
+def give_all(giver: Giver, mine: Offers) -> Words:
+    """(classes, n): the giver's shares of the sums of n rows."""
+    share = np.empty(mine.base.shape, dtype=np.uint64)
+    for rows in in_blocks(mine.steps.shape[1], len(mine.steps)):
+        share[:, rows] = mine.base[:, rows] + sums(giver.give(np.ascontiguousarray(mine.steps[:, rows])), mine.counts)
+    return share
+
+
+def choose_all(chooser: Chooser, bits: NDArray[np.bool_], counts: Sequence[int]) -> Words:
+    """(classes, n): the chooser's shares of the sums of n rows."""
+    n = bits.shape[1]
+    share = np.empty((len(counts), n), dtype=np.uint64)
+    for rows in in_blocks(n, len(bits)):
+        share[:, rows] = sums(chooser.choose(np.ascontiguousarray(bits[:, rows])), counts)
+    return share
+
+
 def _hashed(correlated: NDArray[np.uint8], tweak: int) -> Words:
     """(n, 16) → (n,): 8 bytes of each block's hash."""
-    return blocks.hash(correlated, tweak=tweak).view("<u8")[:, 0].astype(np.uint64)
+    words: Words = blocks.hash(correlated, tweak=tweak).view("<u8")[:, 0].astype(np.uint64)
+    return words

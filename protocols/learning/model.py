@@ -154,6 +154,11 @@ class ModelPart:
             trained=trained,
         )
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The columns of a table that this part reads."""
+        return self.preparation.sources
+
     def score(self, table: Table, *, rows: int | None = None) -> NDArray[np.float64]:
         """(n,) float64: this part's share of the linear score; the label party's with the intercept.
 

@@ -5,6 +5,10 @@
     grade    the parts are shares of the sum as they are: additive ones over Z_2^64 between two parties, re-shared at
              three; they are compared with the public cuts, and the outcomes open to the asker alone
 
+Of boosted trees no part has a sum of its own: between the two of a warm session the asker offers what each of the
+partner's nodes would add to a row's margin, and shares of the margins come of it (``leaf_sums``), which open to the
+asker, or are compared. For a batch see ``boosted_scoring``.
+
 The asker is the party that had the labels. Rows are already the same at all parties: by an alignment in a batch
 (`scores`, `grades`), by keys in a warm session between two (`asking`, `serve`).
 
@@ -19,9 +23,10 @@ Cost:     score: 8 n bytes from each partner, and two messages. grade, of c cuts
           protocols.arithmetic, and one opening; between two parties at most 460 bytes a comparison with the transfers
           that it takes, padded to multiples of 64, and 10 rounds besides the set-up.
           A warm session: one round before, to learn the terms; a query one round and 41 bytes and its key for each row,
-          then the comparison where grades are released.
+          then the comparison where grades are released. Of boosted trees one more round, and 12 bytes for each row and
+          node of the partner's, rows times nodes padded to a multiple of 128.
 Exact:    each part, and each cut, is rounded to 2^-30 before it is graded: a grade is exact where the sum is not within
-          (K + 1) 2^-31 of a cut, of K parties.
+          (K + 1) 2^-31 of a cut, of K parties. Of boosted trees, of ``leaf_sums``.
 """
 
 from __future__ import annotations
@@ -37,14 +42,20 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mpc import fixed
+from mpc import suite as suites
 from mpc.channel import Channel
 from mpc.errors import ChannelClosed, PolicyError, UsageError
 from mpc.session import Session
+from mpc.wire.learning.v1 import boosted_pb2 as boosted_wire
 from mpc.wire.learning.v1 import scoring_pb2 as wire
 from mpc.wire.lookup.v1 import table_pb2 as lookup_wire
 from protocols.arithmetic import party as arithmetic
 from protocols.arithmetic.party import Computation
 from protocols.arithmetic.shared import Shared
+from protocols.learning import leaf_sums
+from protocols.learning.boosted import MAX_NODES
+from protocols.learning.leaf_sums import Chooser, Giver, Offers
 from protocols.learning.release import Release
 from protocols.lookup.table import SignedDocument
 
@@ -68,7 +79,7 @@ Grades = NDArray[np.int64]
 Sums = NDArray[np.float64]
 
 _CODE = re.compile(r"[a-z0-9](-?[a-z0-9]){0,63}")
-_WARM_LANE = "grades"
+_WARM_LANE, _TREES_LANE = "grades", "trees"
 
 
 # A batch --------------------------------------------------------------------------------------------------------------
@@ -182,6 +193,13 @@ def graded_words(run: Computation, words: NDArray[np.uint64], *, asker: str, cut
     return _compared(run, run.from_pieces(words, fraction=FRACTION), asker, cuts)
 
 
+def opened(channel: Channel, words: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """The scores that words stand for, the sums of both sides' shares. PeerError where they cannot be scores."""
+    scores = fixed.decode(words, FRACTION)
+    channel.require(bool((np.abs(scores) < LARGEST).all()), f"shares of margins below {LARGEST:.0f}")
+    return scores
+
+
 def _compared(run: Computation, total: Shared, asker: str, cuts: Sequence[float]) -> Grades | None:
     # Sums and cuts are multiples of a step each, so "not below" has no other side to err to. That each cut is compared
     # opens no more than the grade: of increasing cuts the outcomes are ones and then zeros.
@@ -226,6 +244,8 @@ class Terms:
         release: ``score`` or ``grade``.
         cuts: of the grades; none where scores are released.
         key_form: form of the keys.
+        nodes: of boosted trees, how many nodes of each tree are the partner's; empty for other models.
+        classes: margins of a row; 1 but for boosted trees.
     """
 
     model: str
@@ -234,6 +254,8 @@ class Terms:
     release: Release
     cuts: tuple[float, ...]
     key_form: str
+    nodes: tuple[int, ...] = ()
+    classes: int = 1
 
 
 @dataclass(frozen=True)
@@ -251,12 +273,13 @@ class Reply:
 
     Attributes:
         status: (n,) uint8, ``ABSENT``, ``FOUND`` or ``OVER_QUOTA`` for each key.
-        partial: (m,) this part's sums of the m keys found, in order.
+        partial: (m,) this part's sums of the m keys found, in order; of boosted trees (nodes, m) bool, of
+            ``leaf_sums.bits_of``.
         receipt: goes to the asker; None where the application gives none.
     """
 
     status: NDArray[np.uint8]
-    partial: Sums = field(repr=False)
+    partial: Sums | NDArray[np.bool_] = field(repr=False)
     receipt: SignedDocument | None = None
 
 
@@ -290,6 +313,7 @@ def serve(session: Session, service: Service, *, asker: str, suite: str = "intl"
     with ExitStack() as stack:
         terms: Terms | None = None
         run: Computation | None = None
+        chooser: Chooser | None = None
         while True:
             try:
                 request, *_ = channel.recv(wire.TermsRequest if terms is None else wire.Ask)
@@ -297,6 +321,9 @@ def serve(session: Session, service: Service, *, asker: str, suite: str = "intl"
                     if isinstance(request, wire.TermsRequest):
                         terms = service.terms()
                         channel.send(_terms_to_wire(terms))
+                        if terms.nodes:
+                            lane = channel.fork(_TREES_LANE)
+                            chooser = leaf_sums.start_chooser(lane, suite=suites.get(suite), rng=session.rng)
                         if terms.release == "grade":
                             run = stack.enter_context(_comparing(session, asker, asker=asker, suite=suite))
                         continue
@@ -306,14 +333,34 @@ def serve(session: Session, service: Service, *, asker: str, suite: str = "intl"
                         lookup_wire.Refused(code=error.code, message=_plain(error.reason), remedy=_plain(error.remedy))
                     )
                     continue
-                sums = checked(reply.partial)
-                opens = sums if run is None else np.empty(0, dtype=np.float64)
-                channel.send(wire.Scores(receipt=_receipt_to_wire(reply.receipt)), reply.status, opens)
-                if run is not None and terms is not None and len(sums):
-                    graded(run, sums, asker=asker, cuts=terms.cuts)
+                if terms is not None:
+                    _answer(channel, terms, reply, run, chooser)
                 answered += len(reply.status)
             except ChannelClosed:
                 return answered
+
+
+def _answer(channel: Channel, terms: Terms, reply: Reply, run: Computation | None, chooser: Chooser | None) -> None:
+    """What a reply says goes out."""
+    asker, status, nothing = channel.peer, reply.status, np.empty(0, dtype=np.float64)
+    header = wire.Scores(receipt=_receipt_to_wire(reply.receipt))
+    if chooser is None:
+        sums = checked(np.asarray(reply.partial, dtype=np.float64))
+        channel.send(header, status, sums if run is None else nothing)
+        if run is not None and len(sums):
+            graded(run, sums, asker=asker, cuts=terms.cuts)
+        return
+    counts = leaf_sums.counts_by_class(terms.nodes, terms.classes)
+    if reply.partial.dtype != np.bool_ or reply.partial.shape != (sum(counts), np.count_nonzero(status == FOUND)):
+        raise UsageError(f"Of boosted trees a reply has bits of {sum(counts)} nodes for each key that was found.")
+    channel.send(header, status, nothing)
+    if not reply.partial.shape[1]:
+        return
+    share = leaf_sums.choose_all(chooser, reply.partial.astype(np.bool_), counts)
+    if run is None:
+        channel.send(boosted_wire.BoostedShares(), np.ascontiguousarray(share.T))
+    else:
+        graded_words(run, share[0], asker=asker, cuts=terms.cuts)
 
 
 @dataclass(frozen=True)
@@ -322,7 +369,8 @@ class Answers:
 
     Attributes:
         status: (n,) uint8, ``ABSENT``, ``FOUND`` or ``OVER_QUOTA``.
-        totals: (n,) the scores; NaN where there is none. None where grades are released.
+        totals: (n,) the scores, (n, classes) where a row has several; NaN where there is none. None where grades are
+            released.
         grades: (n,) the grades; -1 where there is none. None where scores are released.
         receipt: the caller verifies it.
     """
@@ -340,24 +388,27 @@ class Asking:
     channel: Channel
     terms: Terms
     _run: Computation | None = field(repr=False)
+    _giver: Giver | None = field(default=None, repr=False)
 
-    def ask(self, keys: Sequence[bytes], partial: Sums, *, scenario: str) -> Answers:
+    def ask(self, keys: Sequence[bytes], partial: Sums | Offers, *, scenario: str) -> Answers:
         """Have rows scored.
 
         Args:
             keys: n canonical keys, 1 to ``MAX_KEYS``.
-            partial: (n,) this party's own part of each row's sum.
+            partial: (n,) this party's own part of each row's sum; of boosted trees its offers for the n rows, whose
+                base has the base score.
             scenario: what for.
 
         Raises:
-            UsageError: other lengths than that; sums that ``checked`` refuses.
+            UsageError: other lengths than that; sums that ``checked`` refuses; offers for other nodes.
             PolicyError: the partner refuses; nothing was scored.
             PeerError: a malformed reply.
             ChannelError: the connection was lost.
         """
-        own, n = checked(partial), len(keys)
-        if not 1 <= n <= MAX_KEYS or len(own) != n:
-            raise UsageError(f"Ask about 1 to {MAX_KEYS} keys at a time, with a sum for each; got {n} and {len(own)}.")
+        own, n = self._own(partial), len(keys)
+        rows = own.base.shape[1] if isinstance(own, Offers) else len(own)
+        if not 1 <= n <= MAX_KEYS or rows != n:
+            raise UsageError(f"Ask about 1 to {MAX_KEYS} keys at a time, with a sum for each; got {n} and {rows}.")
         if any(len(key) > MAX_KEY_BYTES for key in keys):
             raise UsageError(f"A canonical key has at most {MAX_KEY_BYTES} bytes.")
         channel = self.channel
@@ -369,22 +420,56 @@ class Asking:
         channel.require(len(status) == n and bool((status <= OVER_QUOTA).all()), "a status for each key")
         found = status == FOUND
         m = int(np.count_nonzero(found))
-        channel.require(len(theirs) == (m if self._run is None else 0), "a sum for each key found, where scores open")
+        told = m if self._run is None and self._giver is None else 0
+        channel.require(len(theirs) == told, "a sum for each key found, where sums open")
         receipt = None
         if reply.HasField("receipt"):
             r = reply.receipt
             receipt = SignedDocument(r.document, r.signature, r.certificate)
         if self._run is None:
-            _require_sums(channel, theirs)
-            totals = np.full(n, np.nan)
-            totals[found] = own[found] + theirs
+            scores = self._scores(own, found, theirs)
+            totals = np.full((n, *scores.shape[1:]), np.nan)
+            totals[found] = scores
             return Answers(status, totals, None, receipt)
         outcome = np.full(n, -1, dtype=np.int64)
         if m:
-            opened = graded(self._run, own[found], asker=channel.me, cuts=self.terms.cuts)
-            if opened is not None:
-                outcome[found] = opened
+            opens = self._grades(self._run, own, found)
+            if opens is not None:
+                outcome[found] = opens
         return Answers(status, None, outcome, receipt)
+
+    def _own(self, partial: Sums | Offers) -> Sums | Offers:
+        if isinstance(partial, Offers) != (self._giver is not None):
+            raise UsageError(
+                "Boosted trees are asked about with offers for the partner's nodes, other models with sums."
+            )
+        if not isinstance(partial, Offers):
+            return checked(partial)
+        terms = self.terms
+        if partial.counts != leaf_sums.counts_by_class(terms.nodes, terms.classes):
+            raise UsageError("These offers are for other nodes than the partner has: are both parts of one training?")
+        return partial
+
+    def _scores(self, own: Sums | Offers, found: NDArray[np.bool_], theirs: Sums) -> Sums:
+        """(m,) or (m, classes): what opens of the rows found."""
+        if not isinstance(own, Offers) or self._giver is None:
+            _require_sums(self.channel, theirs)
+            return np.asarray(own)[found] + theirs
+        mine, m = own.rows(found), int(np.count_nonzero(found))
+        words = leaf_sums.give_all(self._giver, mine).T
+        if m:
+            _, share = self.channel.recv(boosted_wire.BoostedShares, max_bytes=words.nbytes)
+            self.channel.require(share.shape == words.shape, "a share of each margin of each key found")
+            words = words + share
+        scores = opened(self.channel, words)
+        return scores[:, 0] if self.terms.classes == 1 else scores
+
+    def _grades(self, run: Computation, own: Sums | Offers, found: NDArray[np.bool_]) -> Grades | None:
+        """(m,): the grades of the rows found."""
+        asker, cuts = self.channel.me, self.terms.cuts
+        if not isinstance(own, Offers) or self._giver is None:
+            return graded(run, np.asarray(own)[found], asker=asker, cuts=cuts)
+        return graded_words(run, leaf_sums.give_all(self._giver, own.rows(found))[0], asker=asker, cuts=cuts)
 
 
 @contextmanager
@@ -407,10 +492,12 @@ def asking(session: Session, partner: str, *, suite: str = "intl") -> Iterator[A
         raise _refusal(channel, reply)
     terms = _terms_from_wire(channel, reply)
     with ExitStack() as stack:
-        run = None
+        run, giver = None, None
+        if terms.nodes:
+            giver = leaf_sums.start_giver(channel.fork(_TREES_LANE), suite=suites.get(suite), rng=session.rng)
         if terms.release == "grade":
             run = stack.enter_context(_comparing(session, partner, asker=session.me, suite=suite))
-        yield Asking(channel, terms, run)
+        yield Asking(channel, terms, run, giver)
 
 
 def _comparing(session: Session, peer: str, *, asker: str, suite: str) -> AbstractContextManager[Computation]:
@@ -438,6 +525,8 @@ def _terms_to_wire(terms: Terms) -> wire.Terms:
         release=terms.release,
         cuts=terms.cuts,
         key_form=terms.key_form,
+        nodes=terms.nodes,
+        classes=terms.classes if terms.nodes else 0,
     )
 
 
@@ -453,7 +542,13 @@ def _terms_from_wire(channel: Channel, terms: wire.Terms) -> Terms:
             check_cuts(cuts)
         except UsageError:
             channel.require(False, "cuts that increase")
-    return Terms(terms.model, terms.job, terms.label_party, release, cuts, terms.key_form)
+    nodes, classes = tuple(terms.nodes), terms.classes or 1
+    if nodes:
+        channel.require(sum(nodes) <= MAX_NODES, f"at most {MAX_NODES} nodes")
+        channel.require(len(nodes) % classes == 0, "a tree for each class in every round")
+        channel.require(release == "score" or classes == 1, "grades of one margin")
+    channel.require(bool(nodes) or classes == 1, "classes of boosted trees alone")
+    return Terms(terms.model, terms.job, terms.label_party, release, cuts, terms.key_form, nodes, classes)
 
 
 def _require_sums(channel: Channel, sums: Sums) -> None:

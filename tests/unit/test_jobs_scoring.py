@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +20,14 @@ from mpc.rng import Rng
 from mpc.session import Session
 from mpc.testing import run_parties
 from protocols.arithmetic import three, two
+from protocols.learning.binned import Cuts
+from protocols.learning.boosted import BoostedPart
 from protocols.learning.logistic import Shares
 from protocols.learning.model import ModelPart
 from protocols.learning.preparation import Numeric, Preparation
 from tests.governance.world import World, make_world
+from tests.learning.test_boosted import in_the_clear
+from tests.learning.test_trees import grow
 from unseen.home import Home
 from unseen.jobs import operators
 from unseen.jobs.task import Task, Yield
@@ -103,8 +108,10 @@ def _run(world: World, tmp_path: Path) -> Run:
         minimum: int = 0,
         jobs: Mapping[str, str] | None = None,
         nobody: bool = False,
+        parties: tuple[str, ...] = (),
+        trees: Mapping[str, BoostedPart] | None = None,
     ) -> dict[str, Any]:
-        parties = KNOWN[release]
+        parties = parties or KNOWN[release]
         (tmp_path / "job.toml").write_text(text(release, parties))
         job, _ = operators.load(tmp_path / "job.toml")
         assert operators.parse(job.document) == job
@@ -118,7 +125,8 @@ def _run(world: World, tmp_path: Path) -> Run:
                 if path.is_file():
                     (home.root / path.name).symlink_to(path)
             stores[name] = ModelStore(home)
-            made = shared_part(name, parties) if nobody else part(name, parties)
+            made: ModelPart | BoostedPart = shared_part(name, parties) if nobody else part(name, parties)
+            made = made if trees is None else trees[name]
             stores[name].add(made, job=(jobs or {}).get(name, JOB), operator="learning.logistic")
 
         def work(session: Session) -> Yield | MpcError:
@@ -177,6 +185,72 @@ def test_a_model_that_nobody_has_scores_the_same(run: Run, release: str) -> None
         assert not any("taking its own part away" in line for line in found[BANK].learned)
     else:
         assert got == np.searchsorted([-1.0, 0.5], wanted, side="right").tolist()
+
+
+def trees_of(parties: tuple[str, ...], classes: int = 1) -> tuple[dict[str, BoostedPart], dict[str, list[float]]]:
+    """A model of two rounds of random trees, and the margins of the people that all parties know."""
+    rng = np.random.default_rng(len(parties))
+    binning = {name: Cuts.fit({COLUMNS[name]: ROWS[name][COLUMNS[name]]}) for name in parties}
+    sizes = {name: cuts.sizes for name, cuts in binning.items()}
+    grown = [grow(rng, sizes, depth=3) for _ in range(2 * classes)]
+    parts = {
+        name: BoostedPart.of(
+            [tree.parts[name] for tree in grown],
+            binning[name],
+            party=name,
+            label_party=BANK,
+            parties=parties,
+            objective="multi:softprob" if classes > 1 else "binary:logistic",
+            base_score=0.25,
+            model=MODEL,
+            training=JOB,
+            rows=5,
+            trained="2030-01-31T12:00:00Z",
+            classes=classes,
+        )
+        for name in parties
+    }
+    known = [key for key in "abcde" if all(key in ROWS[name]["id"] for name in parties)]
+    rows = {name: [ROWS[name]["id"].index(key) for key in known] for name in parties}
+    tables = {name: {COLUMNS[name]: np.array(ROWS[name][COLUMNS[name]])[rows[name]]} for name in parties}
+    margins = np.atleast_2d(in_the_clear(parts, grown, tables).T).T
+    return parts, dict(zip(known, margins.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("parties", [(BANK, TAX), (BANK, FUND, TAX)])
+def test_boosted_trees_score_and_grade(run: Run, tmp_path: Path, parties: tuple[str, ...]) -> None:
+    trees, wanted = trees_of(parties)
+    found = run("score", parties=parties, trees=trees)
+    result = pa.Table.from_batches(found[BANK].batches, found[BANK].schema).to_pydict()
+    assert [key for key, value in zip("abcde", result["score"], strict=True) if value is not None] == list(wanted)
+    got = [result["score"]["abcde".index(key)] for key in wanted]
+    assert got == pytest.approx([margin for (margin,) in wanted.values()], abs=2.0**-25)
+    assert result["probability"]["abcde".index("a")] == pytest.approx(1 / (1 + np.exp(-wanted["a"][0])))
+    told = " ".join(found[BANK].learned)
+    assert "find which leaves they are of" in told
+    assert "taking its own part away" not in told
+    for name in parties:
+        shutil.rmtree(tmp_path / name)
+    found = run("grade", parties=parties, trees=trees)
+    grades = pa.Table.from_batches(found[BANK].batches, found[BANK].schema)["grade"].to_pylist()
+    cut = np.searchsorted([-1.0, 0.5], [margin for (margin,) in wanted.values()], side="right").tolist()
+    assert [grade for grade in grades if grade is not None] == cut
+
+
+def test_boosted_trees_of_several_classes_have_columns_for_each(run: Run) -> None:
+    trees, wanted = trees_of((BANK, TAX), classes=3)
+    found = run("score", trees=trees)
+    result = pa.Table.from_batches(found[BANK].batches, found[BANK].schema).to_pydict()
+    at = "abcde".index("e")
+    assert [result[f"score_{one}"][at] for one in range(3)] == pytest.approx(wanted["e"], abs=2.0**-25)
+    assert sum(result[f"probability_{one}"][at] for one in range(3)) == pytest.approx(1.0)
+    assert result["score_0"]["abcde".index("c")] is None
+    assert "score" not in result
+
+
+def test_several_classes_are_not_graded(run: Run) -> None:
+    trees, _ = trees_of((BANK, FUND, TAX), classes=3)
+    assert any("Grades are of one margin" in str(error) for error in run("grade", trees=trees).values())
 
 
 def test_too_few_rows_are_scored_for_nobody(run: Run) -> None:

@@ -14,10 +14,12 @@ import pytest
 from typer.testing import CliRunner
 
 from mpc.errors import PolicyError, UsageError
+from protocols.learning.boosted import BoostedPart
 from protocols.learning.logistic import Shares
 from protocols.learning.model import ModelPart
 from protocols.learning.preparation import Numeric, Preparation
 from tests.governance.world import World, enrol, make_world, renew
+from tests.learning.test_boosted import model_of
 from unseen.cli import tree
 from unseen.governance import ca
 from unseen.governance.documents import to_base64
@@ -47,7 +49,7 @@ def part(party: str = "bank", *, model: str = MODEL_ID, factor: float = 1.0) -> 
     )
 
 
-def leave_result(home: Path, job: str, made: ModelPart, **report: object) -> Path:
+def leave_result(home: Path, job: str, made: ModelPart | BoostedPart, **report: object) -> Path:
     """What a finished job leaves behind."""
     directory = Home(home).result(job)
     directory.mkdir(parents=True)
@@ -233,6 +235,27 @@ def test_a_shared_model_is_kept_and_cannot_score_alone(store: ModelStore) -> Non
     np.testing.assert_array_equal(found.shares.components, shares.components)
     with pytest.raises(UsageError, match="shared"):
         found.score(TABLE)
+
+
+def test_boosted_trees_are_kept_as_any_other_part(store: ModelStore, home: Path) -> None:
+    trees = model_of()[0]["bank"]
+    directory = leave_result(home, JOB, trees)
+    assert store.import_job(JOB).version == 1
+    found = store.load(MODEL_ID).part
+    assert isinstance(found, BoostedPart)
+    assert found.trees == trees.trees
+    assert b"bank first" not in (home / "models" / MODEL_ID / "v1" / PART).read_bytes()
+    told = CliRunner().invoke(tree("model"), ["model", "show", MODEL_ID, "--home", str(home), "--json"])
+    shown = json.loads(told.stdout)
+    assert (shown["objective"], shown["trees"], shown["leaves"]) == ("binary:logistic", 3, "label_party")
+    assert shown["columns"] == ["bank first", "bank second"]
+    with pytest.raises(UsageError, match="the part of tax, and the home that of bank"):
+        store.add(model_of()[0]["tax"], job=JOB, operator="learning.boosting")
+    # Of a later version of this library, which says more than this one reads.
+    (directory / MODEL).write_text(json.dumps(trees.to_json() | {"version": 2}))
+    (directory / REPORT).write_text(json.dumps({"id": JOB, "state": "finished", "operator": "learning.boosting"}))
+    with pytest.raises(UsageError, match="unseen boosted part of version 1: read it by the version"):
+        store.import_job(JOB)
 
 
 def test_commands(home: Path) -> None:

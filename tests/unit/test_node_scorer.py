@@ -7,16 +7,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mpc.errors import PolicyError, UsageError
 from mpc.kernels.packing import pack
-from protocols.learning import scoring
+from protocols.learning import leaf_sums, scoring
+from protocols.learning.boosted import BoostedPart
 from protocols.learning.scoring import Request
 from protocols.lookup.table import SignedDocument
 from tests.governance.world import BANK, NODE, SCENARIO, World, make_world
+from tests.learning.test_boosted import model_of, table_of
+from tests.learning.test_boosted_scoring import shared_of
 from tests.unit.test_models import JOB, LATER, MODEL_ID, part
 from unseen.governance import ledger as ledgers
 from unseen.governance.documents import utc_now
@@ -160,7 +164,7 @@ def test_keys_whose_digests_begin_alike_are_told_apart() -> None:
     high, low = scorers._halves(salt, pack([b"a", b"b"]))
     same = np.array([high[0]] * 3)
     records = Records(
-        1, MODEL_ID, JOB, BANK, utc_now(), salt, same, np.array([low[0] ^ 1, low[1], low[0]]), np.arange(3.0)
+        1, MODEL_ID, JOB, BANK, utc_now(), (), 1, salt, same, np.array([low[0] ^ 1, low[1], low[0]]), np.arange(3.0)
     )
     found, sums = records.find([b"a", b"b"])
     assert found.tolist() == [True, False]
@@ -212,6 +216,78 @@ def test_preflight_looks_at_model_and_data(home: Home, scorer: Scorer) -> None:
     home.policy_toml.write_text(POLICY)
     assert not found[f"model of {PRODUCT}"][0]
     assert "names the operator 'learning.score', which is 'learning.grade'" in found["policy.toml"][1]
+
+
+# Boosted trees --------------------------------------------------------------------------------------------------------
+
+
+TREES = "7ee5" * 4
+
+
+def trees_of(**change: Any) -> BoostedPart:  # noqa: ANN401 - fields of a part
+    """The node's part of boosted trees over its columns ``… first`` and ``… second``."""
+    made = {"model": TREES, "classes": 1, **change}
+    parts, _ = model_of(made.pop("names", (BANK, NODE)), classes=made.pop("classes"))
+    return replace(parts[NODE], **made)
+
+
+def served(home: Home, part: BoostedPart, *, release: str = "score", rows: int = 3) -> Scorer:
+    names = ", ".join(f'"{NODE} {which}"' for which in ("first", "second"))
+    words = SETTINGS.replace(MODEL_ID, part.model).replace('["age", "income", "spare"]', f"[{names}]")
+    if release == "score":
+        words = words.replace('release = "grade"\ncuts = [-1.0, 0.5]', 'release = "score"')
+    columns = list(zip(*(values.tolist() for values in table_of(NODE, 3).values()), strict=True))
+    lines = [f"{key},{'' if a != a else a},{b}" for key, (a, b) in zip(("ann", "bob", "cy"), columns, strict=True)]
+    (home.root / "households.csv").write_text("\n".join([f"id,{NODE} first,{NODE} second", *lines[:rows]]) + "\n")
+    if not any(one.there for one in ModelStore(home).versions(part.model)):
+        ModelStore(home).add(part, job=JOB, operator="learning.boosting")
+    return load(words, home)
+
+
+def test_of_boosted_trees_a_bit_is_kept_for_each_node(world: World, home: Home, ledger: Ledger) -> None:
+    part = trees_of()
+    scorer = served(home, part)
+    records = read(home, scorer, number=1, now=utc_now())
+    assert records.nodes == tuple(part.nodes.tolist())
+    home.policy_toml.write_text(
+        POLICY.replace("learning.grade", "learning.score").replace(
+            '["id", "age", "income", "spare"]', f'["id", "{NODE} first", "{NODE} second"]'
+        )
+    )
+    identity = world.identity(NODE)
+    desk = ScoringDesk(scorer, lambda: identity, Gate(home), ledger, lambda: records, bytes(32))
+    reply = desk.score(request(b"cy", b"nobody", b"ann"), desk.current())
+    home.policy_toml.write_text(POLICY)
+    assert reply.status.tolist() == [scoring.FOUND, scoring.ABSENT, scoring.FOUND]
+    bits = leaf_sums.bits_of(part, part.coded(table_of(NODE, 3)))
+    np.testing.assert_array_equal(reply.partial, bits[:, [2, 0]])
+    terms = desk.session().terms()
+    assert (terms.nodes, terms.classes, terms.release) == (records.nodes, 1, "score")
+
+
+def test_boosted_trees_without_rows(home: Home) -> None:
+    records = read(home, served(home, trees_of(), rows=0), number=1, now=utc_now())
+    found, values = records.find([b"ann"])
+    assert not found.any()
+    assert records.partial(values[found]).shape == (sum(records.nodes), 0)
+
+
+@pytest.mark.parametrize(
+    ("part", "release", "words"),
+    [
+        (trees_of(model="3" * 16, names=(BANK, NODE, "fund")), "score", "online, trees are between two"),
+        (trees_of(model="4" * 16, classes=3), "grade", "Grades are of one margin"),
+    ],
+)
+def test_trees_that_are_not_served_online(home: Home, part: BoostedPart, release: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        read(home, served(home, part, release=release), number=1, now=utc_now())
+
+
+def test_trees_whose_leaves_nobody_knows_are_not_served_online(scorer: Scorer) -> None:
+    parts, _ = model_of((BANK, NODE), shapes=True)
+    with pytest.raises(UsageError, match="nobody knows the leaves' weights"):
+        scorers.require_online(scorer, shared_of(parts)[NODE])
 
 
 # The desk -------------------------------------------------------------------------------------------------------------

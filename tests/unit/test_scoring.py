@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from mpc.errors import UsageError
 from mpc.session import Session
 from mpc.testing import run_parties
 from mpc.wire.node.v1 import node_pb2
+from protocols.learning import leaf_sums
 from protocols.learning import scoring as protocol
+from protocols.learning.boosted import BoostedPart
 from protocols.learning.scoring import ABSENT, FOUND, OVER_QUOTA, Reply, Request, Terms
 from tests.governance.world import World, make_world
-from tests.unit.test_jobs_scoring import BANK, COLUMNS, FUND, JOB, LATER, MODEL, ROWS, TAX, part, total
+from tests.unit.test_jobs_scoring import BANK, COLUMNS, FUND, JOB, LATER, MODEL, ROWS, TAX, part, total, trees_of
 from unseen import scoring
 from unseen.governance.enrolment import Identity
 from unseen.home import Home
@@ -67,7 +70,12 @@ def terms(**change: object) -> Terms:
 
 
 def with_partners(
-    world: World, told: Mapping[str, Terms], work: Callable[[Scorer], object], *, version: int | None = None
+    world: World,
+    told: Mapping[str, Terms],
+    work: Callable[[Scorer], object],
+    *,
+    version: int | None = None,
+    desk: Callable[[str], Desk] | None = None,
 ) -> object:
     home = world.home(BANK)
 
@@ -88,7 +96,8 @@ def with_partners(
             s.close()
 
     def partner(name: str) -> Callable[[Session], int]:
-        return lambda s: protocol.serve(s, Desk(name, told[name]), asker=BANK)
+        service = Desk(name, told[name]) if desk is None else desk(name)
+        return lambda s: protocol.serve(s, service, asker=BANK)
 
     return run_parties({BANK: bank, **{name: partner(name) for name in told}})[BANK]
 
@@ -137,6 +146,78 @@ def test_the_parts_of_all_partners_are_summed(world: World) -> None:
 def test_what_does_not_fit(world: World, told: Mapping[str, Terms], version: int | None, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         with_partners(world, told, lambda _: None, version=version)
+
+
+class TreesDesk(Desk):
+    """A partner's service over its rows, of boosted trees."""
+
+    def __init__(self, trees: BoostedPart, terms: Terms) -> None:
+        super().__init__(TAX, terms)
+        self._trees = trees
+
+    def score(self, request: Request) -> Reply:
+        ids = [one.encode() for one in ROWS[TAX]["id"]]
+        status = np.array([FOUND if key in ids else ABSENT for key in request.keys], np.uint8)
+        column = COLUMNS[TAX]
+        rows = [ids.index(key) for key in request.keys if key in ids]
+        coded = self._trees.coded({column: np.array([ROWS[TAX][column][row] for row in rows], np.float64)})
+        return Reply(status, leaf_sums.bits_of(self._trees, coded))
+
+
+def with_trees(
+    world: World,
+    work: Callable[[Scorer], object],
+    *,
+    classes: int = 1,
+    parties: tuple[str, ...] = (BANK, TAX),
+    **change: object,
+) -> object:
+    trees, _ = trees_of(parties, classes)
+    store = ModelStore(Home(world.home(BANK)))
+    model = f"{len(parties)}{classes}" * 8
+    mine = replace(trees[BANK], model=model)
+    if model not in store.models():
+        store.add(mine, job=JOB, operator="learning.boosting")
+    told = {TAX: terms(**{"model": model, "nodes": tuple(trees[TAX].nodes.tolist()), "classes": classes, **change})}
+    return with_partners(world, told, work, desk=lambda _: TreesDesk(trees[TAX], told[TAX]))
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_boosted_trees_are_scored_between_two(world: World, classes: int) -> None:
+    _, wanted = trees_of((BANK, TAX), classes)
+
+    def work(scorer: Scorer) -> None:
+        assert (scorer.nodes, scorer.columns) == ((TAX,), ("age",))
+        scores = scorer.score([(key,) for key in "abcde"], {"age": ROWS[BANK]["age"]}, batch=2)
+        assert [one.found for one in scores] == [key in wanted for key in "abcde"]
+        for key, margins in wanted.items():
+            one = scores["abcde".index(key)]
+            if classes == 1:
+                assert one.total == pytest.approx(margins[0], abs=2.0**-25)
+                assert one.probability == pytest.approx(1 / (1 + np.exp(-margins[0])))
+                assert one.totals is None
+            else:
+                assert one.totals == pytest.approx(margins, abs=2.0**-25)
+                assert sum(one.probabilities or ()) == pytest.approx(1.0)
+                assert one.total is one.probability is None
+        assert scores[2].total is scores[2].totals is None
+        with pytest.raises(UsageError, match="1 keys and 2 rows"):
+            scorer.score([("a",)], {"age": [1, 2]})
+
+    with_trees(world, work, classes=classes)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"nodes": (1, 2)}, "has other trees of model"),
+        ({"nodes": (), "classes": 1}, "has other trees of model"),
+        ({"parties": (BANK, FUND, TAX)}, "name a product of each|online, trees are between two"),
+    ],
+)
+def test_trees_that_do_not_fit(world: World, change: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        with_trees(world, lambda _: None, **change)
 
 
 def test_as_many_nodes_as_products(tmp_path: Path) -> None:

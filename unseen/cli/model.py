@@ -11,7 +11,7 @@ from rich.table import Table
 from unseen.cli import output
 from unseen.cli.output import Json, Message
 from unseen.home import Home
-from unseen.models import ModelStore, Statement
+from unseen.models import ModelStore, Part, Statement
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -64,7 +64,7 @@ def show(
     version: Annotated[int | None, typer.Option("--version", help="Which; the newest by default.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show what a part is made of: columns, rows, iterations. Its coefficients are in the job's result.
+    """Show what a part is made of: columns, rows, iterations or trees. Its coefficients are in the job's result.
 
     Example: [bold]unseen model show 00c0ffee00c0ffee --home bank[/bold]
     """
@@ -72,16 +72,12 @@ def show(
     part = stored.part
     fields = {
         **_fields(stored.statement),
-        "family": part.family,
         "party": part.party,
         "label_party": part.label_party,
         "parties": list(part.parties),
-        "columns": list(part.preparation.sources),
-        "features": list(part.preparation.names),
-        "reveal_model": "none" if part.coefficients is None else "owners",
+        "columns": list(part.sources),
+        **_made_of(part),
         "rows": part.rows,
-        "iterations": part.iterations,
-        "converged": part.converged,
         "trained": part.trained,
     }
     if as_json:
@@ -128,6 +124,28 @@ def remove(
         output.show_json({"model": model, "version": version, "removed": True})
     else:
         output.show(output.text(_REMOVED, version=version, model=model))
+
+
+def _made_of(part: Part) -> dict[str, object]:
+    from protocols.learning.boosted import BoostedPart  # it brings Arrow, which a list does not need
+
+    if isinstance(part, BoostedPart):
+        splits = {name: int(count) for name, count in part.importance("weight").items()}
+        return {
+            "objective": part.objective,
+            "classes": part.classes,
+            "trees": len(part.trees),
+            "features": list(part.binning.names),
+            "splits": [f"{name}: {count}" for name, count in splits.items() if count],
+            "leaves": "shared" if part.shared else "label_party",
+        }
+    return {
+        "family": part.family,
+        "features": list(part.preparation.names),
+        "reveal_model": "none" if part.coefficients is None else "owners",
+        "iterations": part.iterations,
+        "converged": part.converged,
+    }
 
 
 def _fields(statement: Statement) -> dict[str, object]:

@@ -97,11 +97,12 @@ def _rows(
 
 
 def _fields(key: Key, one: Score) -> dict[str, object]:
+    """Scores of several classes are lists."""
     return {
         "key": key[0] if len(key) == 1 else list(key),
         "found": one.found,
-        "score": one.total,
-        "probability": one.probability,
+        "score": one.total if one.totals is None else list(one.totals),
+        "probability": one.probability if one.probabilities is None else list(one.probabilities),
         "grade": one.grade,
         "code": None if one.refusal is None else one.refusal.code,
     }
@@ -142,6 +143,8 @@ def _words(one: Score) -> str:
         return f"{one.refusal.reason} [{one.refusal.code}]"
     if not one.found:
         return output.text(_ABSENT)
+    if one.probabilities is not None:
+        return ", ".join(f"{value:.4f}" for value in one.probabilities)
     return str(one.grade) if one.grade is not None else f"{one.total:.4f} ({one.probability:.4f})"
 
 

@@ -11,14 +11,21 @@ from numpy.typing import NDArray
 from mpc.data import tables
 from mpc.errors import UsageError
 from mpc.session import Progress
-from protocols.learning import scoring, shared_scores
+from protocols.learning import boosted_scoring, scoring, shared_scores
+from protocols.learning.boosted import BoostedPart
 from protocols.learning.release import Release, learned
 from protocols.psi.align import align
 from unseen.jobs.scoring import GRADE, PROBABILITY, SCORE, GradeParameters, Parameters
 from unseen.jobs.task import Task, Yield, read_all, too_small
-from unseen.models import Stored
+from unseen.models import Part, Stored
 
 _OF_SHARES = "of each row the score; of many, together with its own columns, what can be concluded from them"
+
+_OF_TREES = (
+    "of each row the score, which is the sum of a weight of each tree; it has these weights, and where trees are few, "
+    "can find which leaves they are of, and so on which sides of the other parties' nodes the row lies"
+)
+_OF_SHARED_TREES = "of each row the score, and nothing of the leaves that it is the sum of"
 
 
 def run(task: Task, parameters: Parameters, release: Release) -> Yield:
@@ -43,8 +50,8 @@ def run(task: Task, parameters: Parameters, release: Release) -> Yield:
     # Of whom there is a record the alignment has said already, the same to all.
     said = learned(release, "partner", asker=parameters.asker)[1:]
     if asks:
-        shared = stored.part.shares is not None
-        said = (_OF_SHARES,) if shared and release == "score" else learned(release, "asker", asker=parameters.asker)[:1]
+        said = _told(stored.part) if release == "score" else ()
+        said = said or learned(release, "asker", asker=parameters.asker)[:1]
     told = (*found.learned, *said)
     sizes = {
         "rows": table.num_rows,
@@ -70,6 +77,10 @@ def _outcome(task: Task, parameters: Parameters, stored: Stored, rows: pa.Table)
     part, session, suite = stored.part, task.session, task.job.head.suite
     asker, parties, training = parameters.asker, task.job.head.parties, stored.statement.job
     cuts = parameters.cuts if isinstance(parameters, GradeParameters) else None
+    if isinstance(part, BoostedPart):
+        if cuts is None:
+            return boosted_scoring.scores(session, part, rows, suite=suite)
+        return boosted_scoring.grades(session, part, rows, cuts=cuts, suite=suite)
     if part.shares is not None:
         x = part.preparation.transform(rows)
         if cuts is None:
@@ -92,7 +103,9 @@ def _own_part(task: Task, parameters: Parameters) -> Stored:
             f"model {parameters.model} is of {', '.join(part.parties)}, with the labels of {part.label_party}: a job "
             "that scores with it has these parties, and that one asks."
         )
-    if missing := sorted(set(part.preparation.sources) - set(task.mine.columns)):
+    if isinstance(parameters, GradeParameters) and isinstance(part, BoostedPart):
+        part.require_one_margin()
+    if missing := sorted(set(part.sources) - set(task.mine.columns)):
         raise UsageError(f"the model reads the column {missing[0]!r}, which the job does not name: add it to the job.")
     return stored
 
@@ -100,12 +113,34 @@ def _own_part(task: Task, parameters: Parameters) -> Stored:
 def _beside(
     table: pa.Table, rows: NDArray[np.int64], outcome: NDArray[Any], stored: Stored, release: Release
 ) -> pa.Table:
-    """The asker's rows in their own order; nothing stands beside those that not all parties have."""
+    """The asker's rows in their own order; nothing stands beside those that not all parties have.
+
+    Of several classes there are columns for each, ``score_0`` and ``probability_0`` those of the first.
+    """
     common = np.zeros(table.num_rows, dtype=np.bool_)
     common[rows] = True
-    values = np.zeros(table.num_rows, dtype=outcome.dtype)
+    values = np.zeros((table.num_rows, *outcome.shape[1:]), dtype=outcome.dtype)
     values[rows] = outcome
     if release == "grade":
         return table.append_column(GRADE, pa.array(values, mask=~common))
-    result = table.append_column(SCORE, pa.array(values, mask=~common))
-    return result.append_column(PROBABILITY, pa.array(stored.part.probability(values), mask=~common))
+    result = table
+    for name, found in ((SCORE, values), (PROBABILITY, stored.part.probability(values))):
+        for ending, column in _columns(found):
+            if name + ending in table.column_names:
+                raise UsageError(f"a column is called {name + ending!r}, which the result uses. Rename it.")
+            result = result.append_column(name + ending, pa.array(column, mask=~common))
+    return result
+
+
+def _columns(values: NDArray[Any]) -> list[tuple[str, NDArray[Any]]]:
+    """Each class's column, and how its name ends."""
+    if values.ndim == 1:
+        return [("", values)]
+    return [(f"_{one}", np.ascontiguousarray(values[:, one])) for one in range(values.shape[1])]
+
+
+def _told(part: Part) -> tuple[str, ...]:
+    """What scores say beside themselves, where that is not what those of a linear model do."""
+    if isinstance(part, BoostedPart):
+        return (_OF_SHARED_TREES,) if part.shared else (_OF_TREES,)
+    return () if part.shares is None else (_OF_SHARES,)

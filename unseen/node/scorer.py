@@ -1,7 +1,8 @@
 """The resident process of a product that scores with this party's part of a model.
 
 When it starts, every day, and when the owner says so, it reads the model's part and the data set, and keeps of each row
-nothing but its key's digest and the part's sum: 24 bytes. A query is then a search, an entry in the ledger, and an
+nothing but its key's digest and the part's sum: 24 bytes. Of boosted trees it keeps, in place of the sum, a bit for
+each of this party's nodes: whether the row goes left there. A query is then a search, an entry in the ledger, and an
 answer.
 
 The asker says whom it asks about: this party learns that, and its policy says who may. Nobody's identifier is written
@@ -13,7 +14,6 @@ from __future__ import annotations
 import hmac
 import logging
 import os
-import struct
 import sys
 import threading
 import time
@@ -35,7 +35,9 @@ from mpc.kernels.packing import Packed, pack
 from mpc.rng import Rng
 from mpc.session import Session
 from mpc.transport.grpc import Accepted, Hello
-from protocols.learning import scoring
+from protocols.learning import leaf_sums, scoring
+from protocols.learning.boosted import BoostedPart
+from protocols.learning.columns import Table
 from protocols.learning.release import OPERATORS
 from protocols.learning.scoring import Reply, Request, Terms
 from unseen import server
@@ -47,7 +49,7 @@ from unseen.governance.ledger import Evaluation, Ledger, Note, Quota
 from unseen.governance.receipt import issue_receipt
 from unseen.hello import scoring_hello
 from unseen.home import Home
-from unseen.models import ModelStore
+from unseen.models import ModelStore, Part
 from unseen.node import resident, sealing, settings
 from unseen.node.desk import Unpaid, to_wire
 from unseen.node.gate import Gate, for_peer, name_or_none
@@ -60,6 +62,9 @@ RETRY_S = 30.0
 _NEVER = datetime.max.replace(tzinfo=UTC) - timedelta(days=1)
 _log = logging.getLogger(__name__)
 
+Kept = NDArray[np.float64] | NDArray[np.uint8]
+"""(n,) sums, or of boosted trees (n, nodes / 8) packed bits."""
+
 
 @dataclass(frozen=True)
 class Records:
@@ -69,6 +74,8 @@ class Records:
         number: counts the readings of the data, from 1.
         model, job, label_party: of the part.
         until: when the data are to be read again.
+        nodes: of boosted trees, how many nodes of each tree are this party's; empty for other models.
+        classes: margins of a row.
     """
 
     number: int
@@ -76,30 +83,39 @@ class Records:
     job: str
     label_party: str
     until: datetime
+    nodes: tuple[int, ...]
+    classes: int
     _salt: bytes = field(repr=False)
     _high: NDArray[np.uint64] = field(repr=False)  # (n,) sorted, then (n,) low: halves of the keys' digests
     _low: NDArray[np.uint64] = field(repr=False)
-    _sums: NDArray[np.float64] = field(repr=False)
+    _values: Kept = field(repr=False)
 
     def __len__(self) -> int:
-        return len(self._sums)
+        return len(self._high)
 
-    def find(self, keys: Sequence[bytes]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-        """(n,) which keys there are, and (n,) the sums of their rows, zero where there is none."""
+    def find(self, keys: Sequence[bytes]) -> tuple[NDArray[np.bool_], Kept]:
+        """(n,) which keys there are, and what is kept of their rows, n of that, zero where there is none."""
+        values = np.zeros((len(keys), *self._values.shape[1:]), self._values.dtype)
         if not len(self):
-            return np.zeros(len(keys), np.bool_), np.zeros(len(keys))
+            return np.zeros(len(keys), np.bool_), values
         high, low = _halves(self._salt, pack(list(keys)))
         # Of 10^9 keys two have the same 64 bits with odds of 3 %; both halves decide.
         at = np.searchsorted(self._high, high)
         found = np.zeros(len(keys), np.bool_)
-        sums = np.zeros(len(keys))
         for i, start in enumerate(at.tolist()):
             while start < len(self) and self._high[start] == high[i]:
                 if self._low[start] == low[i]:
-                    found[i], sums[i] = True, self._sums[start]
+                    found[i], values[i] = True, self._values[start]
                     break
                 start += 1
-        return found, sums
+        return found, values
+
+    def partial(self, values: Kept) -> NDArray[np.float64] | NDArray[np.bool_]:
+        """Of what is kept of rows, what a ``scoring.Reply`` says: sums, or (nodes, m) bits."""
+        if values.dtype == np.uint8:
+            packed = np.asarray(values, dtype=np.uint8)
+            return np.unpackbits(packed, axis=1, count=sum(self.nodes), bitorder="little").T.astype(np.bool_)
+        return np.asarray(values, dtype=np.float64)
 
 
 def read(home: Home, scorer: Scorer, *, number: int, now: datetime) -> Records:
@@ -111,27 +127,24 @@ def read(home: Home, scorer: Scorer, *, number: int, now: datetime) -> Records:
     """
     stored = ModelStore(home).load(scorer.model, version=scorer.version)
     part, data = stored.part, scorer.data
-    check_columns(scorer, part.preparation.sources)
-    if part.coefficients is None:
-        raise UsageError(
-            f"nobody knows the coefficients of model {scorer.model}, so it cannot score online: train with "
-            'reveal_model = "owners".'
-        )
+    check_columns(scorer, part.sources)
+    require_online(scorer, part)
     source = data.source if "://" in data.source else str(home.root / data.source)
     table = DataSet(source, columns=data.columns, table=data.table, encoding=data.encoding)
     salt = os.urandom(16)  # nobody can prepare two keys that are taken for one
-    highs, lows, sums = [], [], []
+    highs, lows, kept = [], [], []
     for batch in tables.keyed(table, keys=data.keys, form=scorer.form, duplicates=data.duplicates):
         high, low = _halves(salt, batch.keys)
         highs.append(high)
         lows.append(low)
         try:
-            sums.append(scoring.checked(part.score(batch.columns)))
+            kept.append(_kept(part, batch.columns))
         except UsageError as error:
             raise UsageError(f"rows from {batch.rows[0] if len(batch.rows) else 1} on: {error}") from None
-    if not highs:
-        highs, lows, sums = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)], [np.zeros(0)]
-    high, low, all_sums = np.concatenate(highs), np.concatenate(lows), np.concatenate(sums)
+    nodes = tuple(part.nodes.tolist()) if isinstance(part, BoostedPart) else ()
+    nothing = np.zeros((0, -(-sum(nodes) // 8)), np.uint8) if nodes else np.zeros(0)
+    high, low = (np.concatenate([np.zeros(0, np.uint64), *halves]) for halves in (highs, lows))
+    values = np.concatenate([nothing, *kept])
     order = np.argsort(high)
     until = now + timedelta(seconds=scorer.refresh)
     return Records(
@@ -140,11 +153,43 @@ def read(home: Home, scorer: Scorer, *, number: int, now: datetime) -> Records:
         stored.statement.job,
         part.label_party,
         until,
+        nodes,
+        part.classes if isinstance(part, BoostedPart) else 1,
         salt,
         high[order],
         low[order],
-        all_sums[order],
+        values[order],
     )
+
+
+def require_online(scorer: Scorer, part: Part) -> None:
+    """Raises UsageError where a model's parts cannot score one person while a customer waits."""
+    if not isinstance(part, BoostedPart):
+        if part.coefficients is None:
+            raise UsageError(
+                f"nobody knows the coefficients of model {scorer.model}, so it cannot score online: train with "
+                'reveal_model = "owners".'
+            )
+        return
+    if len(part.parties) > 2:
+        raise UsageError(
+            f"the trees of model {scorer.model} are of {len(part.parties)} parties: online, trees are between two. "
+            "Have people scored as a job, learning.score or learning.grade."
+        )
+    if part.shared:
+        raise UsageError(
+            f"nobody knows the leaves' weights of model {scorer.model}, so it cannot score online: train with "
+            'leaves = "label_party", or have people scored as a job.'
+        )
+    if scorer.release == "grade":
+        part.require_one_margin()
+
+
+def _kept(part: Part, columns: Table) -> Kept:
+    """What is kept of rows: (n,) sums, or (n, nodes / 8) packed bits."""
+    if not isinstance(part, BoostedPart):
+        return scoring.checked(part.score(columns))
+    return np.packbits(leaf_sums.bits_of(part, part.coded(columns)).T, axis=1, bitorder="little")
 
 
 def check_columns(scorer: Scorer, sources: Sequence[str]) -> None:
@@ -214,9 +259,9 @@ class ScoringDesk:
                 remedy="The party whose labels the model was trained on asks.",
             )
         limits = () if rule.calls_per_day is None else (Quota(rule=rule.key, limit=rule.calls_per_day),)
-        found, sums = records.find(request.keys)
+        found, values = records.find(request.keys)
         items = []
-        for key, there, value in zip(request.keys, found.tolist(), sums.tolist(), strict=True):
+        for key, there, value in zip(request.keys, found.tolist(), values, strict=True):
             who = self._hash(b"subject", key)
             subject = Quota(rule=f"{scorer.name}/{request.peer}/{who.hex()[:32]}", limit=scorer.calls_per_subject)
             seen = CheckedConsent(
@@ -232,7 +277,7 @@ class ScoringDesk:
                 digests=(),
                 expires=_NEVER,
             )
-            told = self._hash(b"sum", key, records.job.encode(), struct.pack("<?d", there, value))
+            told = self._hash(b"sum", key, records.job.encode(), bytes([there]) + value.tobytes())
             version = OPERATORS[scorer.release].version
             items.append(Evaluation(seen, told, scorer.operator, version, (*limits, subject)))
         outcomes = self.ledger.commit(items)
@@ -244,7 +289,7 @@ class ScoringDesk:
         receipt = issue_receipt(
             self.identity().signer, outcomes, requester=request.peer, product=scorer.name, epoch=records.number
         )
-        return Reply(status.astype(np.uint8), sums[found & answered], to_wire(receipt))
+        return Reply(status.astype(np.uint8), records.partial(values[found & answered]), to_wire(receipt))
 
     def refusal(self, code: str, *, requester: str, scenario: str | None = None, keys: int = 1) -> Note:
         """An audit entry for something that was refused as a whole."""
@@ -282,7 +327,16 @@ class _Counter:
         """See ``scoring.Service``."""
         records, scorer = self.desk.current(), self.desk.scorer
         self.job = records.job
-        return Terms(records.model, records.job, records.label_party, scorer.release, scorer.cuts, scorer.form)
+        return Terms(
+            model=records.model,
+            job=records.job,
+            label_party=records.label_party,
+            release=scorer.release,
+            cuts=scorer.cuts,
+            key_form=scorer.form,
+            nodes=records.nodes,
+            classes=records.classes,
+        )
 
     def score(self, request: Request) -> Reply:
         """See ``scoring.Service``."""

@@ -26,7 +26,7 @@ from mpc.wire.lookup.v1 import table_pb2 as unseen_dot_lookup_dot_v1_dot_table__
 from mpc.wire.wire.v1 import message_pb2 as unseen_dot_wire_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n unseen/learning/v1/scoring.proto\x12\x12unseen.learning.v1\x1a\x1cunseen/lookup/v1/table.proto\x1a\x1cunseen/wire/v1/message.proto\"$\n\x07Partial:\x19\x8a\xe7\x18\x15\n\x07partial\x12\x02\x66\x38\x1a\x01n \x80\x80\x80\x10\"f\n\x05\x42\x61tch\x12\x0c\n\x04rows\x18\x01 \x01(\x04\x12\r\n\x05\x61sker\x18\x02 \x01(\t\x12\x0f\n\x07parties\x18\x03 \x03(\t\x12\x0c\n\x04\x63uts\x18\x04 \x03(\x01\x12\x10\n\x08training\x18\x05 \x01(\t\x12\x0f\n\x07\x63ompute\x18\x06 \x03(\t\"\x0e\n\x0cTermsRequest\"i\n\x05Terms\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0b\n\x03job\x18\x02 \x01(\t\x12\x13\n\x0blabel_party\x18\x03 \x01(\t\x12\x0f\n\x07release\x18\x04 \x01(\t\x12\x0c\n\x04\x63uts\x18\x05 \x03(\x01\x12\x10\n\x08key_form\x18\x06 \x01(\t\"%\n\x03\x41sk\x12\x10\n\x08scenario\x18\x01 \x01(\t\x12\x0c\n\x04keys\x18\x02 \x03(\x0c\"j\n\x06Scores\x12\x31\n\x07receipt\x18\x01 \x01(\x0b\x32 .unseen.lookup.v1.SignedDocument:-\x8a\xe7\x18\x12\n\x06status\x12\x02u1\x1a\x01n \xe8\x07\x8a\xe7\x18\x13\n\x07partial\x12\x02\x66\x38\x1a\x01m \xc0>b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n unseen/learning/v1/scoring.proto\x12\x12unseen.learning.v1\x1a\x1cunseen/lookup/v1/table.proto\x1a\x1cunseen/wire/v1/message.proto\"$\n\x07Partial:\x19\x8a\xe7\x18\x15\n\x07partial\x12\x02\x66\x38\x1a\x01n \x80\x80\x80\x10\"f\n\x05\x42\x61tch\x12\x0c\n\x04rows\x18\x01 \x01(\x04\x12\r\n\x05\x61sker\x18\x02 \x01(\t\x12\x0f\n\x07parties\x18\x03 \x03(\t\x12\x0c\n\x04\x63uts\x18\x04 \x03(\x01\x12\x10\n\x08training\x18\x05 \x01(\t\x12\x0f\n\x07\x63ompute\x18\x06 \x03(\t\"\x0e\n\x0cTermsRequest\"\x89\x01\n\x05Terms\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0b\n\x03job\x18\x02 \x01(\t\x12\x13\n\x0blabel_party\x18\x03 \x01(\t\x12\x0f\n\x07release\x18\x04 \x01(\t\x12\x0c\n\x04\x63uts\x18\x05 \x03(\x01\x12\x10\n\x08key_form\x18\x06 \x01(\t\x12\r\n\x05nodes\x18\x07 \x03(\r\x12\x0f\n\x07\x63lasses\x18\x08 \x01(\r\"%\n\x03\x41sk\x12\x10\n\x08scenario\x18\x01 \x01(\t\x12\x0c\n\x04keys\x18\x02 \x03(\x0c\"j\n\x06Scores\x12\x31\n\x07receipt\x18\x01 \x01(\x0b\x32 .unseen.lookup.v1.SignedDocument:-\x8a\xe7\x18\x12\n\x06status\x12\x02u1\x1a\x01n \xe8\x07\x8a\xe7\x18\x13\n\x07partial\x12\x02\x66\x38\x1a\x01m \xc0>b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,10 +43,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCH']._serialized_end=256
   _globals['_TERMSREQUEST']._serialized_start=258
   _globals['_TERMSREQUEST']._serialized_end=272
-  _globals['_TERMS']._serialized_start=274
-  _globals['_TERMS']._serialized_end=379
-  _globals['_ASK']._serialized_start=381
-  _globals['_ASK']._serialized_end=418
-  _globals['_SCORES']._serialized_start=420
-  _globals['_SCORES']._serialized_end=526
+  _globals['_TERMS']._serialized_start=275
+  _globals['_TERMS']._serialized_end=412
+  _globals['_ASK']._serialized_start=414
+  _globals['_ASK']._serialized_end=451
+  _globals['_SCORES']._serialized_start=453
+  _globals['_SCORES']._serialized_end=559
 # @@protoc_insertion_point(module_scope)

@@ -33,20 +33,24 @@ class TermsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Terms(_message.Message):
-    __slots__ = ("model", "job", "label_party", "release", "cuts", "key_form")
+    __slots__ = ("model", "job", "label_party", "release", "cuts", "key_form", "nodes", "classes")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     JOB_FIELD_NUMBER: _ClassVar[int]
     LABEL_PARTY_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     CUTS_FIELD_NUMBER: _ClassVar[int]
     KEY_FORM_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
     model: str
     job: str
     label_party: str
     release: str
     cuts: _containers.RepeatedScalarFieldContainer[float]
     key_form: str
-    def __init__(self, model: _Optional[str] = ..., job: _Optional[str] = ..., label_party: _Optional[str] = ..., release: _Optional[str] = ..., cuts: _Optional[_Iterable[float]] = ..., key_form: _Optional[str] = ...) -> None: ...
+    nodes: _containers.RepeatedScalarFieldContainer[int]
+    classes: int
+    def __init__(self, model: _Optional[str] = ..., job: _Optional[str] = ..., label_party: _Optional[str] = ..., release: _Optional[str] = ..., cuts: _Optional[_Iterable[float]] = ..., key_form: _Optional[str] = ..., nodes: _Optional[_Iterable[int]] = ..., classes: _Optional[int] = ...) -> None: ...
 
 class Ask(_message.Message):
     __slots__ = ("scenario", "keys")
