@@ -260,7 +260,7 @@ def test_misuse_says_what_to_do() -> None:
     with pytest.raises(UsageError, match="no column 'tax second'"):
         predict(parts, tables | {"tax": {"tax first": np.zeros(3)}})
     with pytest.raises(UsageError, match="names all of the model's parties"):
-        predict({"bank": parts["bank"], "court": parts["bank"]}, tables | {"court": tables["bank"]})
+        predict({"bank": parts["bank"]}, tables)
 
 
 # Bits that flip on the way, and sizes that do not fit -----------------------------------------------------------------
