@@ -10,9 +10,11 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::Error;
 use crate::blocks::Block;
 use crate::parallel::{self, TREE};
-use crate::{Error, prg};
+#[cfg(all(target_arch = "x86_64", not(aes_backend = "soft")))]
+use crate::prg::vaes::RoundKeys;
 
 /// Largest number of leaves of one tree: points are 32-bit numbers.
 const MAX_LEAVES: usize = 1 << 24;
@@ -166,7 +168,7 @@ fn set_pair(level: &mut [Block], parent: usize, pair: &[Block; 2]) {
 /// The function of one salt: both keys' schedules.
 enum Function {
     #[cfg(all(target_arch = "x86_64", not(aes_backend = "soft")))]
-    Vector(Box<[prg::vaes::RoundKeys<11>; 2]>),
+    Vector(Box<[RoundKeys<11>; 2]>),
     Portable(Box<portable::Keys>),
 }
 
@@ -175,9 +177,7 @@ impl Function {
         let digest = Sha256::new().chain_update(b"unseen pprf v1").chain_update(salt).finalize();
         let (keys, _) = digest.as_chunks::<16>();
         #[cfg(all(target_arch = "x86_64", not(aes_backend = "soft")))]
-        if let (Some(left), Some(right)) =
-            (prg::vaes::RoundKeys::<11>::new(&keys[0]), prg::vaes::RoundKeys::<11>::new(&keys[1]))
-        {
+        if let (Some(left), Some(right)) = (RoundKeys::<11>::new(&keys[0]), RoundKeys::<11>::new(&keys[1])) {
             return Ok(Self::Vector(Box::new([left, right])));
         }
         Ok(Self::Portable(Box::new(portable::Keys::new(&keys[0], &keys[1]))))
@@ -330,7 +330,7 @@ mod tests {
 
     fn blocks(n: usize, counter: u128) -> Vec<Block> {
         let mut bytes = vec![0; 16 * n];
-        prg::fill(&[5; 16], counter, &mut bytes).unwrap();
+        crate::prg::fill(&[5; 16], counter, &mut bytes).unwrap();
         bytes.as_chunks().0.to_vec()
     }
 
