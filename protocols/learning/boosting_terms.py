@@ -133,6 +133,11 @@ class Training:
             raise UsageError(f"privacy is 'standard' or 'strict', not {self.privacy!r}.")
         if self.leaves not in ("label_party", "shared"):
             raise UsageError(f"leaves is 'label_party' or 'shared', not {self.leaves!r}.")
+        if self.held_out_rows and self.privacy == "strict":
+            raise UsageError(
+                "held_out_rows goes with privacy='standard': with 'strict' judge the model afterwards, by "
+                "boosted_scoring.in_shares."
+            )
         if self.leaves == "shared" and self.privacy != "strict":
             raise UsageError("leaves='shared' needs privacy='strict': the label party makes the leaves otherwise.")
 

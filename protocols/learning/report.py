@@ -67,7 +67,7 @@ class Rounds:
 
     Attributes:
         metric: what was measured, such as ``logloss``; less is better.
-        train: on the rows that it was trained on, round by round.
+        train: on the rows that it was trained on, round by round; empty where that is not known.
         validation: likewise on rows that were watched; empty where none were.
         best: the round, from 1, whose model was kept.
     """

@@ -93,7 +93,7 @@ def of(report: ModelReport, say: Say) -> dict[str, list[Picture]]:
             found["stability"].append(_stability(i, name, stability, say))
         if report.training is not None and len(report.training.history) > 1:
             found["training"].append(_training(report.training.history, say))
-        if report.rounds is not None and len(report.rounds.train) > 1:
+        if report.rounds is not None and max(len(report.rounds.train), len(report.rounds.validation)) > 1:
             found["training"].append(_rounds(report.rounds, say))
     return found
 
@@ -257,7 +257,7 @@ def _rounds(rounds: Rounds, say: Say) -> Picture:
         if values:
             axes.plot(range(1, len(values) + 1), values, color=colour, linewidth=2, zorder=3)
             legend.append((colour, False, say("of", name=say(key), value=f"{values[-1]:.4f}")))
-    if rounds.best is not None and rounds.best < len(rounds.train):
+    if rounds.best is not None and rounds.best < max(len(rounds.train), len(rounds.validation)):
         axes.axvline(rounds.best, color="black", linewidth=1, linestyle="--", zorder=2)
         legend.append(("black", True, say("rounds.best", best=rounds.best)))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -70,13 +70,15 @@ def test_parameters_that_do_not_fit_are_refused(changes: dict[str, Any], text: s
     [
         ({"objective": "count:poisson", "bad": None}, "not made on shares. learning.boosting has it"),
         ({"minimum_rows": 30}, "minimum_rows is of learning.boosting; leave it out"),
-        ({"validation": 0.1, "early_stopping_rounds": 5}, "validation is of learning.boosting"),
+        ({"reg_alpha": 0.5}, "reg_alpha is of learning.boosting"),
     ],
 )
 def test_what_the_strict_operator_does_not_have_is_refused(changes: dict[str, Any], text: str) -> None:
     with pytest.raises(MpcError, match=text):
         job_of(STRICT, **changes)
     job_of(STANDARD, **changes)
+    with pytest.raises(MpcError, match="set parameters.holdout = 0, and score afterwards"):
+        job_of(STRICT, objective="reg:squarederror", bad=None)
 
 
 def test_a_grant_for_the_strict_operator_is_none_for_the_other() -> None:
@@ -345,3 +347,38 @@ def test_parts_of_two_trainings_do_not_score_together(run: Callable[..., dict[st
     older = job.document.replace(b'"operator_version":1', b'"operator_version":2')
     with pytest.raises(UsageError, match="it is for learning.boosting 2, here is version 1. Install the same release"):
         operators.parse(older)
+
+
+@pytest.mark.parametrize("leaves", ["label_party", "shared"])
+def test_strict_trees_are_judged_on_shares(run: Callable[..., dict[str, Yield]], leaves: str) -> None:
+    tables = {name: table for name, table in joint.made(200).items() if name != EDU}
+    parties = {"parties": (BANK, CIVIL), "report": leaves == "shared", "holdout": 0.4}
+    watched = {"validation": 0.2, "early_stopping_rounds": 5} if leaves == "shared" else {}
+    job = job_of(STRICT, leaves=leaves, n_estimators=2, max_depth=2, **parties, **watched)
+    with pytest.raises(Gone):
+        run(job, tables, leaves=(CIVIL, "training", 1))
+    seen: list[Progress] = []
+    found = run(job, tables, seen=seen)
+    assert not {now.stage for now in seen} & {"read"}
+    assert min(now.done for now in seen if now.stage == "training") == 2
+    parts = parts_of(found)
+    keys, kept_back = rows_of(found[BANK])
+    judged = json.loads(found[BANK].files["evaluation.json"])
+    assert (judged["rows"], judged["loss"], judged["curve"]) == (kept_back.sum(), None, None)
+    assert {part.shared for part in parts.values()} == {leaves == "shared"}
+    if leaves == "label_party":
+        bad = np.array(column(tables, BANK, "defaulted", keys)) == "bad"
+        margins = margins_of(parts, tables, keys)[:, 0]
+        clear = metrics.evaluate(bad[kept_back], margins[kept_back], scale="logit")
+        assert judged["auc"] == pytest.approx(clear.auc, abs=0.02)  # grades make ties
+    else:
+        assert "rows that were watched" in found[BANK].files["report.html"].decode()
+    for name, one in found.items():
+        lines = pa.Table.from_batches(one.batches, one.schema).to_pylist()
+        splits = {line["party"]: 0 for line in lines}
+        for line in lines:
+            splits[line["party"]] += line["splits"]
+        # All know the shapes, and nobody a gain.
+        assert splits == {BANK: len(parts[BANK].trees[0].own) + len(parts[BANK].trees[1].own), CIVIL: splits[CIVIL]}
+        assert {line["gain"] for line in lines} == {None}
+        assert ("evaluation.json" in one.files) == (name == BANK)

@@ -70,6 +70,7 @@ STRICT = Operator(
             "the shape of each tree: which nodes are split, and by whom",
             "its own splits: column, bin and side of missing values",
             'the weights of all leaves, with leaves = "label_party"',
+            "with early_stopping_rounds the mean loss of the rows that are watched, after each round",
             "how good the model is on the rows kept back, as AUC and KS",
         ),
         "feature_party": (
@@ -78,6 +79,8 @@ STRICT = Operator(
             _SETTINGS,
             "the shape of each tree: which nodes are split, and by whom",
             "its own splits: column, bin and side of missing values",
+            "with subsample and colsample_bytree, which rows and columns each tree was drawn from",
+            "a power of two above the rows' weights and, with leaves in shares, above a number's spread",
             "of gradients, labels, rows and other parties' splits nothing",
         ),
     },
@@ -171,8 +174,8 @@ _ONE_KIND: dict[str, tuple[Objective, object]] = {
     "scale_pos_weight": ("binary:logistic", 1.0),
 }
 _STRICT_OBJECTIVES = ("binary:logistic", "reg:squarederror")
-# Only a mode that opens histograms has a smallest one; only one that opens no node can hide its weight.
-_OF_STANDARD = {"minimum_rows": 20, "validation": 0.0, "early_stopping_rounds": None, "max_delta_step": None}
+# Nobody knows how many rows a strict node has; and of a weight nothing but its size is bounded on shares.
+_OF_STANDARD = {"minimum_rows": 20, "reg_alpha": 0.0, "max_delta_step": None}
 
 
 def _check(privacy: Privacy, job: Job, parameters: Parameters) -> None:

@@ -248,11 +248,13 @@ class History:
 
     Attributes:
         kept: how many the model has.
-        losses: of each round that was trained, on rows trained on and on rows watched; empty where it is not known.
+        metric: what was measured after each.
+        losses: of each round that was trained, on rows trained on and on rows watched, None where it is not known.
     """
 
     kept: int
-    losses: tuple[tuple[float, float | None], ...]
+    metric: str
+    losses: tuple[tuple[float | None, float | None], ...]
 
 
 @dataclass(frozen=True)
@@ -374,16 +376,18 @@ def train(
         objective=parameters.objective,
         base_score=fitted.base_score,
         model=task.id,
-        training=stages.run.hex(),
+        training=fitted.run.hex(),
         rows=len(used.trained),
         trained=format_time(utc_now()),
         classes=settings.outputs,
         gains=fitted.gains,
     )
-    losses = tuple((train, None if math.isnan(watched) else watched) for train, watched in fitted.history)
+    # Strict training measures one thing on shares, of classes, too: how far probabilities are from labels.
+    metric = gradients.METRICS["reg:squarederror" if used.privacy == "strict" else parameters.objective]
+    losses = tuple((_known(train), _known(watched)) for train, watched in fitted.history)
     found = Trained(
         part=part,
-        rounds=History(fitted.rounds, losses),
+        rounds=History(fitted.rounds, metric, losses),
         gains=_gains(part, fitted),
         own=_curve(targets, used.trained, margins[: len(used.trained)], settings),
         judged=_judged(targets, used.held_out, margins[len(margins) - used.scored :], settings),
@@ -405,7 +409,11 @@ def _judged(targets: Targets | None, which: Indices, margins: Reals, settings: T
         return None
     loss = gradients.metric(settings, margins, targets.labels[which], targets.weights_of(which))
     curve = _curve(targets, which, margins, settings)
-    return Judged(len(which), gradients.METRICS[settings.objective], None if math.isnan(loss) else loss, curve)
+    return Judged(len(which), gradients.METRICS[settings.objective], _known(loss), curve)
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _gains(part: BoostedPart, fitted: Fitted) -> dict[str, tuple[float | None, int]]:
@@ -426,6 +434,7 @@ def _trained_bytes(found: Trained) -> bytes:
         {
             "part": found.part.to_json(),
             "kept": found.rounds.kept,
+            "metric": found.rounds.metric,
             "losses": found.rounds.losses,
             "gains": found.gains,
             "own": None if found.own is None else found.own.to_json(),
@@ -439,7 +448,7 @@ def _trained_of(raw: bytes) -> Trained:
     told = json.loads(raw)
     return Trained(
         part=BoostedPart.from_json(told["part"]),
-        rounds=History(told["kept"], tuple((train, watched) for train, watched in told["losses"])),
+        rounds=History(told["kept"], told["metric"], tuple((train, watched) for train, watched in told["losses"])),
         gains={name: (gain, splits) for name, (gain, splits) in told["gains"].items()},
         own=None if told["own"] is None else Evaluation.from_json(told["own"]),
         judged=None if told["judged"] is None else Judged.from_json(told["judged"]),
@@ -537,7 +546,8 @@ def page(task: Task, parameters: Parameters, trained: Trained, judged: Judged | 
     }
     if judged is not None and judged.loss is not None:
         facts[f"{judged.metric}, {judged.rows:,} rows kept back"] = f"{judged.loss:.6f}"
-    watched = tuple(watched for _, watched in losses if watched is not None)
+    own = tuple(loss for loss, _ in losses if loss is not None)
+    watched = tuple(loss for _, loss in losses if loss is not None)
     return report.render(
         ModelReport(
             scenario=task.job.head.scenario,
@@ -545,8 +555,8 @@ def page(task: Task, parameters: Parameters, trained: Trained, judged: Judged | 
             facts=facts,
             training=TrainingSummary(rows=trained.part.rows, iterations=trained.rounds.kept, converged=None),
             rounds=Rounds(
-                metric=gradients.METRICS[parameters.objective],
-                train=tuple(loss for loss, _ in losses),
+                metric=trained.rounds.metric,
+                train=own,
                 validation=watched,
                 best=trained.rounds.kept if watched else None,
             ),
