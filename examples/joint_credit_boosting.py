@@ -98,7 +98,7 @@ def compare(run: Run, *, trees: int, depth: int) -> Compared | None:
     options = {"max_depth": depth, "learning_rate": LEARNING_RATE, "tree_method": "hist", "max_bin": 256}
 
     def judged(features: NDArray[np.float64]) -> metrics.Evaluation:
-        model = xgboost.XGBClassifier(n_estimators=trees, n_jobs=2, **options)
+        model = xgboost.XGBClassifier(n_estimators=trees, n_jobs=1, **options)
         model.fit(features[~kept_back], labels[~kept_back])
         return metrics.evaluate(labels[kept_back], model.predict_proba(features[kept_back])[:, 1])
 
