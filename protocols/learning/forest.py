@@ -32,7 +32,7 @@ MAX_NODES = 1 << 16
 
 Importance = Literal["gain", "weight", "cover"]
 Floats = NDArray[np.float32]
-Codes = NDArray[np.uint16]
+Codes = NDArray[np.uint8] | NDArray[np.uint16]
 
 _TREE = ("left", "right", "column", "bin", "missing_left", "weight", "gain", "cover")
 _FOREST = ("objective", "names", "edges", "base_score", "classes", "trees", "rows", "max_delta_step")
@@ -175,7 +175,7 @@ class Forest:
 
     # What it says of rows ---------------------------------------------------------------------------------------------
 
-    def codes(self, features: ArrayLike) -> Codes:
+    def codes(self, features: ArrayLike) -> NDArray[np.uint16]:
         """(n, k) the bin of each value; of a missing one the number of bins.
 
         Raises:
@@ -297,7 +297,7 @@ class Forest:
         return json.dumps(document).encode()
 
 
-def codes_of(values: Floats, edges: Sequence[Floats]) -> Codes:
+def codes_of(values: Floats, edges: Sequence[Floats]) -> NDArray[np.uint16]:
     """(n, k) the bin of each value between these edges, of each column; of a missing one the number of bins."""
     codes = np.empty(values.shape, dtype=np.uint16)
     for j, inner in enumerate(edges):

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -40,6 +41,9 @@ FINENESS = 64
 """An edge is off its place by at most one of so many parts of a bin's rows."""
 LARGEST = float(np.finfo(np.float32).max)
 """Numbers are below it in absolute value."""
+
+NO, OWN_BIN, SMALLEST = range(3)
+"""Missing values of a column: there are none; they have a bin; there are few, which count as the smallest numbers."""
 
 Floats = NDArray[np.float32]
 Keys = NDArray[np.uint32]
@@ -157,6 +161,39 @@ class Search:
     def edges(self) -> list[tuple[Floats, Counts]]:
         """Of each column the inner edges, increasing, and how many rows each bin has; bins are (edge before, edge]."""
         return [column.edges() for column in self._columns]
+
+
+@dataclass(frozen=True, eq=False)
+class Binning:
+    """The bins of all columns.
+
+    Attributes:
+        edges: of each column the inner edges.
+        missing: (k,) what there is of missing values: ``NO``, ``OWN_BIN``, or ``SMALLEST``.
+    """
+
+    edges: tuple[Floats, ...]
+    missing: Counts
+
+    @cached_property
+    def numeric(self) -> Counts:
+        """(k,) bins of numbers, which is also the code of missing values."""
+        return np.array([len(edges) + 1 for edges in self.edges], dtype=np.int64)
+
+    @cached_property
+    def sizes(self) -> Counts:
+        """(k,) bins, that of missing values among them."""
+        return np.asarray(self.numeric + (self.missing == OWN_BIN), dtype=np.int64)
+
+    @cached_property
+    def usable(self) -> Counts:
+        """Columns that can be split."""
+        return np.flatnonzero(self.sizes > 1)
+
+    @cached_property
+    def place(self) -> Counts:
+        """(k,) of such a column its place among them."""
+        return np.asarray(np.cumsum(self.sizes > 1) - 1, dtype=np.int64)
 
 
 class _Column:
