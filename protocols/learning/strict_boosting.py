@@ -646,7 +646,7 @@ def _grow(work: _Work, root: Words | None, candidates: Candidates) -> _Grown:
     leaves: list[int] = []
     for _ in range(work.terms.training.max_depth):
         histograms = _histograms(work, alive, states, histograms)  # 2
-        sums = {node: state.sum(axis=0, dtype=np.uint32) for node, state in states.items()}
+        sums = {node: _summed(state) for node, state in states.items()}
         splits = _choose(work, alive, histograms, sums, candidates, levels)  # 3
         level = _sides(work, splits)
         inner = {split.node for split in splits}
@@ -659,8 +659,13 @@ def _grow(work: _Work, root: Words | None, candidates: Candidates) -> _Grown:
         if not alive:
             break
     leaves += alive
-    totals |= {node: state.sum(axis=0, dtype=np.uint32) for node, state in states.items()}
+    totals |= {node: _summed(state) for node, state in states.items()}
     return _Grown(tuple(levels), totals, tuple(sorted(leaves)))
+
+
+def _summed(state: Words) -> Words:
+    """(n, w) → (w,): column by column, since numpy goes through an array of few columns a row at a time."""
+    return np.array([state[:, lane].sum(dtype=np.uint32) for lane in range(state.shape[1])], dtype=np.uint32)
 
 
 def _histograms(
