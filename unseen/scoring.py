@@ -103,7 +103,7 @@ class Scorer:
         self._partners = tuple(partners)
         self._stack = stack
         part = stored.part
-        self._layouts = leaf_sums.layouts(part, self.nodes[0]) if isinstance(part, BoostedPart) else None
+        self._plan = leaf_sums.plan(part, self.nodes[0]) if isinstance(part, BoostedPart) else None
 
     def __enter__(self) -> Scorer:
         """Returns itself."""
@@ -209,9 +209,9 @@ class Scorer:
     def _offers(self, rows: Coded) -> Offers:
         """What each of the partner's nodes adds to the margins of some rows."""
         part = self._stored.part
-        if self._layouts is None or not isinstance(part, BoostedPart):
+        if self._plan is None or not isinstance(part, BoostedPart):
             raise UsageError("this model is not of boosted trees.")
-        return leaf_sums.offers(self._layouts, rows, base_score=part.base_score or 0.0)
+        return leaf_sums.offers(self._plan, rows, base_score=part.base_score or 0.0)
 
     def _ask(self, partner: _Partner, keys: Sequence[bytes], own: Sums | Offers) -> Answers:
         answers = partner.asking.ask(keys, own, scenario=partner.scenario)

@@ -16,6 +16,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -24,8 +25,9 @@ from numpy.typing import NDArray
 from mpc.errors import UsageError
 from protocols.learning import documents, model, trees
 from protocols.learning.binned import Cuts
+from protocols.learning.boosting_terms import OBJECTIVES, Objective
 from protocols.learning.columns import Table
-from protocols.learning.trees import Codes, PartTree
+from protocols.learning.trees import Codes, Grove, PartTree
 
 FORMAT = "unseen boosted part"
 MAX_NODES = 1 << 20
@@ -33,7 +35,6 @@ MAX_NODES = 1 << 20
 MAX_CLASSES = 1 << 10
 """Most classes."""
 
-Objective: TypeAlias = Literal["binary:logistic", "multi:softprob", "reg:squarederror", "count:poisson"]
 Importance: TypeAlias = Literal["weight", "gain", "cover"]
 
 _FIELDS = (
@@ -113,8 +114,8 @@ class BoostedPart:
             raise UsageError(
                 "A model's name is 16 hexadecimal digits, that of its training 16 to 64, in small letters."
             )
-        if self.objective not in get_args(Objective):
-            raise UsageError(f"The objective of boosted trees is one of {', '.join(get_args(Objective))}.")
+        if self.objective not in OBJECTIVES:
+            raise UsageError(f"The objective of boosted trees is one of {', '.join(OBJECTIVES)}.")
         if tuple(sorted(set(self.parties))) != self.parties or not {self.party, self.label_party} <= set(self.parties):
             raise UsageError(
                 "A model's parties are named once each, in sorted order, this and the label party among them."
@@ -225,6 +226,16 @@ class BoostedPart:
         """(trees,) how many nodes of each tree are this party's."""
         return np.array([len(tree.own) for tree in self.trees], dtype=np.int64)
 
+    @cached_property
+    def grove(self) -> Grove:
+        """This party's parts of all trees side by side, class after class."""
+        return trees.grove(self.by_class)
+
+    @property
+    def by_class(self) -> tuple[PartTree, ...]:
+        """The trees, those of the first class first: the order in which a row's margins are put together."""
+        return tuple(tree for one in range(self.classes) for tree in self.trees[one :: self.classes])
+
     @property
     def shared(self) -> bool:
         """Whether this part has shares of the leaves' weights, which nobody knows then."""
@@ -302,7 +313,7 @@ class BoostedPart:
             UsageError: anything else, or another version's.
         """
         read = documents.read_version(document, _FIELDS, what=FORMAT)
-        objective = next((name for name in get_args(Objective) if name == read.text("objective")), None)
+        objective = next((name for name in OBJECTIVES if name == read.text("objective")), None)
         if objective is None:
             raise UsageError(f"{FORMAT}: the objective is not known. Read it by the version that wrote it.")
         return BoostedPart(

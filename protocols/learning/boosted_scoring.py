@@ -279,7 +279,7 @@ def _between_two(run: _Run, giver: str) -> Words:
     channel, share = session.channel(peer), np.zeros((part.classes, n), dtype=np.uint64)
     if session.me == giver:
         give = leaf_sums.start_giver(channel, suite=run.suite, rng=session.rng)
-        plan = leaf_sums.layouts(part, peer)
+        plan = leaf_sums.plan(part, peer)
         for rows in _blocks(session, n, int(run.nodes[peer].sum())):
             share[:, rows] = leaf_sums.give_all(give, leaf_sums.offers(plan, coded.rows(rows)))
         return share
@@ -317,22 +317,18 @@ class _Leaves:
     """The leaves of all trees, class after class, as one party knows them.
 
     Attributes:
-        trees: this party's part of each tree.
-        ends: of each tree (leaves,), this party's end that each leaf is under.
+        grove: this party's nodes.
+        ends: (leaves,) this party's end that each leaf is under.
         counts: how many leaves the trees of each class have.
     """
 
-    trees: list[trees.PartTree]
-    ends: list[NDArray[np.int64]]
+    grove: trees.Grove
+    ends: NDArray[np.int64]
     counts: tuple[int, ...]
 
     def reached(self, coded: Coded) -> NDArray[np.bool_]:
         """(leaves, n): whether each row reaches each leaf, as far as this party's nodes say."""
-        found = [
-            trees.ends(tree, coded.codes, coded.missing_code)[:, ends].T
-            for tree, ends in zip(self.trees, self.ends, strict=True)
-        ]
-        return np.concatenate(found)
+        return self.grove.ends(coded.codes, coded.missing_code)[self.ends]
 
 
 def _in_a_chain(run: _Run, giver: str, leaves: _Leaves) -> Words:
@@ -351,7 +347,7 @@ def _in_a_chain(run: _Run, giver: str, leaves: _Leaves) -> Words:
                 chooses[before] = leaf_sums.start_chooser(session.channel(before), suite=run.suite, rng=session.rng)
     weights = None
     if session.me == giver:
-        known = [leaf_sums.weights_of(leaf_sums.shape_of(tree)) for tree in leaves.trees]
+        known = [leaf_sums.weights_of(leaf_sums.shape_of(tree)) for tree in part.by_class]
         weights = np.concatenate(known)[:, None]
     share = np.empty((part.classes, n), dtype=np.uint64)
     for rows in _blocks(session, n, width):
@@ -370,8 +366,7 @@ def _in_a_chain(run: _Run, giver: str, leaves: _Leaves) -> Words:
 def _leaves(run: _Run) -> _Leaves:
     """Which leaves there are: the label party tells each other one under which of its ends they lie."""
     session, part = run.session, run.part
-    of_class = leaf_sums.by_class(part)
-    own = [tree for row in of_class for tree in row]
+    own = part.by_class
     if session.me == part.label_party:
         shapes = [leaf_sums.shape_of(tree) for tree in own]
         numbers = np.array([len(shape.leaves) for shape in shapes], dtype=np.uint16)
@@ -390,5 +385,6 @@ def _leaves(run: _Run) -> _Leaves:
         shapes = [tree.shape for tree in own if tree.shape is not None]
         same = all(np.array_equal(shape.leaf_ends(session.me), one) for shape, one in zip(shapes, ends, strict=False))
         channel.require(same, "the ends that this party knows of")
-    counted = np.split(numbers.astype(np.int64), np.cumsum([len(row) for row in of_class])[:-1])
-    return _Leaves(own, ends, tuple(int(one.sum()) for one in counted))
+    counted = np.split(numbers.astype(np.int64), part.classes)
+    numbered = np.concatenate([root + one for root, one in zip(part.grove.roots, ends, strict=False)])
+    return _Leaves(part.grove, numbered, tuple(int(one.sum()) for one in counted))

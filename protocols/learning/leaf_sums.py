@@ -37,7 +37,7 @@ from mpc.suite import Suite
 from mpc.wire.ot.v1 import ot_pb2
 from protocols.learning import trees
 from protocols.learning.boosted import BoostedPart, Coded
-from protocols.learning.trees import LEAF_FRACTION, PartTree, Shape
+from protocols.learning.trees import LEAF_FRACTION, Grove, PartTree, Shape
 from protocols.ot import extension
 from protocols.ot.correlations import CotReceiver
 from protocols.ot.method import FieldBits
@@ -53,45 +53,66 @@ Words = NDArray[np.uint64]
 # What the two bring ---------------------------------------------------------------------------------------------------
 
 
-def by_class(part: BoostedPart) -> list[list[PartTree]]:
-    """The trees of each class: the order in which transfers are made."""
-    return [list(part.trees[one :: part.classes]) for one in range(part.classes)]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """A tree as its giver sees it.
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The trees of a model as the giver of their leaves sees them. Made by ``plan``.
 
     Attributes:
-        tree: the giver's part of it.
-        weights: (leaves,) the giver's words of the leaves' weights.
+        grove: the giver's nodes.
+        weights: (leaves,) the giver's words of the leaves' weights, by the chooser's ends that they are under.
         mine: (leaves,) the giver's end that each is under.
-        theirs: (leaves,) the chooser's.
-        parents: of each of the chooser's nodes, the chooser's end that it is under.
+        ends: the chooser's ends that leaves are right under.
+        starts: where in `weights` the leaves of each of these begin.
+        chooser: the chooser's nodes, as far as they lie below one another.
+        counts: how many of its nodes are in trees of each class.
     """
 
-    tree: PartTree
+    grove: Grove = field(repr=False)
     weights: Words = field(repr=False)
     mine: NDArray[np.int64] = field(repr=False)
-    theirs: NDArray[np.int64] = field(repr=False)
-    parents: tuple[int, ...] = field(repr=False)
+    ends: NDArray[np.int64] = field(repr=False)
+    starts: NDArray[np.int64] = field(repr=False)
+    chooser: Below = field(repr=False)
+    counts: tuple[int, ...]
 
 
-def layouts(part: BoostedPart, chooser: str) -> list[list[Layout]]:
-    """The trees of each class as `part`'s party gives their leaves to the chooser.
+@dataclass(frozen=True, eq=False)
+class Below:
+    """Which of the chooser's nodes lie below which: of ``trees.Grove`` what needs no columns."""
+
+    roots: NDArray[np.int64]
+    lefts: NDArray[np.int64]
+    above: NDArray[np.int64]
+    levels: tuple[NDArray[np.int64], ...]
+
+
+def plan(part: BoostedPart, chooser: str) -> Plan:
+    """The trees as `part`'s party gives their leaves to the chooser.
 
     Raises:
         UsageError: a part without shapes, or without weights or shares of them.
     """
-    made = []
-    for own in by_class(part):
-        row = []
-        for tree in own:
-            shape = shape_of(tree)
-            mine, theirs = shape.leaf_ends(part.party), shape.leaf_ends(chooser)
-            row.append(Layout(tree, weights_of(shape), mine, theirs, tuple(shape.parents_of(chooser))))
-        made.append(row)
-    return made
+    shapes = [shape_of(tree) for tree in part.by_class]
+    roots, lefts, above = trees.numbered([shape.parents_of(chooser) for shape in shapes])
+    own = part.grove
+    mine = np.concatenate([root + shape.leaf_ends(part.party) for root, shape in zip(own.roots, shapes, strict=False)])
+    theirs = np.concatenate([root + shape.leaf_ends(chooser) for root, shape in zip(roots, shapes, strict=False)])
+    order = np.argsort(theirs, kind="stable")
+    ends, starts = np.unique(theirs[order], return_index=True)
+    return Plan(
+        grove=own,
+        weights=np.concatenate([weights_of(shape) for shape in shapes])[order],
+        mine=mine[order],
+        ends=ends,
+        starts=starts,
+        chooser=Below(roots, lefts, above, trees.levels(roots, lefts, above)),
+        counts=counts_by_class([shape.count_of(chooser) for shape in part_shapes(part)], part.classes),
+    )
+
+
+def part_shapes(part: BoostedPart) -> list[Shape]:
+    """The shapes of all trees, in the part's own order. UsageError where it has none."""
+    return [shape_of(tree) for tree in part.trees]
 
 
 def shape_of(tree: PartTree) -> Shape:
@@ -130,42 +151,41 @@ class Offers:
         return Offers(self.base[:, which], self.steps[:, which], self.counts)
 
 
-def offers(plan: Sequence[Sequence[Layout]], coded: Coded, *, base_score: float = 0.0) -> Offers:
+def offers(known: Plan, coded: Coded, *, base_score: float = 0.0) -> Offers:
     """V from the bottom up, of all trees.
 
     Args:
-        plan: of ``layouts``.
+        known: of ``plan``.
         coded: the giver's columns of n rows.
         base_score: what every margin begins with.
     """
-    n = len(coded)
-    counts = tuple(sum(len(layout.parents) for layout in row) for row in plan)
-    base = np.full((len(plan), n), fixed.encode(base_score, LEAF_FRACTION), dtype=np.uint64)
-    steps = np.empty((sum(counts), n), dtype=np.uint64)
-    at = 0
-    for one, row in enumerate(plan):
-        for layout in row:
-            reached = trees.ends(layout.tree, coded.codes, coded.missing_code)
-            value = np.zeros((1 + 2 * len(layout.parents), n), dtype=np.uint64)  # V, by the chooser's ends
-            for weight, mine, theirs in zip(layout.weights, layout.mine, layout.theirs, strict=True):
-                value[theirs] += weight * reached[:, mine]
-            # A node comes after its parent, so that what is below an end is complete when it is added to it.
-            for i in reversed(range(len(layout.parents))):
-                np.subtract(value[1 + 2 * i], value[2 + 2 * i], out=steps[at + i])
-                value[layout.parents[i]] += value[2 + 2 * i]
-            base[one] += value[0]
-            at += len(layout.parents)
-    return Offers(base, steps, counts)
+    n, below = len(coded), known.chooser
+    base = np.full((len(known.counts), n), fixed.encode(base_score, LEAF_FRACTION), dtype=np.uint64)
+    steps = np.empty((len(below.lefts), n), dtype=np.uint64)
+    of_class = np.split(below.roots[:-1], len(known.counts))
+    for rows in in_blocks(n, max(len(known.weights), int(below.roots[-1]))):
+        some = coded.rows(rows)
+        reached = known.grove.ends(some.codes, some.missing_code)[known.mine]
+        value = np.zeros((int(below.roots[-1]), len(some)), dtype=np.uint64)  # V, by the chooser's ends
+        value[known.ends] = np.add.reduceat(reached * known.weights[:, None], known.starts, axis=0)
+        for nodes in reversed(below.levels):
+            # What lies below these nodes is complete. A level's nodes are in the order of the ends that they are under.
+            left = below.lefts[nodes]
+            steps[nodes, rows] = value[left] - value[left + 1]
+            above, first = np.unique(below.above[nodes], return_index=True)
+            value[above] += np.add.reduceat(value[left + 1], first, axis=0)
+        for one, roots in enumerate(of_class):
+            base[one, rows] += value[roots].sum(axis=0, dtype=np.uint64)
+    return Offers(base, steps, known.counts)
 
 
 def bits_of(part: BoostedPart, coded: Coded) -> NDArray[np.bool_]:
     """(nodes, n): whether each row goes left at each of the chooser's nodes, and reaches it, class after class."""
-    bits = np.empty((int(part.nodes.sum()), len(coded)), dtype=np.bool_)
-    at = 0
-    for own in by_class(part):
-        for tree in own:
-            bits[at : at + len(tree.own)] = trees.ends(tree, coded.codes, coded.missing_code)[:, 1::2].T
-            at += len(tree.own)
+    grove = part.grove
+    bits = np.empty((len(grove.lefts), len(coded)), dtype=np.bool_)
+    for rows in in_blocks(len(coded), int(grove.roots[-1])):
+        some = coded.rows(rows)
+        bits[:, rows] = grove.ends(some.codes, some.missing_code)[grove.lefts]
     return bits
 
 

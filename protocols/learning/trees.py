@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -229,6 +230,87 @@ def ends(tree: PartTree, codes: Codes, missing_code: NDArray[np.int64]) -> NDArr
         np.logical_and(above, left, out=reached[1 + 2 * i])
         np.greater(above, left, out=reached[2 + 2 * i])
     return reached.T
+
+
+@dataclass(frozen=True, eq=False)
+class Grove:
+    """One party's parts of several trees side by side, to find all of their ends at once. Made by ``grove``.
+
+    Ends and nodes are numbered through: those of the first tree come first.
+
+    Attributes:
+        roots: (trees,) the end 0 of each tree; then one more, the number of all ends.
+        lefts: (nodes,) the end on the left of each node; the next one is that on its right.
+        above: (nodes,) the end that each node lies under.
+        levels: the nodes that lie under roots, then those right below these, and so on.
+    """
+
+    roots: NDArray[np.int64]
+    lefts: NDArray[np.int64]
+    above: NDArray[np.int64]
+    levels: tuple[NDArray[np.int64], ...]
+    _columns: NDArray[np.int64] = field(repr=False)
+    _bins: NDArray[np.int64] = field(repr=False)
+    _missing_left: NDArray[np.bool_] = field(repr=False)
+
+    def ends(self, codes: Codes, missing_code: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(ends, n): as ``ends`` of each tree, one after another."""
+        compared: NDArray[np.unsignedinteger[Any]] = codes.T[self._columns]
+        left: NDArray[np.bool_] = compared <= self._bins.astype(codes.dtype)[:, None]
+        code = missing_code[self._columns]
+        may_miss = code >= 0
+        gone = compared[may_miss] == code[may_miss].astype(codes.dtype)[:, None]
+        left[may_miss] = np.where(gone, self._missing_left[may_miss, None], left[may_miss])
+        reached = np.empty((int(self.roots[-1]), len(codes)), dtype=np.bool_)
+        reached[self.roots[:-1]] = True
+        for nodes in self.levels:
+            above, goes, ends_left = reached[self.above[nodes]], left[nodes], self.lefts[nodes]
+            reached[ends_left] = above & goes
+            reached[ends_left + 1] = above > goes
+        return reached
+
+
+def grove(parts: Sequence[PartTree]) -> Grove:
+    """One party's parts of several trees side by side."""
+    nodes = [node for tree in parts for node in tree.own]
+    roots, lefts, above = numbered([[_end_of_parent(node) for node in tree.own] for tree in parts])
+    return Grove(
+        roots,
+        lefts,
+        above,
+        levels(roots, lefts, above),
+        np.array([node.column for node in nodes], dtype=np.int64),
+        np.array([node.bin for node in nodes], dtype=np.int64),
+        np.array([node.missing_left for node in nodes], dtype=np.bool_),
+    )
+
+
+def numbered(
+    parents: Sequence[Sequence[int]],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Roots, lefts and above of a ``Grove``, of the ends that each tree's nodes lie under in their own tree."""
+    counts = np.array([len(tree) for tree in parents], dtype=np.int64)
+    roots = np.concatenate([[0], np.cumsum(1 + 2 * counts)]).astype(np.int64)
+    lefts = np.concatenate([root + 1 + 2 * np.arange(m) for root, m in zip(roots, counts, strict=False)])
+    above = np.concatenate([root + np.array(tree, dtype=np.int64) for root, tree in zip(roots, parents, strict=False)])
+    return roots, lefts.astype(np.int64), above.astype(np.int64)
+
+
+def levels(
+    roots: NDArray[np.int64], lefts: NDArray[np.int64], above: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], ...]:
+    """The nodes by how many nodes of the same party lie above them; in each level by the end that they lie under."""
+    found: list[NDArray[np.int64]] = []
+    deep = np.zeros(int(roots[-1]), dtype=np.int64) - 1  # of each end, in which level what lies right below it is
+    deep[roots[:-1]] = 0
+    waiting = np.arange(len(lefts))
+    while len(waiting):
+        ready = deep[above[waiting]] == len(found)
+        level = waiting[ready]
+        found.append(level[np.argsort(above[level], kind="stable")])
+        deep[lefts[level]] = deep[lefts[level] + 1] = len(found)
+        waiting = waiting[~ready]
+    return tuple(found)
 
 
 def joined(

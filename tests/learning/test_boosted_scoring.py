@@ -176,7 +176,7 @@ def test_shares_are_uniform_and_only_their_sum_says_something() -> None:
     coded = {name: parts[name].coded(table) for name, table in tables_of(PARTIES[:2], 64).items()}
 
     def bank(s: Session) -> tuple[Words, Words]:
-        plan = leaf_sums.layouts(parts["bank"], "tax")
+        plan = leaf_sums.plan(parts["bank"], "tax")
         mine = leaf_sums.offers(plan, coded["bank"])
         give = leaf_sums.start_giver(s.channel("tax"), suite=suite.get("intl"), rng=s.rng)
         return mine.steps, give.give(mine.steps)

@@ -60,7 +60,7 @@ class Partner:
 
 def offers_of(part: BoostedPart, rows: list[int]) -> Offers:
     coded = part.coded(table(BANK, rows))
-    return leaf_sums.offers(leaf_sums.layouts(part, TAX), coded, base_score=part.base_score or 0.0)
+    return leaf_sums.offers(leaf_sums.plan(part, TAX), coded, base_score=part.base_score or 0.0)
 
 
 def warm(service: Partner, ask: Callable[[Asking], Any]) -> Any:  # noqa: ANN401 - what `ask` returned

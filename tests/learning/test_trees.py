@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,6 +102,18 @@ def test_each_row_reaches_one_side_of_a_node_or_none() -> None:
         above = reached[:, 0 if node.parent < 0 else 1 + 2 * node.parent + (not node.left)]
         np.testing.assert_array_equal(reached[:, 1 + 2 * i] ^ reached[:, 2 + 2 * i], above)
         assert not (reached[:, 1 + 2 * i] & reached[:, 2 + 2 * i]).any()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_all_ends_at_once_are_those_of_each_tree(dtype: type[np.unsignedinteger[Any]]) -> None:
+    rng = np.random.default_rng(7)
+    sizes = {"bank": np.array([9, 4]), "tax": np.array([7])}
+    for name, wide in sizes.items():
+        parts = [grow(rng, sizes, depth=depth).parts[name] for depth in (5, 0, 1, 8, 3)]
+        codes = codes_of(rng, 50, wide).astype(dtype)
+        missing = trees.missing_codes(wide, np.arange(len(wide)) == 0)
+        found = trees.grove(parts).ends(codes, missing)
+        np.testing.assert_array_equal(found, np.concatenate([trees.ends(tree, codes, missing).T for tree in parts]))
 
 
 @pytest.mark.parametrize("missing_left", [True, False])
