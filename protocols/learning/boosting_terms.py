@@ -47,7 +47,10 @@ _REMEDY = "begin with an empty one at all parties"
 
 Reals = NDArray[np.float64]
 Objective = Literal["binary:logistic", "multi:softprob", "reg:squarederror", "count:poisson"]
-Method = Literal["lwe", "ideal"]
+Method = Literal["lwe", "rlwe", "ideal"]
+"""How products are made: ``lwe`` takes the least work, and ``rlwe``, where ring LWE shares the hints of ``matvec.lwe``,
+the fewest bytes; ``ideal`` protects nothing."""
+
 OBJECTIVES: tuple[Objective, ...] = ("binary:logistic", "multi:softprob", "reg:squarederror", "count:poisson")
 
 
@@ -272,6 +275,8 @@ def task(
     own = Task(training, label_party, binned, y, weights)
     if weights is not None and not ((weights >= 0).all() and weights[: own.trained].any()):
         raise UsageError("sample_weight is not negative, and not zero in all rows that are trained on.")
+    if weights is not None and training.early_stopping_rounds and not weights[own.validated].any():
+        raise UsageError("sample_weight is zero in all rows to validate on: no metric could say when to stop.")
     _require_targets(own, y)
     return own
 

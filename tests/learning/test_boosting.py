@@ -90,6 +90,7 @@ def train(
     weights: object = None,
     keep: Mapping[str, Kept] | None = None,
     method: Method = "ideal",
+    suite: str = "intl",
     seed: bytes | None = b"boosting",
     connect: Callable[..., Any] = local.mesh,
     tamper: Mapping[tuple[str, str], Tamper] | None = None,
@@ -110,6 +111,7 @@ def train(
             checkpoint=None if keep is None else keep[s.me],
             progress=progress if has else None,
             method=method,
+            suite=suite,
         )
 
     return run_parties(dict.fromkeys(parts, party), seed=seed, connect=connect, tamper=tamper, timeout_s=timeout_s)
@@ -194,9 +196,10 @@ def test_settings_mean_what_they_mean_to_xgboost(settings: dict[str, Any]) -> No
     np.testing.assert_allclose(train(TWO, y, training)["a"].margins, from_xgboost(TWO, y, training), atol=1e-5)
 
 
-def test_products_under_encryption_give_the_same_trees() -> None:
-    training = replace(SMALL, n_estimators=2)
-    found, clear = (train(HOLES, Y, training, method=method) for method in ("lwe", "ideal"))
+@pytest.mark.parametrize(("method", "suite", "parts"), [("lwe", "gm", HOLES), ("rlwe", "intl", TWO)])
+def test_products_under_encryption_give_the_same_trees(method: Method, suite: str, parts: Mapping[str, Binned]) -> None:
+    training = replace(SMALL, n_estimators=1, max_depth=2)
+    found, clear = (train(parts, Y, training, method=one, suite=suite) for one in (method, "ideal"))
     np.testing.assert_allclose(found["a"].margins, clear["a"].margins, atol=1e-12)
     assert any(tree.own for tree in found["b"].trees)
 
@@ -345,11 +348,13 @@ def test_labels_that_cannot_be_trained_on(labels: object, settings: dict[str, An
         (np.zeros(N), "not zero in all rows"),
         (Y, "one label"),
         (np.ones(3), r"sample_weight has shape \(3,\)"),
+        (np.where(np.arange(N) < N - 100, 1.0, 0.0), "no metric could say when to stop"),
     ],
 )
 def test_weights_that_cannot_be_trained_with(weights: Reals, message: str) -> None:
+    training = replace(SMALL, validation_rows=100, early_stopping_rounds=1)
     with pytest.raises(UsageError, match=message):
-        train(TWO, Y, weights=weights, timeout_s=5.0)
+        train(TWO, Y, training, weights=weights, timeout_s=5.0)
 
 
 @pytest.mark.parametrize(
