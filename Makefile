@@ -4,7 +4,7 @@
 BIN := .venv/bin
 CARGO := PYO3_PYTHON=$(CURDIR)/$(BIN)/python cargo
 
-EXAMPLES := marriage_verification income_validation joint_customers joint_credit_model joint_credit_boosting
+EXAMPLES := marriage_verification income_validation joint_customers joint_credit_model joint_credit_boosting emission_boosting
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-all test test-portable bench lint format wheel proto lock setup clean

@@ -124,6 +124,24 @@ def test_joint_boosted_trees_are_as_good_as_pooled_ones(tmp_path: Path) -> None:
         (directory,) = (out / party / "results").iterdir()
         assert "<html" in (directory / "report.html").read_text()
         assert (directory / "evaluation.json").exists() == (party == "bank")
+
+
+@pytest.mark.timeout(150)
+def test_emissions_are_told_as_by_xgboost_on_pooled_readings(tmp_path: Path) -> None:
+    """On few firms and trees; the data are synthetic, so that the truth is known."""
+    pytest.importorskip("xgboost", reason="what is compared with is xgboost")
+    out = tmp_path / "emission"
+    less = ("--firms", "1500", "--others", "200", "--trees", "8")
+    said = example("emission_boosting", *less, "--out", str(out), lang="zh")
+    assert "与真值相比" in said
+    report = json.loads((out / "emission.json").read_text())
+    compared = report["compared"]
+    assert compared["joint"] > compared["alone"] + 0.1
+    assert abs(compared["joint"] - compared["pooled"]) < 0.08
+    assert compared["joint_rmse"] < compared["spread"]
+    for party in ("environment", "grid"):
+        (directory,) = (out / party / "results").iterdir()
+        assert (directory / "model.json").exists()
         assert report["parties"][party]["learned"]
 
 
