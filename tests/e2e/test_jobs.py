@@ -679,6 +679,16 @@ def test_trees_are_grown_on_after_a_worker_was_killed(place: Place) -> None:
     assert judged["auc"] == pytest.approx(clear.auc, abs=1e-9)
     assert clear.auc > 0.65
 
+    # And they are put to work: taken into both stores, and everybody scored.
+    for name in (BANK, INSURER):
+        command("model", "import", job, "--home", str(place.town.root / name))
+    scored = about_clients(place, "learning.score", {"asker": BANK, "model": parts[BANK].model})
+    assert place.ended(scored).state == "finished"
+    result = pyarrow.csv.read_csv(place.town.home(BANK).result(scored) / "result.csv")
+    known = dict(zip(result["id"].to_pylist(), result["score"].to_pylist(), strict=True))
+    wanted = total + parts[BANK].base_score
+    np.testing.assert_allclose([known[key] for key in rows["id"].to_pylist()], wanted, atol=1e-6)
+
 
 def about_clients(place: Place, operator: str, parameters: Mapping[str, object]) -> str:
     """Submit a job about the clients; its identifier."""

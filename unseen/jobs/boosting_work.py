@@ -353,6 +353,8 @@ def train(
     """Train, or go on with it, or take what it came to."""
     if stages.done >= TRAINED:
         return _trained_of(stages.get(TRAINED)[0])
+    # What training begins with takes as long as some rounds: nobody is to think that the intersection still runs.
+    task.session.progress(Progress("prepare", 0, 1))
     settings, brought = settings_of(parameters, used), used.brought
     fitted = boosting.fit(
         task.session,
