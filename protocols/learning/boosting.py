@@ -1,13 +1,15 @@
 """Boosted trees where each party has some of the columns [Chen, Guestrin: XGBoost, KDD 2016], in mode ``standard``.
 
 Rows are the same people in the same order at all parties. The label party A has the labels; the others, feature parties
-B, have columns as codes (``binned``), and A may have some too. A round adds a tree (of each class one):
+B, have columns as codes (``binned``), and A may have some too. A round adds a tree (of each class one); mode ``strict``
+is in ``strict_boosting``.
 
     1  g, h = gradients of the loss at the rows' margins                      (``gradients``), at A in the clear
     for each level of the tree, depth by depth [SecureBoost, Cheng et al. 2021, algorithms 1 and 2]:
-        2  A has, for the smaller child of each node that was split, the vectors g and h of its rows, 0 in others
-        3  histograms of B's bins = M·g and M·h by private products           (``matvec.lwe``): M, rows by bins, is B's
-           secret and g, h are A's; B tells the upper halves of its shares, the larger child is the rest of its parent
+        2  A has, for the smaller child of each node that was split, vectors of g and h of its rows and 0 in others
+        3  histograms of B's bins = M·g and M·h by private products           (``matvec.lwe``): M, bins by rows, is B's
+           secret and g, h are A's; B tells the upper halves of its shares. The larger child has what its parent has
+           more than the smaller one
         4  histograms of A's own bins, by itself
         5  A picks each node's best split of all parties' columns             (``splits``)
         6  A tells B which of B's bins split nodes, and learns of these nodes' rows which go left    (``membership``)
@@ -23,9 +25,10 @@ Leaks:    to all what ``boosting_terms`` says, and the number of rounds.
           To a feature party: of each tree the splits that it makes itself, at which level, and which of them lie below
           which of its own. Nothing of nodes that it does not split, nor of rows, gradients or leaves.
           To the label party: for each node that it looked at the sums of gradients and hessians in each of B's bins,
-          rounded at a random place to 2^-16 of the sum of their sizes in the node whose histogram it asked for; and on
-          which side of B's splits each row of the node goes, of no other rows. From sums over nodes that it knows it
-          can infer who shares a bin with whom, more so the fewer rows there are: docs/security/boosting.md.
+          rounded at a random place to 2^-16 of the sum of their sizes in the node whose histogram it asked for; the
+          column and the bin of every split, by number; and on which side of a split each row of its node goes, of no
+          other rows. From sums over rows that it knows it can infer who shares a bin with whom, more so the fewer rows
+          there are: docs/security/boosting.md.
 Cost:     of a tree of depth d on n rows, for each feature party with m bins in k columns, s of which bins split nodes:
           2^d·(4·n + 6144·(m + 1) + 2·m) + 14·s bytes and what ``membership`` takes for each level (``tree_bytes``), and
           at most 128 for each envelope. That party adds up 2^d·n·k numbers, and nothing else of the work is in
@@ -64,21 +67,20 @@ __all__ = ["OPERATOR", "Checkpoint", "Fitted", "Training", "fit"]
 OPERATOR = Operator(
     name="learning.boosting",
     version=boosting_terms.VERSION,
-    title="Boosted trees on the columns of several parties, each of which keeps its own splits",
+    title="Boosted trees on the columns of several parties, each of which keeps its own splits; the label party leads",
     learns={
         "label_party": (
-            "how many rows; of each party how many columns, and how many bins each of them has",
-            "standard: of each node the sums of gradients and hessians in each bin, rounded, and who splits it",
-            "standard: of each row the way through each tree",
-            "strict: of each tree, which nodes split and whose columns split them; the leaf weights, if it gets them",
+            "how many rows; of each party how many columns, how many bins each has, and which are for missing values",
+            "of each node that may be split the sums of gradients and hessians in each bin, to 16 bits of their sizes",
+            "by number the column and the bin of each split, and whose it is; of each row the way through each tree",
         ),
         "feature_party": (
-            "how many rows; of each party how many columns, and how many bins each of them has; the number of rounds",
-            "standard: of each tree the splits that it makes itself, and which of them lie below which of its own",
-            "strict: of each tree, which nodes split and whose columns split them; no label and no gradient",
+            "how many rows; of each party how many columns, how many bins each has, and which are for missing values",
+            "how many rounds; of each tree its own splits, on which level they are and which lie below which",
         ),
     },
 )
+"""Of mode ``standard``; what parties learn in mode ``strict`` says ``strict_boosting``."""
 
 T = TypeVar("T")
 Words = NDArray[np.uint32]
@@ -251,7 +253,7 @@ def _label_party(session: Session, own: Task, terms: Terms, point: Point | None,
         gains=course.gains[: rounds * training.outputs],
         rounds=rounds,
         run=terms.run,
-        learned=_learned("label_party", training),
+        learned=OPERATOR.learns["label_party"],
     )
 
 
@@ -767,15 +769,6 @@ def _trees(state: Mapping[str, Any]) -> tuple[PartTree, ...]:
     return tuple(trees.from_json(tree) for tree in state["trees"])
 
 
-def _learned(role: str, training: Training) -> tuple[str, ...]:
-    """What a role learns in this training's mode."""
-    other = "strict:" if training.privacy == "standard" else "standard:"
-    sentences = (
-        one.removeprefix(f"{training.privacy}: ") for one in OPERATOR.learns[role] if not one.startswith(other)
-    )
-    return tuple(sentences)
-
-
 # A feature party ------------------------------------------------------------------------------------------------------
 
 
@@ -801,7 +794,7 @@ def _feature_party(session: Session, own: Task, terms: Terms, point: Point | Non
         gains=(),
         rounds=rounds,
         run=terms.run,
-        learned=_learned("feature_party", training),
+        learned=OPERATOR.learns["feature_party"],
     )
 
 
