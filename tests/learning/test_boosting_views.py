@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from mpc.channel import Buffer, Lane
 from mpc.session import Session
 from mpc.testing import run_parties
 from mpc.transport import local
+from protocols.arithmetic import Computation, Shared
 from protocols.learning import boosting
 from protocols.learning.binned import Binned
 from protocols.learning.boosting import Fitted, Training
@@ -50,7 +53,8 @@ class Seen:
         return chunk, last
 
     def fork(self, label: str) -> Lane:
-        return Seen(self.lane.fork(label), f"{self.path}/{label}", self.notes)
+        path = re.sub("[0-9a-f]{12}", "…", label)  # some labels are drawn
+        return Seen(self.lane.fork(label), f"{self.path}/{path}", self.notes)
 
     def close(self, reason: str = "") -> None:
         self.lane.close(reason)
@@ -206,3 +210,52 @@ def test_what_opens_is_rounded_at_a_random_place(monkeypatch: pytest.MonkeyPatch
     # Uniform between -1 and 1: mean 0, variance a third, and no correlation from one training's tree to the next.
     assert abs(errors.mean()) < 0.1
     assert errors.var() == pytest.approx(1 / 3, rel=0.15)
+
+
+def test_strict_mode_sends_the_same_whatever_labels_and_columns_are() -> None:
+    """Two trainings of one shape: of other labels, columns, and splits of the label party."""
+    training = Training(n_estimators=2, max_depth=1, privacy="strict", gamma=2.0)
+    a, b = _codes(16, 2), _codes(17, 1)
+    first, _, sizes = _train(a, b, (a[:, 0] > 3).astype(np.float64), training, "lwe")
+    c, d = _codes(18, 2), _codes(19, 1)
+    second, _, others = _train(c, d, (c[:, 1] < 6).astype(np.float64), training, "lwe")
+    for one, other in zip(first.trees, second.trees, strict=True):
+        assert one.shape is not None
+        assert other.shape is not None
+        assert one.shape.inner == other.shape.inner != ()
+        assert one.own != other.own
+    assert sizes == others
+
+
+@pytest.mark.parametrize("leaves", ["label_party", "shared"])
+def test_strict_mode_opens_shapes_own_splits_and_leaves(
+    leaves: Literal["label_party", "shared"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that opens, to whom, and how many numbers: nothing for each row or bin."""
+    opened: list[tuple[str, tuple[str, ...], int]] = []
+    reveal = Computation.reveal
+
+    def noting(run: Computation, shared: Shared, *, to: str | Sequence[str] | None = None) -> object:
+        learners = run.compute if to is None else (to,) if isinstance(to, str) else tuple(to)
+        if run.session.me == "a":
+            opened.append((shared.kind, learners, shared.size))
+        return reveal(run, shared, to=to)
+
+    monkeypatch.setattr(Computation, "reveal", noting)
+    a, b = _codes(20, 1), _codes(21, 2)
+    y = ((a[:, 0] > 3) ^ (b[:, 1] > 2)).astype(np.float64)
+    training = Training(n_estimators=1, max_depth=2, privacy="strict", leaves=leaves)
+    fitted, _, _ = _train(a, b, y, training)
+    shape = fitted.trees[0].shape
+    assert shape is not None
+    assert len(shape.inner) == 3
+    levels = [[one for one in shape.inner if (one.node + 1).bit_length() == depth + 1] for depth in range(2)]
+    expected: list[tuple[str, tuple[str, ...], int]] = []
+    for level, alive in zip(levels, (1, 2), strict=True):
+        expected.append(("bool", ("a", "b"), 2 * alive))
+        for owner in ("a", "b"):
+            if count := sum(one.owner == owner for one in level):
+                expected.append(("int", (owner,), count))
+    if leaves == "label_party":
+        expected.append(("fixed", ("a",), len(shape.leaves)))
+    assert opened == expected
