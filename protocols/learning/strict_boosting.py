@@ -85,6 +85,7 @@ _LEAST_GAIN = 2.0**-10
 _DEVIATIONS = 3.0  # of what products add, which hessians of a side exceed
 _NOISE = 10.5  # variance of what products add to a word
 _LARGEST_PENALTY = 2.0**14
+_LEAST_VALIDATED = 20  # rows, whose leaves take several times the bits that their mean loss tells
 _KEY = 32
 _RANGE = float(1 << 32)
 
@@ -141,6 +142,11 @@ def _require_settings(training: Training) -> None:
         raise UsageError(
             "privacy='strict' has no reg_alpha and no max_delta_step: set them to 0 and raise reg_lambda, or use "
             "privacy='standard'."
+        )
+    if 0 < training.validation_rows < _LEAST_VALIDATED:
+        raise UsageError(
+            f"With privacy='strict' validation_rows is 0 or at least {_LEAST_VALIDATED}: the mean loss of fewer rows "
+            "would tell the label party in which leaves they are."
         )
     if training.reg_lambda > _LARGEST_PENALTY:
         raise UsageError(f"With privacy='strict' reg_lambda is at most {_LARGEST_PENALTY:.0f}.")

@@ -225,6 +225,7 @@ def test_label_party_without_columns() -> None:
 @pytest.mark.parametrize(
     ("changed", "remedy"),
     [
+        ({"validation_rows": 19}, "0 or at least 20"),
         ({"objective": "count:poisson"}, "privacy='standard'"),
         ({"reg_alpha": 1.0}, "raise reg_lambda"),
         ({"max_delta_step": 0.5}, "raise reg_lambda"),
