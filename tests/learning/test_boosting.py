@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mpc import suite as suites
 from mpc.channel import Buffer, Channel, Lane
 from mpc.errors import ChannelClosed, PeerError, UsageError
+from mpc.kernels import lwe as kernels
 from mpc.session import Session
 from mpc.testing import Tamper, run_parties
 from mpc.transport import local
@@ -24,6 +26,7 @@ from protocols.learning import boosting, boosting_terms, gradients, splits, tree
 from protocols.learning.binned import Binned
 from protocols.learning.boosting import Fitted, Training
 from protocols.learning.boosting_terms import Columns, Method, Objective
+from protocols.matvec import lwe
 
 N, BINS = 900, 16
 RNG = np.random.default_rng(7)
@@ -712,6 +715,40 @@ def test_sums_are_read_from_any_share() -> None:
         upper = ((sums - share) >> 16).astype(np.uint16)
         opened = share + (upper.astype(np.uint32) << 16) + np.uint32(1 << 15)
         np.testing.assert_allclose(scale.read(opened), exact, atol=off * (len(values) + 2**15))
+
+
+def test_histograms_are_off_by_what_is_not_told_and_hardly_by_noise() -> None:
+    """Of encrypted products, for a node of a tenth of the rows: 2^-17 of the sum of sizes, and errors of all rows."""
+    n, rng = 6000, np.random.default_rng(2)
+    part = binned(rng.integers(0, BINS, (n, 4)))
+    rows = np.sort(rng.permutation(n)[: n // 10])
+    pairs = np.stack((rng.normal(size=len(rows)), rng.random(len(rows))))
+    found: list[Reals] = []
+
+    def label_party(s: Session) -> None:
+        channel = s.channel("b")
+        owner = lwe.start_owner({"b": channel}, n, suite=suites.get("intl"), rng=s.rng)
+        words, scales = np.zeros((n, 2), np.uint32), []
+        for j in range(2):
+            words[rows, j], scale = boosting._Scale.of(pairs[j])
+            scales.append(scale)
+        share = owner.products(words)["b"]
+        _, upper = channel.recv(wire.BoostingHistograms)
+        opened = share + (upper.astype(np.uint32) << 16) + np.uint32(1 << 15)
+        for j in range(2):
+            exact = kernels.sums(part.codes[rows], np.rint(pairs[j][:, None] * 2**40).astype(np.int64), [BINS] * 4)
+            found.append((scales[j].read(opened[:, j]) - exact[:, 0] / 2**40) * scales[j].factor)
+
+    def feature_party(s: Session) -> None:
+        holder = lwe.start_holder(s.channel("a"), part.codes, [BINS] * 4, suite=suites.get("intl"), rng=s.rng)
+        s.channel("a").send(wire.BoostingHistograms(), (holder.products(2) >> 16).astype(np.uint16))
+
+    run_parties({"a": label_party, "b": feature_party}, seed=b"noise")
+    off = np.concatenate(found)
+    noise = lwe.deviation(n // BINS)
+    assert noise < 2**16 / 100
+    assert np.abs(off).max() < 2**15 + 6 * noise
+    assert np.std(off) == pytest.approx(2**16 / math.sqrt(12), rel=0.15)
 
 
 def slow_best(
