@@ -11,6 +11,7 @@ WHAT = (
     "binning",
     "boosting",
     "horizontal",
+    "horizontal-boosting",
     "logistic",
     "lookup",
     "matvec",
@@ -29,7 +30,7 @@ def main() -> int:
     if len(sys.argv) < 2 or sys.argv[1] not in WHAT:
         print(f"usage: python -m benchmarks {{{','.join(WHAT)}}} …, each with --help", file=sys.stderr)
         return 2
-    return int(importlib.import_module(f"benchmarks.{sys.argv[1]}").main(sys.argv[2:]))
+    return int(importlib.import_module(f"benchmarks.{sys.argv[1].replace('-', '_')}").main(sys.argv[2:]))
 
 
 if __name__ == "__main__":
