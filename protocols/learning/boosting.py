@@ -32,7 +32,8 @@ Leaks:    to all what ``boosting_terms`` says, and the number of rounds.
 Cost:     of a tree of depth d on n rows, for each feature party with m bins in k columns, s of which bins split nodes:
           2^d·(4·n + 6144·(m + 1) + 2·m) + 14·s bytes and what ``membership`` takes for each level (``tree_bytes``), and
           at most 128 for each envelope. That party adds up 2^d·n·k numbers, and nothing else of the work is in
-          proportion to rows and columns. A level is three rounds, and four where the party's bins split nodes.
+          proportion to rows and columns. A level is a round, and where the party's bins split nodes one or a few more,
+          by the number of rows.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ Security: semi-honest; of ``extension`` and of the correlation-robust hash of ``
 Leaks:    to the chooser one bit for each row in one of the nodes; to the other party nothing but s and n.
 Cost:     a set-up once (``extension``); then for each row 4·⌈log2(s + 1)⌉ bytes from the chooser and ⌈s / 8⌉ bytes from
           the other party, n rounded up to 128, in batches of 2^14 rows, with two envelopes of 128 bytes at most for
-          each.
+          each; eight batches are on their way at a time.
 """
 
 from __future__ import annotations
@@ -40,6 +40,11 @@ MOST = 128
 
 BATCH = 1 << 14
 """Rows of a batch: its blocks take 2 MiB at most, and stay in the processor's cache."""
+
+AHEAD = 8
+"""Batches that are asked for before the first is told, so that both parties have something to do and a slow line is
+full. What is told of them, 2 MiB at most, fits into a transport's buffers, so that nobody waits for the other to read.
+"""
 
 _K: FieldBits = 4  # 4 bytes a transfer
 
@@ -105,8 +110,7 @@ def choose(chooser: Chooser, choices: NDArray[np.uint8], nodes: int) -> Bits:
     batches = list(_batches(len(choices) if nodes else 0))
     asked: list[NDArray[np.uint8]] = []
     for now, (start, end) in enumerate(batches):
-        # One batch ahead, so that both parties have something to do.
-        while len(asked) < min(now + 2, len(batches)):
+        while len(asked) < min(now + AHEAD, len(batches)):
             asked.append(_ask(chooser, choices[slice(*batches[len(asked)])], nodes.bit_length()))
         left[start:end] = _sides(chooser.channel, choices[start:end], nodes, asked[now])
         asked[now] = _NOTHING
