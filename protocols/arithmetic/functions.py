@@ -81,18 +81,28 @@ def reciprocal(x: Shared) -> Shared:
     return divide(1.0, x)
 
 
-def scale(x: Shared, top: int) -> Shared:
-    """What brings whole numbers to one size: 2^(top - j) where 2^j <= x < 2^(j + 1), and 0 where x is 0.
+def scale(x: Shared, top: int, *, step: int = 1) -> Shared:
+    """What brings whole numbers to one size: 2^(top - j) where 2^j <= x < 2^(j + step), j a multiple of the step.
 
-    Domain: 0 <= x < 2^(top + 1), top <= 61.
+    Where x is 0 it is 2^top. For few numbers: of many, bits take less than comparisons with each power.
+
+    Domain: 0 <= x < 2^(top + step), top <= 60.
     Error:  exact.
-    Steps:  bits, size, and back.
+    Steps:  comparisons with all powers at once.
     """
-    if x.kind != "int" or not 0 <= top <= 61:
-        raise UsageError("scale takes whole numbers, and top from 0 to 61.")
-    engine = x.context.engine
-    size = _highest(engine, engine.to_bits(_flat(x.components)))
-    return _as(x, engine.from_bits(_reversed(size, top + 1)))
+    if x.kind != "int" or not 1 <= step <= top <= 60:
+        raise UsageError("scale takes whole numbers, top up to 60 and a step from 1 to top.")
+    engine, powers = x.context.engine, range(step, top + 1, step)
+    bounds = np.array([1 << power for power in powers], dtype=np.uint64)[:, None]
+    compared = x.components.reshape(len(x.components), 1, -1) - engine.constant(
+        np.broadcast_to(bounds, (len(bounds), x.size))
+    )
+    below = np.ascontiguousarray(engine.below(compared, (0,), bits=min(63, top + step + 1))[:, 0])
+    # 2^(top - j) is 1 or what is lowest, and for each power that x is below what is lost on the way to it.
+    lost = [(1 << (top - power + step)) - (1 << (top - power)) for power in powers]
+    least = engine.constant(np.full(x.size, 1 << (top - powers[-1]), dtype=np.uint64))
+    words = engine.bit_to_word(below) * np.array(lost, dtype=np.uint64)[:, None]
+    return _as(x, least + words.sum(axis=1, dtype=np.uint64))
 
 
 def inverse(x: Shared) -> Shared:
@@ -199,18 +209,21 @@ def _log(number: Shared) -> Shared:
     return _as(number, _polynomial(context, u, _LOG, f, extra=exponent * unit))
 
 
-def sigmoid(x: Shared, *, error: float = 1e-3) -> Shared:
+def sigmoid(x: Shared, *, error: float = 1e-3, size: int = 20) -> Shared:
     """The logistic function 1 / (1 + e^-x).
 
-    Domain: |x| <= 10^6.
+    Domain: |x| <= 2^size - 2^size / 16, which is 10^6 unless a smaller size is given, that takes less. At least 2^5.
     Error:  at most `error`, 1e-3 or 1e-4.
     Steps:  two comparisons in one, of the bits that such numbers have, which say where the result is 0 or 1; and
             between them a line and a Fourier series of 4 or of 7 terms (``Engine.fourier``), rounded together:
             constants by tests/reference/sigmoid_fit.py.
 
     Raises:
-        UsageError: another `error`, or fewer than 18 fractional bits, with which it could not be held.
+        UsageError: another `error`, or fewer than 18 fractional bits, with which it could not be held; a size of other
+            than 5 to 20.
     """
+    if not 5 <= size <= _SIZE:
+        raise UsageError(f"size is 5 to {_SIZE}, not {size!r}.")
     if error not in _SIGMOID:
         raise UsageError(f"error is one of {', '.join(map(str, _SIGMOID))}, not {error!r}.")
     limit, factor, period_bits, slope, coefficients = _SIGMOID[error]
@@ -223,7 +236,7 @@ def sigmoid(x: Shared, *, error: float = 1e-3) -> Shared:
         bits = min(f + 2, series.MAX_OUT_BITS)
         wave = number.context.engine.fourier(words * _Z(factor), f + period_bits, coefficients, bits)
         middle = number.context.truncate(words * _Z(slope) + (wave << _Z(f + _SLOPE - bits)), _SLOPE)
-        return _between(number, middle, limit)
+        return _between(number, middle, limit, size)
 
     return _by_pieces(of_piece, x)
 
@@ -286,7 +299,7 @@ _SIGMOID = {
         (0.257169099, 0.073526503, 0.022963226, 0.007194987, 0.002277212, 0.000705858, 0.000253896),
     ),
 }
-_SIZE = 20  # what is compared with limits is below 2^_SIZE,
+_SIZE = 20  # what is compared with limits is below 2^_SIZE unless said otherwise,
 _COARSE = 4  # and is compared in steps of 2^-_COARSE
 
 
@@ -408,13 +421,13 @@ def _polynomial(
     return context.truncate(total, _G + _C - bits)
 
 
-def _between(x: Shared, middle: Words, limit: float) -> Shared:
+def _between(x: Shared, middle: Words, limit: float, size: int = _SIZE) -> Shared:
     """1/2 + middle where |x| <= limit, 0 below and 1 above; either of the two within a step of 2^-_COARSE beyond."""
     engine, f = x.context.engine, x.fraction
     coarse = max(f - _COARSE, 0)
     bound = math.ceil(limit * 2**f)
     # What is up to a step above a bound may count as below it, so that the lower one is a step lower.
-    below = engine.below(_flat(x.components), (-bound - (1 << coarse), bound), bits=_SIZE + f, drop=coarse)
+    below = engine.below(_flat(x.components), (-bound - (1 << coarse), bound), bits=size + f, drop=coarse)
     lower, upper = (np.ascontiguousarray(below[:, i]) for i in range(2))
     half, one = (_constant(engine, value, f, x.size) for value in (0.5, 1))
     inside = engine.select_word(lower ^ upper, middle + half)

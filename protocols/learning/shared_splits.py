@@ -14,15 +14,17 @@ a division, and nothing cancels:
     3  fraction   numerator x² over denominator ρ·(1 − ρ). Numerators are brought to one size by the power of two that
                   fits the sum of those of the node, which nobody learns: small nodes keep as many digits as large ones
     4  best       a tournament: a is better than b if a's numerator times b's denominator exceeds the reverse
-    5  gain       of the winner of each node, by three divisions, against γ
+    5  gain       of the winner of each node: it is above γ where x² > ρ·(1 − ρ)·(γ·T + λ·w·G), w = G/(H + λ)
 
 Security: of the engine of protocols.arithmetic, semi-honest.
 Leaks:    nothing; the caller opens what is to be known of the result.
 Cost:     of n nodes of C candidates: for each candidate 7 mul, 5 + 2 truncate of its sums, below of the bits of its
-          hessians with one bound twice, one and_, 2 + 4 select_word and below of 40 bits, in 2 + ⌈log2 C⌉ stages of few
-          rounds each; and for each node two reciprocals and three divisions.
+          hessians with one bound twice, one and_, 2 + 4 select_word and below of 40 bits; once there are few of them
+          they are all compared with one another, by 2 mul, below of 60 bits and and_ for each pair. And for each node
+          two ``functions.inverse``, a ``functions.scale`` and some products. Each stage takes few rounds, about 150
+          together.
 Error:    candidates whose gains differ by less than 2^-12 of the larger may be taken for each other; the gain is
-          compared with γ within 2^-10 of its parts.
+          compared with γ within 2^-10, and 2^-15 of it.
 """
 
 from __future__ import annotations
@@ -38,15 +40,26 @@ from protocols import arithmetic
 from protocols.arithmetic import Computation, Shared, functions
 from protocols.learning.boosting_terms import Columns
 
-FRACTION = 18
-"""Fractional bits of what is divided for a node's gain."""
+STEP_FRACTION = 20
+"""Fractional bits of Newton steps."""
+
+GAIN_FRACTION = 10
+"""Fractional bits of γ."""
+
+MOST_GAIN = 2.0**24
+"""γ times the largest sum of hessians is at most this."""
 
 _RATIO = 30  # fractional bits of ρ
-_SIZE = 60  # bits of the sum of a node's numerators, once they are of one size
-_SPARE = 30  # which are then divided by 2^_SPARE, so that a product with a denominator is below 2^60
+_SIZE = 58  # numerators' sums are brought to 2^_SIZE, and below four times that,
+_SPARE = 29  # and divided by 2^_SPARE, so that a product with a denominator is below 2^60
+_CROSSED = 60  # bits of such products
 _COARSE = 20  # bits below which products are not compared
 _WEIGHED = 32  # hessians are below 2^31, as words
 _PRECISION = 5  # and are compared with their bound within 2^-5
+_PAIRS = 512  # so many pairs of candidates are compared at once
+_INVERSE = 50  # 2^_INVERSE / (H + λ) times G is below 2^62
+_PENALTY = 12  # fractional bits of λ, and of λ·w
+_BOUND = 8  # fractional bits of γ·T + λ·w·G
 
 Words = NDArray[np.uint32]
 Places = NDArray[np.int64]
@@ -145,7 +158,7 @@ class Rules:
     """What a split has to be like, in the units of the run.
 
     Attributes:
-        gradient_bits: fractional bits of sums of gradients, at most ``FRACTION``.
+        gradient_bits: fractional bits of sums of gradients, at most 18.
         hessian_bits: of sums of hessians.
         penalty: λ.
         least: the smallest sum of hessians on either side.
@@ -181,6 +194,20 @@ def signed(run: Computation, words: Words) -> Shared:
     return replace(raised, components=run.context.truncate(raised.components, 32))
 
 
+def newton(sums: Shared, rules: Rules) -> Shared:
+    """G / (H + λ) of (nodes, 2) sums: what leaves weigh, but for sign and learning rate. (nodes,)"""
+    g, below = sums[:, 0], sums[:, 1] + rules.penalty_word
+    return _steps(g, functions.inverse(below), rules)
+
+
+def _steps(g: Shared, inverses: Shared, rules: Rules) -> Shared:
+    """G times 2^60 / (H + λ), as a number of ``STEP_FRACTION`` fractional bits."""
+    words = inverses.context.truncate(inverses.components, 60 - _INVERSE)
+    bits = _INVERSE - STEP_FRACTION - (rules.hessian_bits - rules.gradient_bits)
+    step = _product(g, replace(inverses, components=words), bits)
+    return replace(step, kind="fixed", fraction=STEP_FRACTION)
+
+
 def best(run: Computation, left: Words, totals: Words, rules: Rules, gamma: Shared) -> Best:
     """The best candidate of each node. All computing parties call it.
 
@@ -189,21 +216,23 @@ def best(run: Computation, left: Words, totals: Words, rules: Rules, gamma: Shar
         left: (nodes, C, 2) shares modulo 2^32 of each candidate's sums of gradients and hessians, smaller than 2^30.
         totals: (nodes, 2), of each node's; with twice the penalty the hessians' are below 2^31.
         rules: the same at all parties.
-        gamma: γ, a number; 2^-10 and more, since sums are not exact.
+        gamma: γ, a number of ``GAIN_FRACTION`` fractional bits; 2^-10 and more, since sums are not exact.
     """
     nodes, count, _ = left.shape
     sums = signed(run, np.concatenate([left, totals[:, None]], axis=1))
     gradients, hessians = sums[:, :, 0], sums[:, :, 1]
-    g, t = gradients[:, count], hessians[:, count] + 2 * rules.penalty_word
+    g, below = gradients[:, count], hessians[:, count] + rules.penalty_word
+    t = below + rules.penalty_word
+    inverses = functions.inverse(arithmetic.concatenate([t, below]))
     weights = hessians[:, :count] + rules.penalty_word  # L
-    ratio = _product(weights, functions.inverse(t)[:, None], 60 - _RATIO)  # 1
+    ratio = _product(weights, inverses[:nodes, None], 60 - _RATIO)  # 1
     x = gradients[:, :count] - _product(g[:, None], ratio, _RATIO)
     x, ratio = _valid(x, ratio, weights, t, rules)  # 2
     numerators, denominators = _fractions(x, ratio)  # 3
     index = run.constant(np.broadcast_to(np.arange(count), (nodes, count)))
     lead = _winner(arithmetic.stack([numerators, denominators, x, index]))  # 4
-    splits = _gains(lead[1], lead[2], g, t, rules, gamma)  # 5
-    return Best(splits, lead[3])
+    bound = _bound(g, t, _steps(g, inverses[nodes:], rules), rules, gamma)
+    return Best(_gains(lead[1], lead[2], bound, rules), lead[3])  # 5
 
 
 def _product(a: Shared, b: Shared, bits: int) -> Shared:
@@ -235,37 +264,67 @@ def _fractions(x: Shared, ratio: Shared) -> tuple[Shared, Shared]:
     products = context.engine.mul(*(np.ascontiguousarray(side.components) for side in (left, right)))
     squares = Shared(context, context.truncate(products[:, 0], (count - 1).bit_length()), "int")
     denominators = Shared(context, context.truncate(products[:, 1], _RATIO), "int")
-    power = functions.scale(squares.sum(axis=1), _SIZE)
+    power = functions.scale(squares.sum(axis=1), _SIZE, step=2)
     return _product(squares, power[:, None], _SPARE), denominators
 
 
 def _winner(field: Shared) -> Shared:
     """Of (4, nodes, C) numerators, denominators and what goes with them those of the largest fraction, (4, nodes)."""
     context, engine = field.context, field.context.engine
-    while field.shape[2] > 1:
-        pairs = field.shape[2] // 2
+    while (count := field.shape[2]) * (count - 1) // 2 * field.shape[1] > max(_PAIRS, field.shape[1]):
+        pairs = count // 2
         first, second = field[:, :, 0 : 2 * pairs : 2], field[:, :, 1 : 2 * pairs : 2]
-        left, right = arithmetic.stack([first[0], second[0]]), arithmetic.stack([second[1], first[1]])
-        crossed = Shared(context, engine.mul(*(np.ascontiguousarray(x.components) for x in (left, right))), "int")
-        lead = np.ascontiguousarray((crossed[0] - crossed[1]).components)
-        behind = engine.below(lead, (0,), bits=_SIZE, drop=_COARSE)[:, 0]
+        behind = engine.below(_lead(first, second), (0,), bits=_CROSSED, drop=_COARSE)[:, 0]
         better = Shared(context, np.ascontiguousarray(behind), "bool")
         winners = first + better[None] * (second - first)
         field = arithmetic.concatenate([winners, field[:, :, 2 * pairs :]], axis=2)
-    return field[:, :, 0]
+    return _winner_of_all(field) if field.shape[2] > 1 else field[:, :, 0]
 
 
-def _gains(denominator: Shared, x: Shared, g: Shared, t: Shared, rules: Rules, gamma: Shared) -> Shared:
+def _lead(first: Shared, second: Shared) -> NDArray[np.uint64]:
+    """Words that are negative where the second's fraction is the larger one."""
+    left, right = arithmetic.stack([first[0], second[0]]), arithmetic.stack([second[1], first[1]])
+    crossed = first.context.engine.mul(*(np.ascontiguousarray(side.components) for side in (left, right)))
+    return np.ascontiguousarray(crossed[:, 0] - crossed[:, 1])
+
+
+def _winner_of_all(field: Shared) -> Shared:
+    """The same by comparing each with each, exactly, of equals the first: so there is one that none surpasses."""
+    context, count = field.context, field.shape[2]
+    first, second = np.triu_indices(count, 1)
+    behind = context.engine.below(_lead(field[:, :, first], field[:, :, second]), (0,), bits=_CROSSED)[:, 0]
+    pair = np.zeros((count, count), dtype=np.int64)
+    pair[first, second] = pair[second, first] = np.arange(len(first))
+    others = np.array([[j for j in range(count) if j != i] for i in range(count)])
+    ahead = Shared(context, np.ascontiguousarray(behind), "bool")[:, pair[np.arange(count)[:, None], others]]
+    holds = ahead ^ (others > np.arange(count)[:, None])[None]
+    while (many := holds.shape[2]) > 1:
+        both = holds[:, :, : many // 2] & holds[:, :, many // 2 : 2 * (many // 2)]
+        holds = arithmetic.concatenate([both, holds[:, :, 2 * (many // 2) :]], axis=2)
+    return (holds[None, :, :, 0] * field).sum(axis=2)
+
+
+def _bound(g: Shared, t: Shared, steps: Shared, rules: Rules, gamma: Shared) -> Shared:
+    """What x² / (ρ·(1 − ρ)) of a split that gains γ is: γ·T + λ·w·G, (nodes,), as words of ``_BOUND`` bits."""
+    context = t.context
+    penalty = np.uint64(round(math.ldexp(rules.penalty, _PENALTY)))
+    pulled = Shared(context, context.truncate(steps.components * penalty, STEP_FRACTION), "int")  # λ·w
+    wanted = replace(gamma, kind="int", fraction=0).broadcast_to(t.shape)
+    products = context.engine.mul(
+        *(
+            np.ascontiguousarray(side.components)
+            for side in (arithmetic.stack([pulled, wanted]), arithmetic.stack([g, t]))
+        )
+    )
+    bits = (_PENALTY + rules.gradient_bits - _BOUND, GAIN_FRACTION + rules.hessian_bits - _BOUND)
+    parts = [context.truncate(products[:, i], more) for i, more in enumerate(bits)]
+    return Shared(context, parts[0] + parts[1], "int")
+
+
+def _gains(denominator: Shared, x: Shared, bound: Shared, rules: Rules) -> Shared:
     """Whether the winner of each node gains more than γ: (nodes,)."""
     context, engine = x.context, x.context.engine
-    product = engine.mul(*(np.ascontiguousarray(side.components) for side in (t, denominator)))
-    spread = Shared(context, product, "fixed", rules.hessian_bits + _RATIO).as_fixed(FRACTION)  # T·ρ·(1 − ρ)
-    x, g = (Shared(context, side.components, "fixed", rules.gradient_bits).as_fixed(FRACTION) for side in (x, g))
-    whole = Shared(context, t.components, "fixed", rules.hessian_bits).as_fixed(FRACTION)  # T
-    if not rules.penalty_word:
-        return x * arithmetic.divide(x, spread) > gamma
-    below = whole - rules.penalty  # H + λ
-    quotients = arithmetic.divide(arithmetic.concatenate([x, g]), arithmetic.concatenate([spread, below]))
-    n = len(x)
-    lost = arithmetic.divide(g * quotients[n:], whole) * rules.penalty
-    return x * quotients[:n] - lost > gamma
+    left, right = arithmetic.stack([x, denominator]), arithmetic.stack([x, bound])
+    products = engine.mul(*(np.ascontiguousarray(side.components) for side in (left, right)))
+    needed = context.truncate(products[:, 1], _RATIO + _BOUND - 2 * rules.gradient_bits)
+    return Shared(context, engine.negative(np.ascontiguousarray(needed - products[:, 0])), "bool")

@@ -82,6 +82,7 @@ _HESSIAN = 20  # and of hessians
 _ROOM = 0.98 * 2.0**30  # sums of them are below it
 _NODES = 16  # whose histograms are made at a time
 _LEAST_GAIN = 2.0**-10
+_MARGIN = 11  # margins are below 2^_MARGIN
 _DEVIATIONS = 3.0  # of what products add, which hessians of a side exceed
 _NOISE = 10.5  # variance of what products add to a word
 _LARGEST_PENALTY = 2.0**14
@@ -391,7 +392,7 @@ def _share_labels(run: Run, own: Task, terms: Terms, start: _Start) -> _Labels |
     return _Labels(
         values=run.share(y, owner=a, fraction=FRACTION),
         weights=weights,
-        gamma=run.share(gamma if own.labels is not None else None, owner=a, fraction=shared_splits.FRACTION),
+        gamma=run.share(gamma if own.labels is not None else None, owner=a, fraction=shared_splits.GAIN_FRACTION),
     )
 
 
@@ -566,7 +567,7 @@ def _difference(work: _Work, margins: Words, rows: NDArray[np.int64]) -> tuple[S
     m = replace(signed(work.computation, margins), kind="fixed", fraction=FRACTION)
     if work.terms.training.objective != "binary:logistic":
         return m - work.labels.values[rows], None
-    p = arithmetic.sigmoid(m, error=1e-4)
+    p = arithmetic.sigmoid(m, error=1e-4, size=_MARGIN)
     return p - work.labels.values[rows], p
 
 
@@ -901,12 +902,7 @@ def _finished(work: _Work, grown: _Grown) -> tuple[PartTree, Words | None]:
 def _leaf_weights(work: _Work, grown: _Grown) -> Shared:
     """(leaves,)."""
     sums = signed(work.computation, _stacked(grown.totals, grown.leaves))
-    context, rules = work.computation.context, work.rules
-    g, h = (
-        Shared(context, np.ascontiguousarray(sums.components[:, :, lane]), "fixed", bits).as_fixed(FRACTION)
-        for lane, bits in enumerate((rules.gradient_bits, rules.hessian_bits))
-    )
-    return arithmetic.divide(g, h + rules.penalty) * -work.terms.training.learning_rate
+    return shared_splits.newton(sums, work.rules) * -work.terms.training.learning_rate
 
 
 def _kept(work: _Work, weights: Shared) -> list[tuple[float | None, int | None]]:
