@@ -314,6 +314,11 @@ def test_numbers_and_counts(run: Callable[..., dict[str, Yield]], objective: str
         (lambda _: None, {"objective": "reg:squarederror", "classes": None}, "no value in [0-9]+ of the common rows"),
         (lambda i: i - 5.0, {"objective": "count:poisson", "classes": None}, "'grade' has negative values"),
         (lambda _: -1.0, {"weight": "grade", "label": "late", "objective": "count:poisson", "classes": None}, "weight"),
+        (
+            lambda _: 0.0,
+            {"weight": "grade", "label": "defaulted", "objective": "binary:logistic", "bad": "bad", "classes": None},
+            "fewer than 2 have one of the values of the label column 'defaulted'",
+        ),
         (lambda _: "low", {"validation": 0.35, "early_stopping_rounds": 2, "holdout": 0.45}, "are left to train on"),
     ],
 )
@@ -321,8 +326,9 @@ def test_labels_that_cannot_be_learned_from_are_named(
     run: Callable[..., dict[str, Yield]], label: Callable[[int], Any], changes: dict[str, Any], text: str
 ) -> None:
     tables = numbers(joint.made(120), "grade", label)
-    parameters = {"label": "grade", "objective": "multi:softprob", "classes": ["low", "middle", "high"], **changes}
-    job = job_of(parties=(BANK, CIVIL), columns={BANK: ["grade", "late"]}, bad=None, report=False, **FEW, **parameters)
+    several = {"label": "grade", "bad": None, "objective": "multi:softprob", "classes": ["low", "middle", "high"]}
+    bank = ["grade", "late", "defaulted"]
+    job = job_of(parties=(BANK, CIVIL), columns={BANK: bank}, report=False, **FEW | several | changes)
     with pytest.raises(UsageError, match=text) as caught:
         run(job, tables)
     assert "odd" not in str(caught.value)
@@ -344,7 +350,7 @@ def test_columns_that_cannot_be_split_are_named(run: Callable[..., dict[str, Yie
 def test_parts_of_two_trainings_do_not_score_together(run: Callable[..., dict[str, Yield]]) -> None:
     """Nor does a job go on that another release began: the two ends of a session compare what they run."""
     tables = {name: table for name, table in joint.made(150).items() if name != EDU}
-    job = job_of(parties=(BANK, CIVIL), report=False, holdout=0.0, **FEW)
+    job = job_of(parties=(BANK, CIVIL), columns={BANK: ["defaulted"]}, report=False, holdout=0.0, **FEW)
     parts = [parts_of(run(job, tables, directory=directory)) for directory in ("one", "other")]
     mixed = {BANK: parts[0][BANK], CIVIL: replace(parts[1][CIVIL], training="00" * 32)}
     rows = {name: tables[name] for name in mixed}

@@ -56,7 +56,7 @@ Indices = NDArray[np.int64]
 TRAINED = PREPARED + 1
 """The stage after those of ``learning_rows``."""
 
-_LEAST_CLASS = 2  # rows of each class that a judgement, and a training, begins with
+_LEAST_CLASS = 2  # rows of each class that training needs, and so does judging
 
 
 def run(task: Task, parameters: Parameters) -> Yield:
@@ -179,10 +179,10 @@ def targets_of(task: Task, parameters: Parameters, rows: Rows, used: Used) -> Ta
             raise UsageError(f"The weight column {parameters.weight!r} is missing or negative in some of the rows.")
     if parameters.objective == "binary:logistic":
         labels = labels_of(rows.table, parameters).astype(np.float64)
-        _require_classes(labels, 2, used, parameters)
+        _require_classes(labels, weights, 2, used, parameters)
     elif parameters.classes is not None:
         labels = _classes(rows.table, parameters.label, parameters.classes)
-        _require_classes(labels, len(parameters.classes), used, parameters)
+        _require_classes(labels, weights, len(parameters.classes), used, parameters)
     else:
         labels = columns.numbers(rows.table[parameters.label], parameters.label)
         if np.isnan(labels).any():
@@ -208,14 +208,15 @@ def _classes(table: pa.Table, name: str, classes: tuple[str | int, ...]) -> Real
     return labels
 
 
-def _require_classes(labels: Reals, number: int, used: Used, parameters: Parameters) -> None:
+def _require_classes(labels: Reals, weights: Reals | None, number: int, used: Used, parameters: Parameters) -> None:
+    counted = np.ones(len(labels)) if weights is None else weights > 0
     judged = used.held_out if parameters.objective == "binary:logistic" else used.held_out[:0]
     for which, what in ((used.trained, "to train on"), (judged, "that are kept back for the evaluation")):
-        counts = np.bincount(labels[which].astype(np.int64), minlength=number)
+        counts = np.bincount(labels[which].astype(np.int64), weights=counted[which], minlength=number)
         if len(which) and counts.min() < _LEAST_CLASS:
             raise UsageError(
                 f"Of the rows {what}, fewer than {_LEAST_CLASS} have one of the values of the label column "
-                f"{parameters.label!r}: bring more rows, or change parameters.holdout."
+                f"{parameters.label!r}: bring more rows, or change parameters.holdout. Rows of weight 0 do not count."
             )
 
 
