@@ -33,7 +33,7 @@ from mpc.session import Session
 from protocols.learning import boosted_scoring, boosting, columns
 from protocols.learning.binned import Binned, Cuts
 from protocols.learning.boosted import BoostedPart
-from protocols.learning.boosting import Training
+from protocols.learning.boosting import Fitted, Training
 from protocols.learning.checkpoint import Checkpoint
 from protocols.learning.columns import Table
 from protocols.learning.estimators import Features, Floats, require_labels, require_session
@@ -87,6 +87,7 @@ class SecureXGBClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         n_classes_: how many.
         part_: this party's part of the model, to be kept (``part_.to_json()``).
         feature_importances_: (n_features_in_,) of this party's own columns, with a sum of 1.
+        party_importances_: by party, its splits' part of what all splits gained; None at a party that does not know.
         n_features_in_: how many columns this party has.
         feature_names_in_: their names, where the columns had names.
         best_iteration_: the last round of the model, from 0 on.
@@ -489,12 +490,23 @@ def _fit(
         estimator.feature_names_in_ = np.array(inputs.columns, dtype=object)
     elif hasattr(estimator, "feature_names_in_"):
         del estimator.feature_names_in_
+    estimator.party_importances_ = _by_party(fitted, session.parties)
     estimator.best_iteration_ = fitted.best_iteration
     estimator.history_ = np.array(fitted.history, dtype=np.float64).reshape(-1, 2)
     estimator.notes_ = inputs.cuts.notes
     estimator.label_party_ = label_party
     estimator.parties_ = session.parties
     estimator.learned_ = fitted.learned
+
+
+def _by_party(fitted: Fitted, parties: Sequence[str]) -> dict[str, float] | None:
+    """Each party's part of what splits gained, where that is known."""
+    gained = dict.fromkeys(parties, 0.0)
+    for tree, gains in zip(fitted.trees, fitted.gains, strict=False):
+        for one, gain in zip(tree.shape.inner if tree.shape else (), gains, strict=True):
+            gained[one.owner] += gain
+    total = sum(gained.values())
+    return {party: gain / total for party, gain in gained.items()} if total > 0 else None
 
 
 def _means(estimator: Boosted, X: Features, session: Session | None) -> Floats | None:
@@ -529,8 +541,8 @@ def _importances(estimator: Boosted) -> Floats:
         )
         if values is None:
             raise UsageError(
-                f"{part.party} does not know the {kind} of its splits, the label party may: set "
-                "importance_type='weight', which counts them."
+                f"{part.party} does not know the {kind} of its splits: in standard mode the label party does, and "
+                "nobody in strict mode. Set importance_type='weight', which counts splits."
             )
         for node, value in zip(tree.own, values, strict=True):
             total[sources[node.column]] += value

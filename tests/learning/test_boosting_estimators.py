@@ -120,13 +120,18 @@ def test_importances_are_xgboost_s_of_one_s_own_columns() -> None:
     settings: dict[str, Thing] = {"n_estimators": 5, "max_depth": 2}
     bank, tax = fitted(SecureXGBClassifier(**settings, minimum_rows=1))
     parts = [(bank.part_.binning, table(BANK)), (tax.part_.binning, table(TAX))]
-    for kind in ("gain", "total_gain", "weight"):
+    for kind in ("gain", "total_gain", "cover", "total_cover", "weight"):
         model, _ = pooled("XGBClassifier", Y, parts, importance_type=kind, **settings)
         theirs = model.feature_importances_[:3] / model.feature_importances_[:3].sum()
         found = bank.set_params(importance_type=kind).feature_importances_
         assert found.shape == (3,)
         assert found.sum() == pytest.approx(1)
         assert np.abs(found - theirs).max() < 0.03
+    total, _ = pooled("XGBClassifier", Y, parts, importance_type="total_gain", **settings)
+    shares = bank.party_importances_
+    assert shares.keys() == {"bank", "tax"}
+    assert shares["tax"] == pytest.approx(total.feature_importances_[3:].sum(), abs=0.03)
+    assert tax.party_importances_ is None
     # The partner does not know what its splits gained, and counts them where it is not told what to do.
     assert np.array_equal(tax.feature_importances_, tax.set_params(importance_type="weight").feature_importances_)
     assert tax.feature_importances_.sum() == pytest.approx(1)
@@ -218,6 +223,22 @@ def test_regression_with_early_stopping_and_weights() -> None:
         {"bank": lambda s: mine.score(BANK, target, session=s), "tax": lambda s: found["tax"].score(TAX, session=s)}
     )
     assert scores == {"bank": pytest.approx(r2_score(target, predicted)), "tax": None}
+
+
+@pytest.mark.parametrize("leaves", ["label_party", "shared"])
+def test_strict_trees_are_xgboost_s(leaves: str) -> None:
+    settings: dict[str, Thing] = {"n_estimators": 3, "max_depth": 2}
+    bank, tax = fitted(SecureXGBClassifier(**settings, privacy="strict", leaves=leaves))  # type: ignore[arg-type]
+    model, codes = pooled(
+        "XGBClassifier", Y, [(bank.part_.binning, table(BANK)), (tax.part_.binning, table(TAX))], **settings
+    )
+    # As the sigmoid is off by 1e-4 at most.
+    assert np.abs(asked("predict_proba", bank, tax) - model.predict_proba(codes)).max() < 1e-3
+    assert bank.part_.shared == tax.part_.shared == (leaves == "shared")
+    assert bank.party_importances_ is None
+    assert bank.feature_importances_.sum() == pytest.approx(1)  # by the number of splits
+    with pytest.raises(UsageError, match="nobody in strict mode"):
+        _ = bank.set_params(importance_type="cover").feature_importances_
 
 
 def test_counts() -> None:

@@ -24,6 +24,7 @@ def test_the_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
     assert said[0] == "(600, 2) None [False  True]"
     assert re.fullmatch(r"income 0\.\d\d", said[1])
     assert re.fullmatch(r"age 0\.\d\d", said[2])
-    assert said[3] == "shop ('basket', 'kind=new', 'kind=club', 'kind=regular') 15 True"
+    assert re.fullmatch(r"the shop's part of the gain: [4-9]\d%", said[3])
+    assert said[4] == "shop ('basket', 'kind=new', 'kind=club', 'kind=regular') 15 True"
     assert said[-1] == "True (600,)"
-    assert all(line.startswith("- ") for line in said[4:-1])
+    assert all(line.startswith("- ") for line in said[5:-1])
