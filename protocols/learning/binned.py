@@ -36,6 +36,8 @@ from protocols.learning.columns import Table
 
 FORMAT = "unseen binning"
 
+BINS = 32
+"""Most bins of a column where nothing else is said."""
 RARE = 0.001
 """A category that a smaller part of the rows has gets no column of its own."""
 
@@ -108,7 +110,7 @@ class Cuts:
             raise UsageError("Missing values have a bin of their own here, since trees choose a side for them.")
 
     @staticmethod
-    def fit(table: Table, *, max_bins: int = 32, categorical: Sequence[str] = ()) -> Cuts:
+    def fit(table: Table, *, max_bins: int = BINS, categorical: Sequence[str] = ()) -> Cuts:
         """Learn edges and categories of training data.
 
         Args:

@@ -31,7 +31,7 @@ from numpy.typing import ArrayLike, NDArray
 from mpc.errors import UsageError
 from mpc.session import Session
 from protocols.learning import boosted_scoring, boosting, columns
-from protocols.learning.binned import Binned, Cuts
+from protocols.learning.binned import BINS, Binned, Cuts
 from protocols.learning.boosted import BoostedPart
 from protocols.learning.boosting import Fitted, Training
 from protocols.learning.checkpoint import Checkpoint
@@ -114,7 +114,7 @@ class SecureXGBClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         colsample_bytree: float = Training.colsample_bytree,
         scale_pos_weight: float = Training.scale_pos_weight,
         base_score: float | None = Training.base_score,
-        max_bin: int = 32,
+        max_bin: int = BINS,
         objective: Literal["binary:logistic", "multi:softprob"] = "binary:logistic",
         num_class: int | None = Training.num_class,
         early_stopping_rounds: int | None = Training.early_stopping_rounds,
@@ -274,7 +274,7 @@ class SecureXGBRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  
         subsample: float = Training.subsample,
         colsample_bytree: float = Training.colsample_bytree,
         base_score: float | None = Training.base_score,
-        max_bin: int = 32,
+        max_bin: int = BINS,
         objective: Literal["reg:squarederror", "count:poisson"] = "reg:squarederror",
         early_stopping_rounds: int | None = Training.early_stopping_rounds,
         random_state: int | None = Training.seed,
@@ -399,6 +399,10 @@ def _inputs(
     labels = None if y is None else number(y)
     weights = None if sample_weight is None else _numbers(sample_weight, "sample_weight")
     validation_rows = 0
+    if estimator.early_stopping_rounds is not None and eval_set is None:
+        raise UsageError(
+            "early_stopping_rounds goes by rows that are not trained on: give fit(..., eval_set=[(X, y)])."
+        )
     if eval_set is not None:
         if len(eval_set) != 1 or len(eval_set[0]) != 2:
             raise UsageError("eval_set is one pair: [(X, y)] at the label party, [(X, None)] at the others.")

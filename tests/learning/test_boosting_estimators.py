@@ -113,7 +113,7 @@ def test_a_classifier_is_xgboost_s() -> None:
     assert bank.history_.shape == (6, 2)
     assert (np.diff(bank.history_[:, 0]) < 0).all()
     assert tax.history_.shape == (0, 2)
-    assert any("the splits that it makes itself" in sentence for sentence in tax.learned_)
+    assert any("splits" in sentence for sentence in tax.learned_)
 
 
 def test_importances_are_xgboost_s_of_one_s_own_columns() -> None:
@@ -295,6 +295,46 @@ def test_clone_parameters_pickle_and_parts() -> None:
         clone(tax).predict(TAX)
 
 
+def test_a_training_that_broke_off_goes_on() -> None:
+    kept: dict[str, list[tuple[int, bytes]]] = {"bank": [], "tax": []}
+
+    class Kept:
+        def __init__(self, party: str) -> None:
+            self.points = kept[party]
+
+        def save(self, step: int, state: bytes) -> None:
+            self.points.append((step, state))
+
+        def load(self) -> list[tuple[int, bytes]]:
+            return self.points[-2:]
+
+    def run(stop: int) -> tuple[dict[str, Thing], list[tuple[int, int]]]:
+        seen: list[tuple[int, int]] = []
+
+        def progress(done: int, most: int) -> None:
+            seen.append((done, most))
+            if done == stop:
+                raise KeyboardInterrupt
+
+        def bank(s: Session) -> Thing:
+            model = SecureXGBClassifier(**FEW, subsample=0.7)
+            return model.fit(BANK, Y, session=s, label_party="bank", checkpoint=Kept("bank"), progress=progress)
+
+        def tax(s: Session) -> Thing:
+            model = SecureXGBClassifier(**FEW, subsample=0.7)
+            return model.fit(TAX, session=s, label_party="bank", checkpoint=Kept("tax"))
+
+        return run_parties({"bank": bank, "tax": tax}), seen
+
+    with pytest.raises(KeyboardInterrupt):
+        run(2)
+    trees = len(kept["bank"])
+    found, seen = run(0)
+    assert (trees, seen) == (2, [(3, 4), (4, 4)])
+    assert len(found["bank"].part_.trees) == len(found["tax"].part_.trees) == 4
+    assert found["bank"].part_.training == found["tax"].part_.training
+
+
 def test_parts_of_two_trainings_do_not_go_together() -> None:
     first, _ = fitted(SecureXGBClassifier(**FEW))
     _, second = fitted(SecureXGBClassifier(**FEW))
@@ -351,6 +391,10 @@ def test_nothing_happens_without_a_session() -> None:
         (
             lambda s: SecureXGBClassifier().fit(BANK, Y, session=s, label_party="bank", eval_set=[(BANK, Y + 1)]),
             "none of the classes",
+        ),
+        (
+            lambda s: SecureXGBClassifier(early_stopping_rounds=3).fit(BANK, Y, session=s, label_party="bank"),
+            "early_stopping_rounds goes by rows",
         ),
         (lambda s: SecureXGBRegressor().fit(BANK, ["a"] * N, session=s, label_party="bank"), "y holds numbers"),
     ],
