@@ -3,7 +3,8 @@
 A line for each release, ``score`` and ``grade``, over one warm connection of the bank to the node and through it to the
 product's process: people one by one (p50_ms, p99_ms), then messages of ``--batch`` people (per_s). Each query is an
 entry of the audit log, counted against the person's quota, and on disk before the reply leaves; ``ledger_ms`` is what
-that takes by itself. Results are compared with the plain sum. ``seconds`` is the time of the batches.
+that takes by itself. Results are compared with the plain sum. ``seconds`` is the time of the batches. With ``--trees``
+the model is one of so many full boosted trees, whose nodes are the bank's and the node's by turns of chance.
 """
 
 from __future__ import annotations
@@ -23,9 +24,12 @@ from numpy.typing import NDArray
 from benchmarks import report
 from examples import deployment
 from examples.deployment import Server
+from protocols.learning.binned import Cuts
+from protocols.learning.boosted import BoostedPart
 from protocols.learning.model import ModelPart
 from protocols.learning.preparation import Numeric, Preparation
 from protocols.learning.release import Release
+from protocols.learning.trees import Inner, Leaf, OwnNode, PartTree, Shape, joined
 from unseen import scoring
 from unseen.governance import ledger
 from unseen.governance.consent import CheckedConsent
@@ -86,7 +90,7 @@ class People:
     def _right(self, one: Score, total: np.float64) -> bool:
         if one.grade is not None:
             return one.grade == int(np.searchsorted(CUTS, total, side="right"))
-        return one.total is not None and abs(one.total - float(total)) < 1e-9
+        return one.total is not None and abs(one.total - float(total)) < 1e-7
 
 
 def part_of(party: str, columns: dict[str, NDArray[np.float64]], rng: np.random.Generator) -> ModelPart:
@@ -108,6 +112,64 @@ def part_of(party: str, columns: dict[str, NDArray[np.float64]], rng: np.random.
     )
 
 
+def boosted_parts(
+    columns: dict[str, dict[str, NDArray[np.float64]]], rng: np.random.Generator, *, trees: int, depth: int
+) -> dict[str, BoostedPart]:
+    """The parts of full trees that nobody has trained; the bank has the leaves."""
+    cuts = {name: Cuts.fit(one) for name, one in columns.items()}
+    grown = [_full_tree(rng, {name: one.sizes for name, one in cuts.items()}, depth) for _ in range(trees)]
+    return {
+        name: BoostedPart.of(
+            [tree[name] for tree in grown],
+            cuts[name],
+            party=name,
+            label_party=BANK,
+            parties=(BANK, NODE),
+            objective="binary:logistic",
+            base_score=0.0,
+            model=MODEL,
+            training=JOB,
+            rows=len(next(iter(columns[name].values()))),
+            trained="2030-01-31T12:00:00Z",
+        )
+        for name in columns
+    }
+
+
+def _full_tree(rng: np.random.Generator, sizes: dict[str, NDArray[np.int64]], depth: int) -> dict[str, PartTree]:
+    own: dict[str, list[OwnNode]] = {name: [] for name in sizes}
+    owners: list[tuple[str, int]] = []  # of each inner node, by its number in the heap, and its number there
+    for node in range((1 << depth) - 1):
+        owner = list(sizes)[rng.integers(len(sizes))]
+        parent, left, above = -1, False, node
+        while above and parent < 0:
+            side, above = above % 2 == 1, (above - 1) // 2
+            if owners[above][0] == owner:
+                parent, left = owners[above][1], side
+        column = int(rng.integers(len(sizes[owner])))
+        owners.append((owner, len(own[owner])))
+        own[owner].append(OwnNode(parent, left, column, int(rng.integers(sizes[owner][column] - 1)), False))
+    leaves = range((1 << depth) - 1, (1 << depth + 1) - 1)
+    shape = Shape(
+        tuple(Inner(node, owner, number) for node, (owner, number) in enumerate(owners)),
+        tuple(Leaf(node, float(rng.normal() / 10)) for node in leaves),
+    )
+    return {name: PartTree(tuple(nodes), shape if name == BANK else None) for name, nodes in own.items()}
+
+
+def joined_margins(
+    parts: dict[str, BoostedPart], columns: dict[str, dict[str, NDArray[np.float64]]]
+) -> NDArray[np.float64]:
+    """The margins that people have to get, by the joined trees."""
+    coded = {name: part.coded(columns[name]) for name, part in parts.items()}
+    codes = {name: one.codes for name, one in coded.items()}
+    missing = {name: one.missing_code for name, one in coded.items()}
+    total = np.zeros(len(coded[BANK]))
+    for mine, theirs in zip(parts[BANK].trees, parts[NODE].trees, strict=True):
+        total += joined({BANK: mine, NODE: theirs}, codes, missing)
+    return total
+
+
 def main(arguments: list[str]) -> int:
     """Command line. Returns 0 if no query failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks scoring", description=__doc__.partition("\n")[0])
@@ -117,12 +179,22 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--queries", type=int, default=1000, help="people one by one")
     parser.add_argument("--batched", type=int, default=20_000, help="people in batches")
     parser.add_argument("--batch", type=int, default=200, help="people per message")
+    parser.add_argument("--trees", type=int, default=0, help="boosted trees of the model; 0 for a linear one")
+    parser.add_argument("--depth", type=int, default=5, help="their levels of splits")
     parser.add_argument("--release", choices=["score", "grade"], help="only this one")
     options = parser.parse_args(arguments)
     root = Path(tempfile.mkdtemp(prefix="unseen-scoring-"))
     releases: list[Release] = ["score", "grade"] if options.release is None else [options.release]
     try:
-        people, node_home, bank_home = prepare(root, options.rows, options.features_a, options.features_b, releases)
+        people, node_home, bank_home = prepare(
+            root,
+            options.rows,
+            options.features_a,
+            options.features_b,
+            releases,
+            trees=options.trees,
+            depth=options.depth,
+        )
         ledger_ms = ledger_alone(root / "ledger.db")
         failures = 0
         with deployment.serving("node", node_home) as node:
@@ -139,14 +211,16 @@ def main(arguments: list[str]) -> int:
                     queries=options.queries,
                     batched=options.batched,
                     batch=options.batch,
-                    more={"build_s": round(build_s, 1), "ledger_ms": ledger_ms},
+                    more={"build_s": round(build_s, 1), "ledger_ms": ledger_ms, "trees": options.trees},
                 )
         return int(failures != 0)
     finally:
         shutil.rmtree(root)
 
 
-def prepare(root: Path, rows: int, mine: int, theirs: int, releases: list[Release]) -> tuple[People, Path, Path]:
+def prepare(
+    root: Path, rows: int, mine: int, theirs: int, releases: list[Release], *, trees: int = 0, depth: int = 5
+) -> tuple[People, Path, Path]:
     """Set a deployment up in `root`. Returns the people, and the homes of node and bank."""
     report.progress(f"{rows:,} people with {mine} and {theirs} features")
     rng = np.random.default_rng(7)
@@ -155,9 +229,16 @@ def prepare(root: Path, rows: int, mine: int, theirs: int, releases: list[Releas
     other = {f"b{i}": rng.normal(size=rows) for i in range(theirs)}
     deployment.make_ca(root)
     homes = {name: deployment.enrol(root, name) for name in (BANK, NODE)}
-    parts = {BANK: part_of(BANK, own, rng), NODE: part_of(NODE, other, rng)}
-    for name, part in parts.items():
-        ModelStore(Home(homes[name])).add(part, job=JOB, operator="learning.logistic")
+    if trees:
+        boosted = boosted_parts({BANK: own, NODE: other}, rng, trees=trees, depth=depth)
+        totals = joined_margins(boosted, {BANK: own, NODE: other})
+        for name in homes:
+            ModelStore(Home(homes[name])).add(boosted[name], job=JOB, operator="learning.boosting")
+    else:
+        parts = {BANK: part_of(BANK, own, rng), NODE: part_of(NODE, other, rng)}
+        totals = parts[BANK].score(own) + parts[NODE].score(other)
+        for name in homes:
+            ModelStore(Home(homes[name])).add(parts[name], job=JOB, operator="learning.logistic")
     pyarrow.parquet.write_table(pa.table({"id": ids, **other}), homes[NODE] / "features.parquet")
     node_toml, policy_toml = 'listen = "127.0.0.1:0"\n', ""
     for release in releases:
@@ -166,7 +247,6 @@ def prepare(root: Path, rows: int, mine: int, theirs: int, releases: list[Releas
         policy_toml += RULE_TOML.format(release=release, scenario=SCENARIO, columns=["id", *other])
     (homes[NODE] / "node.toml").write_text(node_toml)
     (homes[NODE] / "policy.toml").write_text(policy_toml)
-    totals = parts[BANK].score(own) + parts[NODE].score(other)
     return People(ids, own, totals), homes[NODE], homes[BANK]
 
 

@@ -14,6 +14,11 @@ _BAND = (
     "of each row in which of the few public bands the score lies, and so, knowing its own part, in which interval the "
     "partners' sum lies"
 )
+_SCORE = (
+    "of each row the score; and so, by taking its own part away, what each partner's features add to it, or, of few "
+    "boosted trees, in which of their leaves the row is"
+)
+_TREES = "of boosted trees: their number; of three parties and more also under which of its own nodes each leaf lies"
 _WHOM = "whom {asker} asks about, and of whom it has a record itself; {asker} declares that it may ask"
 
 OPERATORS: Mapping[Release, Operator] = {
@@ -23,10 +28,10 @@ OPERATORS: Mapping[Release, Operator] = {
         title="Scores of a joint model, put together by the party that had the labels",
         learns={
             "asker": (
-                "of each row the score; and so, by taking its own part away, what each partner's features add to it",
+                _SCORE,
                 "whether each partner has a record of the row's key",
             ),
-            "partner": (_WHOM, "nothing of {asker}'s part, of scores or of grades"),
+            "partner": (_WHOM, "nothing of {asker}'s part, of scores or of grades", _TREES),
         },
     ),
     "grade": Operator(
@@ -38,7 +43,7 @@ OPERATORS: Mapping[Release, Operator] = {
                 _BAND,
                 "whether each partner has a record of the row's key",
             ),
-            "partner": (_WHOM, "nothing of {asker}'s part, of scores or of grades"),
+            "partner": (_WHOM, "nothing of {asker}'s part, of scores or of grades", _TREES),
         },
     ),
 }

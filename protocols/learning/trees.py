@@ -23,7 +23,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -255,8 +254,8 @@ class Grove:
 
     def ends(self, codes: Codes, missing_code: NDArray[np.int64]) -> NDArray[np.bool_]:
         """(ends, n): as ``ends`` of each tree, one after another."""
-        compared: NDArray[np.unsignedinteger[Any]] = codes.T[self._columns]
-        left: NDArray[np.bool_] = compared <= self._bins.astype(codes.dtype)[:, None]
+        compared = codes.T[self._columns]
+        left: NDArray[np.bool_] = np.less_equal(compared, self._bins.astype(codes.dtype)[:, None])
         code = missing_code[self._columns]
         may_miss = code >= 0
         gone = compared[may_miss] == code[may_miss].astype(codes.dtype)[:, None]

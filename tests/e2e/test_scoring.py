@@ -11,10 +11,14 @@ import pytest
 
 from examples.deployment import run
 from mpc.errors import PolicyError, UsageError
+from protocols.learning.binned import Cuts
+from protocols.learning.boosted import BoostedPart
 from protocols.learning.model import ModelPart
 from protocols.learning.preparation import Numeric, Preparation
 from tests.e2e.town import BANK, NODE, SCENARIO, Process, Town, resident_id, until
 from tests.e2e.town import town as make_town
+from tests.learning.test_boosted import in_the_clear
+from tests.learning.test_trees import Grown, grow
 from unseen import asker, scoring
 from unseen.models import ModelStore
 from unseen.scoring import Scorer
@@ -22,6 +26,7 @@ from unseen.scoring import Scorer
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(60)]
 
 MODEL, JOB, LATER = "00c0ffee00c0ffee", "0123456789abcdef", "fedcba9876543210"
+TREES = "7ee5" * 4
 PEOPLE = 300
 CUTS = (-1.0, 0.0, 1.25)
 
@@ -78,6 +83,32 @@ def part(party: str, *, factor: float = 1.0) -> ModelPart:
     )
 
 
+def trees_of() -> tuple[dict[str, BoostedPart], list[Grown]]:
+    """The two parts of a model of ten random trees, and the whole of it."""
+    columns = {BANK: ("age", "income"), NODE: ("size", "rooms")}
+    known = columns_of(PEOPLE)
+    binning = {name: Cuts.fit({one: known[one] for one in mine}) for name, mine in columns.items()}
+    rng = np.random.default_rng(4)
+    grown = [grow(rng, {name: cuts.sizes for name, cuts in binning.items()}, depth=5) for _ in range(10)]
+    parts = {
+        name: BoostedPart.of(
+            [tree.parts[name] for tree in grown],
+            binning[name],
+            party=name,
+            label_party=BANK,
+            parties=(BANK, NODE),
+            objective="binary:logistic",
+            base_score=-0.5,
+            model=TREES,
+            training=JOB,
+            rows=PEOPLE,
+            trained="2030-01-31T12:00:00Z",
+        )
+        for name in columns
+    }
+    return parts, grown
+
+
 def total(n: int, *, factor: float = 1.0) -> np.ndarray:
     return part(BANK, factor=factor).score(columns_of(n)) + part(NODE, factor=factor).score(columns_of(n))
 
@@ -98,6 +129,7 @@ def _node(town: Town) -> Process:
     """The node with two products of the model, one that releases scores and one that releases grades."""
     for name in (BANK, NODE):
         ModelStore(town.home(name)).add(part(name), job=JOB, operator="learning.logistic")
+        ModelStore(town.home(name)).add(trees_of()[0][name], job=JOB, operator="learning.boosting")
     known = columns_of(PEOPLE)
     rows = [f"{resident_id(i)},{known['size'][i]},{known['rooms'][i]}" for i in range(PEOPLE)]
     (town.root / NODE / "households.csv").write_text("\n".join(["id,size,rooms", *rows]) + "\n")
@@ -106,8 +138,10 @@ def _node(town: Town) -> Process:
         name, cuts = f"repayment-{release}", f"cuts = {list(CUTS)}" if release == "grade" else ""
         products += SCORER_TOML.format(name=name, release=release, model=MODEL, cuts=cuts)
         rules += RULE_TOML.format(name=name, release=release, scenario=SCENARIO)
+    products += SCORER_TOML.format(name="repayment-trees", release="score", model=TREES, cuts="")
+    rules += RULE_TOML.format(name="repayment-trees", release="score", scenario=SCENARIO)
     town.write_node(products=products, policy=rules)
-    return town.start_node(wait_for=("repayment-score", "repayment-grade"))
+    return town.start_node(wait_for=("repayment-score", "repayment-grade", "repayment-trees"))
 
 
 def connect(town: Town, node: Process, release: str, *, who: str = BANK, version: int | None = None) -> Scorer:
@@ -162,6 +196,20 @@ def test_scores_grades_quota_audit_and_refusals(town: Town, node: Process, tmp_p
         connect(town, node, "score", who="id-platform")
     with pytest.raises(UsageError, match="unseen score"):
         asker.connect(town.root / BANK, "repayment-score", node=at)
+
+
+def test_boosted_trees_are_a_product_as_any_other(town: Town, node: Process) -> None:
+    parts, grown = trees_of()
+    with connect(town, node, "trees") as scorer:
+        assert scorer.statement.operator == "learning.boosting"
+        scores = scorer.score([*keys(5), (resident_id(PEOPLE + 1),)], columns_of(6), batch=4)
+    known = {name: np.array(values) for name, values in columns_of(5).items()}
+    wanted = in_the_clear(parts, grown, dict.fromkeys((BANK, NODE), known))
+    np.testing.assert_allclose([one.total for one in scores[:5]], wanted, atol=2.0**-25)
+    np.testing.assert_allclose([one.probability for one in scores[:5]], 1 / (1 + np.exp(-wanted)), atol=1e-6)
+    assert (scores[5].found, scores[5].total) == (False, None)
+    entries = [entry for entry in town.entries() if entry.get("product") == "repayment-trees"]
+    assert sum(entry["kind"] == "evaluation" for entry in entries) == 6
 
 
 def test_a_rule_that_goes_ends_what_it_allowed(town: Town, node: Process) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mpc.testing import run_parties
+from tests.learning.test_boosted import model_of, table_of
 from tests.protocols.test_psi_page import party
 from unseen.governance import policy
 from unseen.home import Home
@@ -44,7 +45,11 @@ def test_the_files(tmp_path: Path) -> None:
 
 def test_the_code(capsys: pytest.CaptureFixture[str]) -> None:
     # The first block asks a node, which tests/e2e/test_scoring.py does in the same words.
-    asks, computes = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    asks, trees, computes = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     compile(asks, "serving.md", "exec")
+    parts, _ = model_of(("bank", "tax-bureau"))
+    tables = {name: {column: values[:3] for column, values in table_of(name).items()} for name in parts}
+    run_parties({name: party(trees, part=parts[name], table=tables[name]) for name in parts})
+    assert re.fullmatch(r"\[0\.\d+ +0\.\d+ +0\.\d+ *\]\n", capsys.readouterr().out)
     run_parties({"bank": party(computes, sums=[-0.5, 0.25]), "tax-bureau": party(computes, sums=[0.25, 0.25])})
     assert capsys.readouterr().out == "[1 2]\n"

@@ -46,13 +46,7 @@ def run(task: Task, parameters: Parameters, release: Release) -> Yield:
     session.progress(Progress("score", 0, len(found.rows)))
     outcome = _outcome(task, parameters, stored, table.take(pa.array(found.rows)))
     session.progress(Progress("score", len(found.rows), len(found.rows)))
-    asks = session.me == parameters.asker
-    # Of whom there is a record the alignment has said already, the same to all.
-    said = learned(release, "partner", asker=parameters.asker)[1:]
-    if asks:
-        said = _told(stored.part) if release == "score" else ()
-        said = said or learned(release, "asker", asker=parameters.asker)[:1]
-    told = (*found.learned, *said)
+    told = (*found.learned, *_told(stored.part, release, asks=session.me == parameters.asker))
     sizes = {
         "rows": table.num_rows,
         **{f"{name} keys": size for name, size in found.sizes.items()},
@@ -139,8 +133,13 @@ def _columns(values: NDArray[Any]) -> list[tuple[str, NDArray[Any]]]:
     return [(f"_{one}", np.ascontiguousarray(values[:, one])) for one in range(values.shape[1])]
 
 
-def _told(part: Part) -> tuple[str, ...]:
-    """What scores say beside themselves, where that is not what those of a linear model do."""
-    if isinstance(part, BoostedPart):
+def _told(part: Part, release: Release, *, asks: bool) -> tuple[str, ...]:
+    """What this party has learned. Of whom there is a record the alignment has said already, the same to all."""
+    if not asks:
+        said = learned(release, "partner", asker=part.label_party)[1:]
+        return said if isinstance(part, BoostedPart) else said[:1]
+    if release == "score" and isinstance(part, BoostedPart):
         return (_OF_SHARED_TREES,) if part.shared else (_OF_TREES,)
-    return () if part.shares is None else (_OF_SHARES,)
+    if release == "score" and not isinstance(part, BoostedPart) and part.shares is not None:
+        return (_OF_SHARES,)
+    return learned(release, "asker", asker=part.label_party)[:1]
