@@ -15,8 +15,9 @@ and rounds are a's. `tree_s` and `tree_bytes` (sent and received) are of one mor
 computed from the trees of all parties put together, which nobody has in an application.
 
 `--slopes` varies rows, each party's features, and depth, one at a time around what the other options name, and prints a
-line for each run and then one for each of the three: what is measured per tree (the least of the repeats), the slope of
-a straight line through it by least squares, and the exponent of a power law.
+line for each run and then one for each of the three: what is measured per tree (the least of the repeats); against rows
+and features (of all parties) a straight line through it by least squares, its slope, where it starts, and R²; against
+depth the factor of one more level.
 """
 
 from __future__ import annotations
@@ -240,12 +241,20 @@ def _slopes(task: Task, repeat: int) -> None:
                 "sizes": x.tolist(),
                 "tree_s": tree_s.round(3).tolist(),
                 "tree_bytes": tree_bytes.round().tolist(),
-                "s_slope": float(f"{np.polyfit(x, tree_s, 1)[0]:.3g}"),
-                "bytes_slope": float(f"{np.polyfit(x, tree_bytes, 1)[0]:.3g}"),
-                "s_exponent": round(float(np.polyfit(np.log(x), np.log(tree_s), 1)[0]), 2),
-                "bytes_exponent": round(float(np.polyfit(np.log(x), np.log(tree_bytes), 1)[0]), 2),
+                **_fit("s", x, tree_s, against),
+                **_fit("bytes", x, tree_bytes, against),
             },
         )
+
+
+def _fit(what: str, x: Reals, y: Reals, against: str) -> dict[str, Value]:
+    """A straight line through what was measured, and how well it fits; against depth the factor of a level."""
+    if against == "depth":
+        return {f"{what}_factor": round(float(np.exp(np.polyfit(x, np.log(y), 1)[0])), 2)}
+    slope, start = np.polyfit(x, y, 1)
+    fits = 1 - np.square(y - slope * x - start).sum() / np.square(y - y.mean()).sum()
+    numbers = {"slope": slope, "start": start, "r2": fits}
+    return {f"{what}_{name}": float(f"{number:.4g}") for name, number in numbers.items()}
 
 
 def main(arguments: Sequence[str]) -> int:
