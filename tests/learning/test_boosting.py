@@ -554,6 +554,20 @@ def test_a_party_that_cannot_keep_a_round_leaves(leaver: str, leave_at: int) -> 
     assert_the_same(train(PARTS, Y, replace(RESUMED, seed=5), keep=keep, seed=None))
 
 
+def test_points_of_a_round_that_was_done_twice_are_not_mixed() -> None:
+    """Round 2 is done twice, without a seed; each time the one that leaves has not kept it, and the other has."""
+    keep = {name: Kept() for name in TWO}
+    for leaver in "ab":
+        for name, kept in keep.items():
+            kept.leave_at = 2 if name == leaver else None
+        with pytest.raises(Gone):
+            train(TWO, Y, keep=keep, seed=None)
+    assert {kept.states[-1][0] for kept in keep.values()} == {1, 2}
+    keep["b"].leave_at = None
+    found = train(TWO, Y, keep=keep, seed=None)
+    np.testing.assert_allclose(joined(found, TWO)[:, 0], found["a"].margins, atol=1e-12)
+
+
 def test_secret_draws_go_on_as_they_began() -> None:
     """Without a seed the label party's own randomness draws rows; a point holds what they are drawn by."""
     keep = {name: Kept() for name in PARTS}
