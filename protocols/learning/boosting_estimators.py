@@ -392,7 +392,7 @@ def _inputs(
     eval_set: Validation | None,
     number: Callable[[ArrayLike], Floats],
 ) -> Inputs:
-    table, named = _table(X)
+    table, named = table_of(X)
     names = columns.names(table)
     cuts = Cuts.fit(table, max_bins=estimator.max_bin, categorical=_categorical(table, names, estimator.feature_types))
     binned = cuts.codes(table, rows=_rows(X))
@@ -410,7 +410,7 @@ def _inputs(
         if (answers is None) != (y is None):
             raise UsageError("eval_set has labels where y has them: [(X, y)] at the label party, else [(X, None)].")
         validation_rows = _rows(further)
-        binned = _stacked(binned, cuts.codes(_known(further, names, named=named), rows=validation_rows))
+        binned = _stacked(binned, cuts.codes(known_table(further, names, named=named), rows=validation_rows))
         if labels is not None and answers is not None:
             labels = np.concatenate([labels, number(answers)])
         if weights is not None:
@@ -523,7 +523,7 @@ def _means(estimator: Boosted, X: Features, session: Session | None) -> Floats |
             f"The model has parts at {', '.join(missing)} too, without which there is no score: invite them."
         )
     part: BoostedPart = estimator.part_
-    known = _known(X, estimator._columns, named=hasattr(estimator, "feature_names_in_"))
+    known = known_table(X, estimator._columns, named=hasattr(estimator, "feature_names_in_"))
     total = boosted_scoring.scores(session, part, known, rows=_rows(X), suite=estimator.suite)
     return None if total is None else part.probability(total)
 
@@ -559,7 +559,7 @@ def _importances(estimator: Boosted) -> Floats:
 # Tables and labels ----------------------------------------------------------------------------------------------------
 
 
-def _table(X: Features) -> tuple[Table, bool]:
+def table_of(X: Features) -> tuple[Table, bool]:
     """What was given as a table, and whether its columns had names; those of an array are f0, f1, …"""
     if isinstance(X, pa.Table | pa.RecordBatch | Mapping) or hasattr(X, "columns"):
         return cast(Table, X), True
@@ -570,13 +570,13 @@ def _table(X: Features) -> tuple[Table, bool]:
 
 
 def _rows(X: Features) -> int:
-    table, named = _table(X)
+    table, named = table_of(X)
     return columns.length(table) if named else len(cast(Sized, X))
 
 
-def _known(X: Features, known: Sequence[str], *, named: bool) -> Table:
+def known_table(X: Features, known: Sequence[str], *, named: bool) -> Table:
     """A table with the columns of training, by their names; where one of the two had none, by their order."""
-    table, has_names = _table(X)
+    table, has_names = table_of(X)
     found = columns.names(table)
     if named and has_names:
         missing, surplus = sorted(set(known) - set(found)), sorted(set(found) - set(known))
