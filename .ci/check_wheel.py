@@ -27,6 +27,7 @@ REQUIRED = (
 NEEDS_EXTRA = {
     "protocols.learning.boosting_estimators": "unseen[learning]",
     "protocols.learning.estimators": "unseen[learning]",
+    "protocols.learning.horizontal_boosting_estimators": "unseen[learning]",
 }
 
 
