@@ -3,19 +3,42 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 
-from mpc.errors import UsageError
-from mpc.testing import run_parties
+from mpc.errors import ChannelClosed, PeerError, UsageError
+from mpc.session import Session
+from mpc.testing import Tamper, run_parties
+from mpc.wire.learning.v1 import boosting_pb2 as rounds
+from mpc.wire.learning.v1 import strict_boosting_pb2 as wire
 from protocols.learning import boosting, gradients, splits, strict_boosting, trees
 from protocols.learning.binned import Binned
-from protocols.learning.boosting_terms import Columns, Fitted, Training
+from protocols.learning.boosting_terms import Columns, Fitted, Point, Task, Terms, Training
 
 STRICT = Training(n_estimators=3, max_depth=3, privacy="strict")
+
+
+class Gone(Exception):
+    """A party has left."""
+
+
+@dataclass
+class Kept:
+    """A checkpoint in memory, which can end its party."""
+
+    leave_at: int | None = None
+    states: list[tuple[int, bytes]] = field(default_factory=list)
+
+    def save(self, step: int, state: bytes) -> None:
+        if step == self.leave_at:
+            raise Gone
+        self.states = [*self.states, (step, state)][-2:]
+
+    def load(self) -> Sequence[tuple[int, bytes]]:
+        return self.states
 
 
 def table(rng: np.random.Generator, n: int, sizes: list[int], *, missing: bool = False) -> Binned:
@@ -49,6 +72,8 @@ def fit(
     *,
     weights: np.ndarray | None = None,
     method: boosting.Method = "ideal",
+    keep: Mapping[str, Kept] | None = None,
+    tamper: Mapping[tuple[str, str], Tamper] | None = None,
 ) -> dict[str, Fitted]:
     def party(name: str) -> object:
         return lambda s: boosting.fit(
@@ -59,9 +84,10 @@ def fit(
             training=training,
             sample_weight=weights if name == "a" else None,
             method=method,
+            checkpoint=None if keep is None else keep[name],
         )
 
-    return run_parties({name: party(name) for name in tables})  # type: ignore[arg-type]
+    return run_parties({name: party(name) for name in tables}, tamper=tamper)  # type: ignore[arg-type]
 
 
 def margins(tables: Mapping[str, Binned], fitted: Mapping[str, Fitted], count: int | None = None) -> np.ndarray:
@@ -229,13 +255,99 @@ def test_label_party_without_columns() -> None:
         ({"objective": "count:poisson"}, "privacy='standard'"),
         ({"reg_alpha": 1.0}, "raise reg_lambda"),
         ({"max_delta_step": 0.5}, "raise reg_lambda"),
-        ({"reg_lambda": 1e6}, "at most"),
+        ({"reg_lambda": 1e6}, "reg_lambda is at most"),
+        ({"gamma": 1e7}, "gamma is at most"),
     ],
 )
 def test_settings_that_there_are_not(changed: dict[str, object], remedy: str) -> None:
     tables, z = example(50)
     with pytest.raises(UsageError, match=remedy):
         fit(tables, drawn(z), replace(STRICT, **changed))  # type: ignore[arg-type]
+
+
+def test_goes_on_where_a_party_left() -> None:
+    tables, z = example(600, parties=3)
+    y = drawn(z)
+    training = replace(STRICT, max_depth=2, validation_rows=100)
+    keep = {name: Kept() for name in tables}
+    keep["b"].leave_at = 3
+    with pytest.raises(Gone):
+        fit(tables, y, training, keep=keep)
+    keep["b"].leave_at = None
+    assert keep["b"].states[-1][0] == 2
+    fitted = fit(tables, y, training, keep=keep)
+    whole = fit(tables, y, training)
+    assert np.abs(margins(tables, fitted) - margins(tables, whole)).max() < 2e-3
+    assert np.abs(margins(tables, fitted) - opened(fitted)).max() < 2e-6
+    np.testing.assert_allclose([v for _, v in fitted["a"].history], [v for _, v in whole["a"].history], atol=1e-3)
+    again = fit(tables, y, training, keep=keep)  # nothing is left to do
+    assert [tree.own for tree in again["c"].trees] == [tree.own for tree in fitted["c"].trees]
+
+
+# Hostile peers --------------------------------------------------------------------------------------------------------
+
+
+def _start(session: Session, own: Task, terms: Terms, point: Point | None) -> strict_boosting._Start:
+    if session.me != "a":
+        return _REAL_START(session, own, terms, point)
+    for channel in session.channels.values():
+        channel.send(wire.StrictStart(version=1, key=bytes(31)))
+    return strict_boosting._Start(0, 0, bytes(32))
+
+
+def _told(work: strict_boosting._Work, course: strict_boosting._Course) -> tuple[bool, int]:
+    if work.me != "a":
+        return _REAL_TOLD(work, course)
+    for channel in work.run.session.channels.values():
+        channel.send(rounds.BoostingRound(more=False, rounds=1))
+    return False, 0
+
+
+def _share_sides(work: strict_boosting._Work, sides: Sequence[np.ndarray]) -> None:
+    for name in work.run.compute:
+        work.run.session.channel(name).send(wire.StrictSides(), np.zeros((len(sides), 3), dtype=np.uint8))
+
+
+def _products(work: strict_boosting._Work, vectors: np.ndarray | None, width: int) -> np.ndarray | None:
+    if work.me != "c":
+        return _REAL_PRODUCTS(work, vectors, width)
+    for holder in work.holders.values():
+        holder.products(width)
+    work.run.session.channel("a").send(wire.StrictHistograms(), np.zeros((3, width), dtype=np.uint32))
+    return None
+
+
+_REAL_START, _REAL_TOLD, _REAL_PRODUCTS = strict_boosting._start, strict_boosting._told, strict_boosting._products
+
+
+@pytest.mark.parametrize(
+    ("name", "hostile", "what"),
+    [
+        ("_start", _start, "32 bytes for draws"),
+        ("_told", _told, "rounds that there are"),
+        ("_share_sides", _share_sides, "sides of 300 rows"),
+        ("_products", _products, "histograms of 15 bins"),
+    ],
+)
+def test_peer_that_says_something_else(
+    name: str, hostile: Callable[..., object], what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables, z = example(300, parties=3)
+    monkeypatch.setattr(strict_boosting, name, hostile)
+    with pytest.raises(PeerError, match=what):
+        fit(tables, drawn(z + 3 * tables["c"].codes[:, 0]), replace(STRICT, n_estimators=1))
+
+
+@pytest.mark.parametrize("message", range(1, 9))
+def test_a_flipped_bit_in_a_header(message: int) -> None:
+    tables, z = example(200)
+    with pytest.raises((PeerError, ChannelClosed)):
+        fit(
+            tables,
+            drawn(z),
+            replace(STRICT, n_estimators=1),
+            tamper={("a", "b"): Tamper(message=message, byte=0, bit=6)},
+        )
 
 
 def test_real_products_and_arithmetic() -> None:

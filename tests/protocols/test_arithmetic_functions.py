@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mpc.errors import UsageError
 from protocols import arithmetic
 from protocols.arithmetic import functions
 from protocols.arithmetic.ideal import Rounding
@@ -189,3 +190,34 @@ def test_whole_numbers_become_real_ones(function: Callable[[Any], Shared]) -> No
     plain = {arithmetic.sqrt: np.sqrt, arithmetic.exp: np.exp, arithmetic.log: np.log}
     exact = plain.get(function, lambda x: 1 / (1 + np.exp(-x)))(np.array([1.0, 4.0, 9.0]))
     np.testing.assert_allclose(got, exact, rtol=1e-3, atol=1e-5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_scale(step: int) -> None:
+    mpc = arithmetic.alone()
+    top = 58 if step == 2 else 40
+    x = np.concatenate([np.arange(1, 300), 1 << np.arange(top), (1 << np.arange(1, top)) - 1])
+    got = mpc.reveal(functions.scale(mpc.constant(x), top, step=step))
+    exponents = np.array([(int(value).bit_length() - 1) // step * step for value in x])
+    np.testing.assert_array_equal(got, 1 << (top - exponents))
+    assert mpc.reveal(functions.scale(mpc.constant([[0]]), top, step=step)) == 1 << top
+    for wrong in (mpc.constant([1.5]), mpc.constant([True])):
+        with pytest.raises(UsageError, match="whole numbers"):
+            functions.scale(wrong, top)
+
+
+@every_rounding
+def test_inverse(rounding: Rounding) -> None:
+    mpc = arithmetic.alone(rounding=rounding)
+    x = np.concatenate([np.arange(1, 300), 1 << np.arange(31), (1 << np.arange(1, 32)) - 1])
+    got = mpc.reveal(functions.inverse(mpc.constant(x)))
+    assert got is not None
+    assert np.abs(got * (x / 2.0**60) - 1).max() <= 2.0**-24
+
+
+def test_sigmoid_of_a_known_size() -> None:
+    x = np.concatenate([np.linspace(-1900, 1900, 3001), np.linspace(-12, 12, 3001)])
+    got = applied(lambda v: functions.sigmoid(v, error=1e-4, size=11), x, fraction=20, rounding="random")
+    assert np.abs(got - 1 / (1 + np.exp(-x.clip(-50, 50)))).max() <= 1e-4
+    with pytest.raises(UsageError, match="size is 5 to 20"):
+        applied(lambda v: functions.sigmoid(v, size=4), x, fraction=20, rounding="random")
