@@ -16,9 +16,9 @@ Security: semi-honest, as ``leaf_sums``; `grades` as protocols.arithmetic beside
 Leaks:    scores: to the label party the margins, and nothing else. A margin is the sum of one weight of each tree; who
           has the weights can find, where trees are few, which leaves they are of, and so on which sides of the others'
           nodes the row lies. With the leaves in shares it cannot. grades: to it the grade. To the others: how many rows
-          and trees there are. With three parties and more, each other party also learns how many leaves each
-          tree has, and under which of its own ends each leaf lies; all learn how many nodes of each tree are whose.
-          All parties name the model, the training and the roles.
+          and trees there are. With three parties and more, each other party also learns how many leaves each tree has,
+          and under which of its own ends each leaf lies. All parties name the model, the training and the roles, and to
+          the label party how many nodes of each tree are theirs, which it knows.
 Cost:     two parties: of ``leaf_sums``, and 8 bytes a row and class where scores open. Three parties and more: a
           transfer, 12 bytes, for each row, leaf and pair of parties. grades: of ``scoring.grades``. Weights in shares:
           twice the transfers.
@@ -190,7 +190,6 @@ class _Run:
     Attributes:
         session, part, coded, suite: of this party.
         givers: who has weights of leaves, or shares of them; the label party first.
-        nodes: of each other party how many nodes of each tree are its.
     """
 
     session: Session = field(repr=False)
@@ -198,12 +197,11 @@ class _Run:
     coded: Coded = field(repr=False)
     suite: Suite = field(repr=False)
     givers: tuple[str, ...]
-    nodes: dict[str, NDArray[np.uint32]] = field(repr=False)
 
     @property
     def peers(self) -> tuple[str, ...]:
         """The other parties, sorted."""
-        return tuple(self.nodes)
+        return self.peers_of(self.session.me)
 
     def peers_of(self, party: str) -> tuple[str, ...]:
         """The others as that party sees them."""
@@ -233,19 +231,22 @@ def _start(
         shared=part.shared,
     )
     peers = [name for name in names if name != session.me]
+    # How many nodes a party has, and where, is for the label party alone, which knows and compares.
+    leads = session.me == part.label_party
     for peer in peers:
-        session.channel(peer).send(mine, part.nodes.astype(np.uint32))
-    nodes, shared = {}, {session.me: part.shared}
+        told = part.nodes if peer == part.label_party else part.nodes[:0]
+        session.channel(peer).send(mine, told.astype(np.uint32))
+    shared = {session.me: part.shared}
     for peer in peers:
         channel = session.channel(peer)
-        theirs, counts = channel.recv(wire.BoostedBatch, max_bytes=4 * len(part.trees))
+        theirs, counts = channel.recv(wire.BoostedBatch)
         arithmetic.require_same(channel, mine, theirs, without=_OWN)
-        channel.require(len(counts) == len(part.trees), "a number of nodes for each tree")
+        channel.require(len(counts) == leads * len(part.trees), "a number of nodes for each tree, to the label party")
         channel.require(
-            part.trees[0].shape is None or counts.tolist() == _counted(part, peer),
+            not leads or counts.tolist() == _counted(part, peer),
             "as many nodes in each tree as this party knows of: is its part of the same training?",
         )
-        nodes[peer], shared[peer] = counts, theirs.shared
+        shared[peer] = theirs.shared
     givers = (part.label_party, *(name for name in names if shared[name] and name != part.label_party))
     if len(givers) != (2 if shared[part.label_party] else 1):
         raise UsageError(
@@ -253,7 +254,7 @@ def _start(
             f"here {', '.join(name for name in names if shared[name]) or 'nobody'} has shares. Are the parts of one "
             "training?"
         )
-    return _Run(session, part, coded, suites.get(suite), givers, nodes)
+    return _Run(session, part, coded, suites.get(suite), givers)
 
 
 def _counted(part: BoostedPart, party: str) -> list[int]:
@@ -280,7 +281,7 @@ def _between_two(run: _Run, giver: str) -> Words:
     if session.me == giver:
         give = leaf_sums.start_giver(channel, suite=run.suite, rng=session.rng)
         plan = leaf_sums.plan(part, peer)
-        for rows in _blocks(session, n, int(run.nodes[peer].sum())):
+        for rows in _blocks(session, n, sum(plan.counts)):
             share[:, rows] = leaf_sums.give_all(give, leaf_sums.offers(plan, coded.rows(rows)))
         return share
     choose = leaf_sums.start_chooser(channel, suite=run.suite, rng=session.rng)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mpc import fixed, suite
 from mpc.channel import Traffic
-from mpc.errors import PeerError, UsageError
+from mpc.errors import ChannelClosed, PeerError, UsageError
 from mpc.rng import Rng
 from mpc.session import Session
 from mpc.testing import Tamper, run_parties
@@ -169,6 +169,35 @@ def _bare(nodes: int) -> tuple[tuple[OwnNode, ...], Shape]:
         tuple(Inner(i, "tax", i) for i in range(nodes)),
         tuple(Leaf(i, 0.25) for i in range(nodes, 2 * nodes + 1)),
     )
+
+
+@pytest.mark.parametrize("names", [PARTIES[:2], PARTIES])
+def test_how_many_nodes_a_party_has_is_told_to_the_label_party_alone(names: tuple[str, ...]) -> None:
+    parts, _ = model_of(names)
+    tables = tables_of(names, 3)
+    told: dict[tuple[str, str], list[int]] = {}
+
+    def listens(name: str) -> Callable[[Session], None]:
+        def party(s: Session) -> None:
+            mine = wire.BoostedBatch(
+                version=1, rows=3, parties=names, label_party="bank", model=MODEL, training=TRAINING, trees=3, classes=1
+            )
+            for peer in s.channels:
+                s.channel(peer).send(mine, parts[name].nodes[: 3 * (peer == "bank")].astype(np.uint32))
+            for peer in s.channels:
+                _, counts = s.channel(peer).recv(wire.BoostedBatch)
+                told[peer, name] = counts.tolist()
+            s.close("that was all")
+
+        return party
+
+    with pytest.raises(ChannelClosed, match="that was all"):
+        run_parties(
+            {"bank": lambda s: boosted_scoring.scores(s, parts["bank"], tables["bank"])}
+            | {name: listens(name) for name in names[1:]}
+        )
+    assert set(told) == {(one, other) for one in names for other in names[1:] if one != other}
+    assert all(counts == [] for counts in told.values())
 
 
 def test_shares_are_uniform_and_only_their_sum_says_something() -> None:
