@@ -26,5 +26,5 @@ def test_the_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
     assert re.fullmatch(r"age 0\.\d\d", said[2])
     assert re.fullmatch(r"the shop's part of the gain: [4-9]\d%", said[3])
     assert said[4] == "shop ('basket', 'kind=new', 'kind=club', 'kind=regular') 15 True"
-    assert said[-1] == "True (600,)"
-    assert all(line.startswith("- ") for line in said[5:-1])
+    assert said[-2:] == ["True (600,)", "(600,) None"]
+    assert all(line.startswith("- ") for line in said[5:-2])
