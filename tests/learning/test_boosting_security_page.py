@@ -8,6 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
+from mpc import suite as suites
+from mpc.session import Session
+from mpc.testing import run_parties
+from protocols.matvec import lwe
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "security" / "boosting.md").read_text(encoding="utf-8")
 
@@ -49,3 +55,32 @@ def test_after_how_many_trees() -> None:
     """16 pairs of vectors for a tree of depth 5, and some 390 bits of a column of 20 bins for each."""
     for rows, (trees,) in _table("| rows | trees after").items():
         assert trees == pytest.approx(rows * math.log2(20) / (16 * 392), rel=0.06)
+
+
+def test_a_vector_that_is_no_gradient_reads_the_bins_of_fifteen_rows() -> None:
+    """Of each vector; what the feature party sends is what it sends an honest label party."""
+    rng = np.random.default_rng(6)
+    n, sizes, vectors = 500, [20, 7], 2
+    codes = np.stack([rng.integers(0, size, n, dtype=np.uint8) for size in sizes], axis=1)
+    chosen = rng.permutation(n)[: 15 * vectors].reshape(vectors, 15)
+    v = np.zeros((n, vectors), dtype=np.uint32)
+    for lane, rows in enumerate(chosen):
+        v[rows, lane] = np.uint32(1 << 17) << np.arange(15, dtype=np.uint32)
+
+    def label_party(session: Session) -> NDArray[np.uint32]:
+        owner = lwe.start_owner({"b": session.channel("b")}, n, suite=suites.get("intl"), rng=session.rng)
+        return owner.products(v)["b"]
+
+    def feature_party(session: Session) -> NDArray[np.uint32]:
+        channel = session.channel("a")
+        holder = lwe.start_holder(channel, codes, sizes, suite=suites.get("intl"), rng=session.rng)
+        return holder.products(vectors) >> np.uint32(16)
+
+    found = run_parties({"a": label_party, "b": feature_party})
+    sums = found["a"] + (found["b"] << 16) + np.uint32(1 << 15)  # to within 2^15 and noise
+    bits = (sums + np.uint32(1 << 16)) >> 17
+    starts = np.cumsum(sizes) - sizes
+    for lane, rows in enumerate(chosen):
+        for place, row in enumerate(rows):
+            inside = np.flatnonzero((bits[:, lane] >> place) & 1)
+            np.testing.assert_array_equal(inside, starts + codes[row])
