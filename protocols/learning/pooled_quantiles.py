@@ -13,11 +13,14 @@ add up to what the pooled rows would say.
 
 Numbers are float32, as in XGBoost: its rounding is applied first, and numbers that are the same then are one. A column
 of at most `bins` different numbers gets a bin for each; another one bins of about equally many rows, where an edge is
-off its place by no more than a 64th of a bin's rows, unless a single number takes up more than that. No bin has fewer
-than `least` rows, and what so few rows are in is never looked into: their numbers come out to the cell only.
+off its place by no more than a 64th of a bin's rows, or `least` ones, unless a single number takes up more than that.
+No bin has fewer than `least` rows, and what so few rows are in is never looked into: their numbers come out to the cell
+only.
 
-Leaks:  to who adds up, for each cell that was asked for how many of all silos' rows it has. A cell that has one row
-        tells that somebody has a number in it. In the first round cells are the numbers of one sign between two powers
+Leaks:  to those whose rows they are, the cells that were looked into, which lie about the edges, or, in a column of few
+        different numbers, wherever there are at least `least` rows. To who adds up, for each cell that was asked for
+        how many of all silos' rows it has. A cell that has one row tells that somebody has a number in it. In the first
+        round cells are the numbers of one sign between two powers
         of four; each further round divides a cell by 64.
 Cost:   ``len(WIDTHS)`` sums at most, for each of k columns of 256 numbers, then 64 for each cell that is looked into,
         of which there are at most `bins`. A silo sorts its columns once.
@@ -212,7 +215,7 @@ class _Column:
         self._targets = sorted({-(-i * present // bins) for i in range(1, bins)} - {0, present})
         self._few = True
         self._known = 0
-        self._cells: dict[int, tuple[int, int]] = {0: (0, present)} if present else {}
+        self._cells: dict[int, tuple[int, int]] = {0: (0, present)} if present >= self._least else {}
         self._ends: dict[int, int] = {}
 
     @property

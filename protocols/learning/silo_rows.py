@@ -90,6 +90,11 @@ class Given:
         y = self.labels[rows]
         return rows, y, np.ones(len(y)) if self.weight is None else self.weight[rows]
 
+    def counted(self) -> forest.Floats:
+        """(rows, k) values of rows trained on that have weight: what others do not count."""
+        values = self.values[: self.trained]
+        return values if self.weight is None else values[self.weight[: self.trained] > 0]
+
     def digest(self) -> str:
         """Of these rows."""
         said = hashlib.sha256(f"{self.values.shape} {self.trained} {self.weight is None}".encode())
@@ -119,21 +124,21 @@ class Rows:
     def _count(self) -> Reals:
         """What ``Counts`` reads."""
         _, y, weight = self._given.part(trained=True)
-        _, rest, weight_of_rest = self._given.part(trained=False)
-        sums = [len(y), len(rest), weight.sum(), weight_of_rest.sum(), weight @ y]
+        _, _, weight_of_rest = self._given.part(trained=False)
+        sums = [(weight > 0).sum(), (weight_of_rest > 0).sum(), weight.sum(), weight_of_rest.sum(), weight @ y]
         classes = classes_of(self._trees)
         of_class = np.bincount(y[weight > 0].astype(np.int64), minlength=classes) if classes else np.empty(0)
-        missing = np.isnan(self._given.values[: self._given.trained]).sum(axis=0)
+        missing = np.isnan(self._given.counted()).sum(axis=0)
         return np.array([*sums, *of_class, *missing], dtype=np.float64)
 
     def _cells(self, level: int, columns: NDArray[np.uint16], prefixes: NDArray[np.uint32]) -> Ints:
         """(cells, parts): how many numbers each has."""
-        self._sorted = self._sorted or pooled_quantiles.Columns.of(self._given.values[: self._given.trained])
+        self._sorted = self._sorted or pooled_quantiles.Columns.of(self._given.counted())
         return self._sorted.counts(level, columns, prefixes)
 
     def misses(self) -> NDArray[np.bool_]:
         """(k,) whether a row that is trained on has no value."""
-        return np.asarray(np.isnan(self._given.values[: self._given.trained]).any(axis=0))
+        return np.asarray(np.isnan(self._given.counted()).any(axis=0))
 
     # While trees grow -------------------------------------------------------------------------------------------------
 
@@ -146,6 +151,9 @@ class Rows:
         for j in np.flatnonzero(binning.missing == SMALLEST):
             codes[codes[:, j] == binning.numeric[j], j] = 0
         codes = np.ascontiguousarray(codes[:, binning.usable])
+        # Sums are over rows trained on. One that does not count may miss what others never do: its code is too large.
+        summed = np.minimum(codes[: self._given.trained], (binning.sizes - 1)[binning.usable].astype(np.uint16))
+        self._summed: forest.Codes = summed.astype(np.uint8) if binning.numeric.max() < 256 else summed
         self._codes: forest.Codes = codes.astype(np.uint8) if binning.numeric.max() < 256 else codes
         self._margins = np.tile(base, (len(codes), 1))
         for i, tree in enumerate(trees):
@@ -201,11 +209,7 @@ class Rows:
         self._parts = {0: self._drawn}
         places = self._binning.place[columns]
         every = len(places) == self._codes.shape[1]
-        # Of rows trained on: others may be missing where these never are.
-        codes: forest.Codes = self._codes[: len(self._words)]
-        if not every:
-            codes = codes[:, places].copy()
-        self._shown = codes
+        self._shown = self._summed if every else self._summed[:, places].copy()
 
     def fits(self, question: wire.SilosGrow) -> bool:
         """Whether sums of multiples of these units fit their words."""
