@@ -353,6 +353,7 @@ class _Course:
         base: the model before its first tree.
         trees: those that there are.
         history: of each round the metric of rows trained on and of others.
+        silos: whose rows it is of, at the aggregator.
     """
 
     run: bytes
@@ -362,6 +363,7 @@ class _Course:
     base: Forest
     trees: list[Tree] = field(default_factory=list, repr=False)
     history: list[tuple[float, float]] = field(default_factory=list)
+    silos: tuple[str, ...] = ()
 
     @property
     def known(self) -> tuple[Binning, forest.Floats, Sequence[Tree], bytes]:
@@ -388,6 +390,7 @@ class _Course:
             "missing": self.binning.missing.tolist(),
             "history": [[one, None if math.isnan(other) else other] for one, other in self.history],
             "key": self.key.hex(),
+            "silos": list(self.silos),
         }
         return Point(digest, self.run, self.attempt, self.rounds, state, {})
 
@@ -404,6 +407,7 @@ class _Course:
             model.first(0),
             list(model.trees),
             [(one, math.nan if other is None else other) for one, other in state["history"]],
+            tuple(state["silos"]),
         )
 
 
@@ -560,9 +564,7 @@ class _Silo:
             known = sum(pooled_quantiles.WIDTHS[: question.level])
             fits = bool((columns < k).all() and (prefixes.astype(np.uint64) < 1 << known).all())
             channel.require(fits and len(columns) == len(prefixes), "cells of columns that there are")
-            channel.require(
-                0 < len(columns) <= k * max(self._setting.training.max_bins, 1), "some cells of each column"
-            )
+            channel.require(0 < len(columns) <= k * self._setting.training.max_bins, "some cells of each column")
         elif isinstance(question, wire.SilosCount):
             self._asked += 1
         elif isinstance(question, wire.SilosRound):
@@ -738,7 +740,8 @@ class _Lead:
         self._rules = self._setting.rules(silos)
         self._count = silos
         self._keep = _Keep.of(self._checkpoint, self._setting, self._given)
-        common = set(self._keep.points)
+        # A model of other silos' rows, too, is not gone on with.
+        common = {at for at, point in self._keep.points.items() if point.state["silos"] == [*joined]}
         for theirs in joined.values():
             common &= {(point.attempt, point.round) for point in theirs.saved}
         return self._keep.points[max(common, key=lambda at: (at[1], at[0]))] if common else None
@@ -788,7 +791,8 @@ class _Lead:
             edges = np.concatenate(binning.edges)
             self._tell(wire.SilosBins(base_score=base, rows=rows), edges, inner, binning.missing.astype(np.uint8))
             key = key_of(seed, self._setting.session.me, rng)
-            course = _Course(attempt, attempt, key, binning, self._setting.empty(binning, base, rows))
+            empty = self._setting.empty(binning, base, rows)
+            course = _Course(attempt, attempt, key, binning, empty, silos=self._silos)
         if self._rows is not None:
             self._rows.begin(*course.known)
         return course
@@ -889,15 +893,14 @@ class _Lead:
     def _grow(self, course: _Course, question: wire.SilosGrow) -> Tree:
         """A tree, level by level: ask for the smaller child of each node that was split, and split what gains most."""
         columns = self._columns(course)
-        binning = course.binning
-        growing = Growing(self._trees, self._training.minimum_cell, question, columns, binning)
+        growing = Growing(self._trees, self._training.minimum_cell, question, columns, course.binning)
         made: list[tuple[int, ...]] = []
         for _ in range(self._trees.max_depth):
             asked = growing.asked()
             if not asked:
                 break
             splits = np.array(made, dtype=np.uint32).reshape(-1, 6)
-            total, _own = self._sum(question, splits, np.array(asked, dtype=np.uint32), columns.astype(np.uint16))
+            total, _ = self._sum(question, splits, np.array(asked, dtype=np.uint32), columns.astype(np.uint16))
             if not growing.take(asked, total):
                 self._refuse("spoilt")
             made = growing.split()

@@ -351,6 +351,21 @@ def test_a_silo_without_its_points_begins_all_anew() -> None:
     assert same(over_silos(x, y, Training(SMALL), checkpoints=kept)).model.digest() == first.model.digest()
 
 
+def test_other_silos_begin_anew() -> None:
+    x = table(600)
+    y, training = labelled("binary:logistic", x), Training(replace(SMALL, max_depth=2))
+    kept = {name: _Kept() for name in ("hub", "silo-0", "silo-1", "silo-2")}
+
+    def more(s: Session) -> Fitted:
+        return horizontal_boosting.fit(s, x + 1, y, aggregator="hub", training=training, checkpoint=_Kept())
+
+    four = over_silos(x, y, training, checkpoints=kept, programs={"more": more})
+    three = same(over_silos(x, y, training, checkpoints=kept))
+    assert three.silos == ("silo-0", "silo-1", "silo-2")
+    assert four["hub"].model.rows == 2 * three.model.rows == 1200
+    assert three.model.digest() == same(over_silos(x, y, training)).model.digest()
+
+
 # Silos that leave -----------------------------------------------------------------------------------------------------
 
 
