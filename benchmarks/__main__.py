@@ -9,6 +9,7 @@ WHAT = (
     "aggregation",
     "arithmetic",
     "binning",
+    "boosted-scoring",
     "boosting",
     "horizontal",
     "horizontal-boosting",

@@ -21,15 +21,12 @@ import pyarrow as pa
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from benchmarks import report
+from benchmarks import boosted_scoring, report
 from examples import deployment
 from examples.deployment import Server
-from protocols.learning.binned import Cuts
-from protocols.learning.boosted import BoostedPart
 from protocols.learning.model import ModelPart
 from protocols.learning.preparation import Numeric, Preparation
 from protocols.learning.release import Release
-from protocols.learning.trees import Inner, Leaf, OwnNode, PartTree, Shape, joined
 from unseen import scoring
 from unseen.governance import ledger
 from unseen.governance.consent import CheckedConsent
@@ -112,64 +109,6 @@ def part_of(party: str, columns: dict[str, NDArray[np.float64]], rng: np.random.
     )
 
 
-def boosted_parts(
-    columns: dict[str, dict[str, NDArray[np.float64]]], rng: np.random.Generator, *, trees: int, depth: int
-) -> dict[str, BoostedPart]:
-    """The parts of full trees that nobody has trained; the bank has the leaves."""
-    cuts = {name: Cuts.fit(one) for name, one in columns.items()}
-    grown = [_full_tree(rng, {name: one.sizes for name, one in cuts.items()}, depth) for _ in range(trees)]
-    return {
-        name: BoostedPart.of(
-            [tree[name] for tree in grown],
-            cuts[name],
-            party=name,
-            label_party=BANK,
-            parties=(BANK, NODE),
-            objective="binary:logistic",
-            base_score=0.0,
-            model=MODEL,
-            training=JOB,
-            rows=len(next(iter(columns[name].values()))),
-            trained="2030-01-31T12:00:00Z",
-        )
-        for name in columns
-    }
-
-
-def _full_tree(rng: np.random.Generator, sizes: dict[str, NDArray[np.int64]], depth: int) -> dict[str, PartTree]:
-    own: dict[str, list[OwnNode]] = {name: [] for name in sizes}
-    owners: list[tuple[str, int]] = []  # of each inner node, by its number in the heap, and its number there
-    for node in range((1 << depth) - 1):
-        owner = list(sizes)[rng.integers(len(sizes))]
-        parent, left, above = -1, False, node
-        while above and parent < 0:
-            side, above = above % 2 == 1, (above - 1) // 2
-            if owners[above][0] == owner:
-                parent, left = owners[above][1], side
-        column = int(rng.integers(len(sizes[owner])))
-        owners.append((owner, len(own[owner])))
-        own[owner].append(OwnNode(parent, left, column, int(rng.integers(sizes[owner][column] - 1)), False))
-    leaves = range((1 << depth) - 1, (1 << depth + 1) - 1)
-    shape = Shape(
-        tuple(Inner(node, owner, number) for node, (owner, number) in enumerate(owners)),
-        tuple(Leaf(node, float(rng.normal() / 10)) for node in leaves),
-    )
-    return {name: PartTree(tuple(nodes), shape if name == BANK else None) for name, nodes in own.items()}
-
-
-def joined_margins(
-    parts: dict[str, BoostedPart], columns: dict[str, dict[str, NDArray[np.float64]]]
-) -> NDArray[np.float64]:
-    """The margins that people have to get, by the joined trees."""
-    coded = {name: part.coded(columns[name]) for name, part in parts.items()}
-    codes = {name: one.codes for name, one in coded.items()}
-    missing = {name: one.missing_code for name, one in coded.items()}
-    total = np.zeros(len(coded[BANK]))
-    for mine, theirs in zip(parts[BANK].trees, parts[NODE].trees, strict=True):
-        total += joined({BANK: mine, NODE: theirs}, codes, missing)
-    return total
-
-
 def main(arguments: list[str]) -> int:
     """Command line. Returns 0 if no query failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks scoring", description=__doc__.partition("\n")[0])
@@ -230,8 +169,10 @@ def prepare(
     deployment.make_ca(root)
     homes = {name: deployment.enrol(root, name) for name in (BANK, NODE)}
     if trees:
-        boosted = boosted_parts({BANK: own, NODE: other}, rng, trees=trees, depth=depth)
-        totals = joined_margins(boosted, {BANK: own, NODE: other})
+        boosted = boosted_scoring.parts_of(
+            {BANK: own, NODE: other}, rng, count=trees, depth=depth, model=MODEL, training=JOB
+        )
+        totals = boosted_scoring.joined_margins(boosted, {BANK: own, NODE: other})
         for name in homes:
             ModelStore(Home(homes[name])).add(boosted[name], job=JOB, operator="learning.boosting")
     else:
