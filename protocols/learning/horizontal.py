@@ -44,8 +44,9 @@ from mpc.wire.learning.v1 import horizontal_pb2 as wire
 from protocols import aggregation
 from protocols.aggregation import Rules, wide
 from protocols.aggregation.crowd import Crowd
-from protocols.learning import glm
+from protocols.learning import glm, silos
 from protocols.learning.glm import Family, Floats, Rows, Sums
+from protocols.learning.silos import Changed, Told
 from protocols.operator import Operator
 
 OPERATOR = Operator(
@@ -461,23 +462,11 @@ def lead(
         data = None if mine is None else _checked(*mine, training, sample_weight, offset, suite)
         suites.get(suite)
         return _Lead(session, crowd, data, training, tuple(names), suite).run()
-    except _Told as told:
+    except Told as told:
         raise told.error from None  # the silos have been told, and end by themselves
     except BaseException as error:
         crowd.close(f"the fit broke off ({type(error).__name__})")
         raise
-
-
-class _Told(Exception):
-    """An error that the silos know of already."""
-
-    def __init__(self, error: MpcError) -> None:
-        super().__init__()
-        self.error = error
-
-
-class _Changed(Exception):
-    """A silo has left: what was found before is of other rows."""
 
 
 @dataclass(frozen=True)
@@ -546,7 +535,7 @@ class _Lead:
                 frame = self._prepare()
                 point, converged, rank = self._search(frame)
                 return self._finish(frame, point, converged=converged, rank=rank)
-            except _Changed:
+            except Changed:
                 continue
 
     @property
@@ -577,7 +566,7 @@ class _Lead:
         silos = len(joined) + self._own
         if own is None or silos < training.minimum or len(joined) < 2:
             crowd.ask("end", joined, lambda channel: channel.send(wire.HorizontalRefused(code="few-silos")))
-            raise _Told(_refusal("few-silos", ()))
+            raise Told(_refusal("few-silos", ()))
         self._k = own.features
         _names(self._names, self._k)
         crowd.ask("begin", joined, lambda channel: channel.send(wire.HorizontalBegin(silos=silos)))
@@ -591,28 +580,22 @@ class _Lead:
             self._crowd.present,
             lambda channel: channel.send(wire.HorizontalRefused(code=code, columns=places)),
         )
-        raise _Told(_refusal(code, places, self._names))
+        raise Told(_refusal(code, places, self._names))
 
     def _sum(self, question: Message, *arrays: Floats) -> tuple[Floats, Floats | None]:
         """The sum over all silos of their answers, and what of it is this party's own."""
-        crowd, refuse = self._crowd, self._training.leavers == "refuse"
+        crowd = self._crowd
         crowd.ask("ask", crowd.present, lambda channel: channel.send(question, *arrays))
         own = None if self._answers is None else self._answers(question, *arrays)
-        try:
-            result = aggregation.collect(
-                self._session,
-                None if own is None else wide.encode(own),
-                parties=crowd.present,
-                rules=self._rules,
-            )
-        except PolicyError as error:
-            raise _Told(_refusal("silo-left", ()) if refuse else error) from None
-        for name in crowd.present:
-            if name not in result.survivors:
-                crowd.drop(name, result.dropped.get(name, ""))
-        if crowd.present != self._silos:
-            raise _Changed
-        return wide.decode(np.asarray(result.values, dtype=np.int64)), own
+        total = silos.total(
+            self._session,
+            crowd,
+            None if own is None else wide.encode(own),
+            rules=self._rules,
+            silos=self._silos,
+            refusal=_refusal("silo-left", ()) if self._training.leavers == "refuse" else None,
+        )
+        return wide.decode(total), own
 
     def _prepare(self) -> _Frame:
         """Counts, which have to allow the sums that follow; weights of the classes; means and deviations."""

@@ -50,13 +50,14 @@ from protocols import aggregation
 from protocols.aggregation import Rules, graph, wide
 from protocols.aggregation.crowd import Crowd
 from protocols.arithmetic.party import require_same
-from protocols.learning import boosting_terms, forest, gradients, pooled_quantiles
+from protocols.learning import boosting_terms, forest, gradients, pooled_quantiles, silos
 from protocols.learning.boosting_terms import Point
 from protocols.learning.checkpoint import Checkpoint
 from protocols.learning.forest import Forest, Tree
 from protocols.learning.growing import Growing
 from protocols.learning.pooled_quantiles import NO, OWN_BIN, SMALLEST, Binning, Search
 from protocols.learning.silo_rows import FAR, MAX_FEATURES, Given, Rows, classes_of, key_of
+from protocols.learning.silos import Changed, Told
 from protocols.operator import Operator
 
 OPERATOR = Operator(
@@ -285,7 +286,7 @@ def lead(
             raise UsageError("sample_weight and validation_rows are of one's own rows: give features and labels, too.")
         named = tuple(names) if given is None else _names(names, given.values.shape[1])
         return _Lead(_Setting(session, training, named, suite), crowd, given, checkpoint).run()
-    except _Told as told:
+    except Told as told:
         raise told.error from None  # the silos have been told, and end by themselves
     except BaseException as error:
         crowd.close(f"the fit broke off ({type(error).__name__})")
@@ -650,18 +651,6 @@ def _fitted(course: _Course, rounds: int, silos: tuple[str, ...], learned: tuple
 # The aggregator -------------------------------------------------------------------------------------------------------
 
 
-class _Told(Exception):
-    """An error that the silos know of already."""
-
-    def __init__(self, error: MpcError) -> None:
-        super().__init__()
-        self.error = error
-
-
-class _Changed(Exception):
-    """A silo has left: what was found before is of other rows."""
-
-
 @dataclass(frozen=True)
 class _Counts:
     """What the rows are, over all silos or at one.
@@ -709,7 +698,7 @@ class _Lead:
                 course = self._begin(begun)
                 self._boost(course)
                 return self._finish(course)
-            except _Changed:
+            except Changed:
                 begun = None
 
     def _gather(self) -> Point | None:
@@ -750,27 +739,18 @@ class _Lead:
         """End the fit at all silos."""
         refused = wire.SilosRefused(code=code)
         self._crowd.ask("end", self._crowd.present, lambda channel: channel.send(refused))
-        raise _Told(self._setting.refusal(code))
+        raise Told(self._setting.refusal(code))
 
     def _tell(self, header: Message, *arrays: NDArray[Any]) -> None:
         self._crowd.ask("tell", self._crowd.present, lambda channel: channel.send(header, *arrays))
 
     def _sum(self, question: Message, *arrays: NDArray[Any]) -> tuple[Ints, Ints | None]:
         """The sum over all silos of their answers, and what of it is this party's own."""
-        crowd = self._crowd
         self._tell(question, *arrays)
         own = None if self._rows is None else self._rows.answer(question, *arrays)
-        try:
-            result = aggregation.collect(self._setting.session, own, parties=crowd.present, rules=self._rules)
-        except PolicyError as error:
-            refuse = self._training.leavers == "refuse"
-            raise _Told(self._setting.refusal("silo-left") if refuse else error) from None
-        for name in crowd.present:
-            if name not in result.survivors:
-                crowd.drop(name, result.dropped.get(name, ""))
-        if crowd.present != self._silos:
-            raise _Changed
-        return np.asarray(result.values, dtype=np.int64), own
+        refusal = self._setting.refusal("silo-left") if self._training.leavers == "refuse" else None
+        session, rules = self._setting.session, self._rules
+        return silos.total(session, self._crowd, own, rules=rules, silos=self._silos, refusal=refusal), own
 
     # Before the first tree --------------------------------------------------------------------------------------------
 
