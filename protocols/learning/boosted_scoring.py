@@ -11,8 +11,8 @@ tree goes from one party to the next: the label party brings w · [its end], and
 from everybody before it, shares of what they have where the row reaches its own end. Of a model whose leaves' weights
 nobody has, the two that share them each do this with their share.
 
-Security: semi-honest, as ``leaf_sums``; `grades` as protocols.arithmetic besides. With three parties and more nobody is
-          taken to collude with another.
+Security: semi-honest, as ``leaf_sums``; several parties that join learn what each of them does. `grades` as
+          protocols.arithmetic besides: of three parties that compute, no two join.
 Leaks:    scores: to the label party the margins, and nothing else. A margin is the sum of one weight of each tree; who
           has the weights can find, where trees are few, which leaves they are of, and so on which sides of the others'
           nodes the row lies. With the leaves in shares it cannot. grades: to it the grade. To the others: how many rows

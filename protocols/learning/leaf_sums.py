@@ -106,13 +106,8 @@ def plan(part: BoostedPart, chooser: str) -> Plan:
         ends=ends,
         starts=starts,
         chooser=Below(roots, lefts, above, trees.levels(roots, lefts, above)),
-        counts=counts_by_class([shape.count_of(chooser) for shape in part_shapes(part)], part.classes),
+        counts=counts_by_class([shape_of(tree).count_of(chooser) for tree in part.trees], part.classes),
     )
-
-
-def part_shapes(part: BoostedPart) -> list[Shape]:
-    """The shapes of all trees, in the part's own order. UsageError where it has none."""
-    return [shape_of(tree) for tree in part.trees]
 
 
 def shape_of(tree: PartTree) -> Shape:
