@@ -108,6 +108,7 @@ _REFUSALS: Mapping[str, tuple[str, str]] = {
     "no-events": ("all labels are 0", "There is nothing to explain: bring rows with events."),
     "no-weight": ("all rows have weight 0", "Give weights above 0."),
     "no-validation": ("early stopping has no rows to validate on", "Say validation_rows at a silo, or do not stop."),
+    "few-validation-rows": ("fewer than minimum_cell rows are for validation", "Put more of them aside, or none."),
     "no-columns": ("every column has the same value in all rows but fewer than minimum_cell", "Bring other columns."),
     "too-far": ("the losses are not finite", "Use a smaller unit for labels, or a smaller learning_rate."),
     "spoilt": ("sums came out that no rows have, so some silo's numbers are wrong", "Find out whose program differs."),
@@ -142,9 +143,9 @@ class Training:
         leavers: what it means that a silo leaves: ``refuse``, there is no model, and the sum that lacks its rows is not
             opened; ``without``, the model is that of the rows of those left, from the first tree on.
         minimum: the fewest silos over which a sum may be, the aggregator's own rows counted as one.
-        minimum_cell: fewest rows of a bin, of a leaf, and of a class; 0 for no such minimum, as in XGBoost, which saves
-            a third of the numbers. Rows of all silos count that have weight, those of the aggregator, which it can take
-            off, too.
+        minimum_cell: fewest rows of a bin, of a leaf, of a class, and for validation; 0 for no such minimum, as in
+            XGBoost, which saves a third of the numbers. Rows of all silos count that have weight, those of the
+            aggregator, which it can take off, too.
         minimum_rows: fewest rows of all silos together that are trained on and have weight, the aggregator's own not
             counted.
 
@@ -796,6 +797,8 @@ class _Lead:
             self._refuse("result-too-small")
         if classes and (counts.classes > 0).sum() < 2:
             self._refuse("one-class")
+        if 0 < others.rows[1] < training.minimum_cell:
+            self._refuse("few-validation-rows")
         if ((others.classes > 0) & (others.classes < training.minimum_cell)).any():
             self._refuse("small-class")
         if self._trees.objective == "count:poisson" and not counts.labels > 0:

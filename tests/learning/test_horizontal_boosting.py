@@ -434,6 +434,7 @@ def test_who_leaves_ends_the_fit() -> None:
         ("events", UsageError, "all labels are 0"),
         ("columns", UsageError, "every column has the same value"),
         ("validation", UsageError, "early stopping has no rows to validate on"),
+        ("few validation", PolicyError, r"\[few-validation-rows\]"),
         ("far", UsageError, "losses are not finite"),
     ],
 )
@@ -459,6 +460,8 @@ def test_refusals_reach_all(change: str, kind: type[Exception], text: str) -> No
         more = {"weight": np.ones(300)}
         for last in (70, 176, 299):
             more["weight"][last] = 0
+    elif change == "few validation":
+        settings = replace(settings, validation_rows=3)
     elif change == "far":
         settings = replace(settings, objective="count:poisson", base_score=1e-7, max_delta_step=0.0, reg_lambda=0)
         settings, y = replace(settings, learning_rate=1, min_child_weight=0), np.full(300, 9e5)
