@@ -10,10 +10,14 @@
 //! ([`add_vartime`], [`hint_vartime`]). Of (M·A)·s the parties get shares by correlated transfers ([`offer`], [`choose`]).
 //!
 //! A·s is computed exactly, modulo two primes below 2^30 whose product is above 2·1536·2^32, eight polynomials at a time:
-//! a number of each in one vector register, so that no step of a transform moves anything between lanes.
+//! a number of each in one vector register, so that no step of a transform moves anything between lanes. They are those of
+//! eight vectors, or of fewer and several blocks of rows.
 //!
 //! Of what this party keeps to itself, secrets of encryption are never branched on nor made an address of. Bins are:
 //! these functions end in `_vartime`. They work on their owner's own data on its own machine.
+
+#[cfg(all(target_arch = "x86_64", not(aes_backend = "soft")))]
+mod avx2;
 
 use std::convert::Infallible;
 use std::sync::OnceLock;
@@ -88,19 +92,128 @@ impl Factor {
         let value = value % u64::from(p);
         Self { value: value as u32, quotient: ((value << 32) / u64::from(p)) as u32 }
     }
+}
+
+/// A number of each of eight polynomials, in whatever the processor has for them. Sums and products wrap.
+trait Vector: Copy {
+    fn load(from: &Eight) -> Self;
+    fn store(self, to: &mut Eight);
+    fn splat(x: u32) -> Self;
+    fn plus(self, other: Self) -> Self;
+    fn minus(self, other: Self) -> Self;
+    fn times(self, other: Self) -> Self;
+    fn least(self, other: Self) -> Self;
+    /// All ones where self > other, zero elsewhere; both are below 2^31.
+    fn above(self, other: Self) -> Self;
+    fn and(self, other: Self) -> Self;
+    /// Bits 32 to 63 of the products with one number.
+    fn high(self, factor: Self) -> Self;
+    /// (Σ_j a_j·s_j) / 2^32 mod p, or p more, for numbers below p [Montgomery 1985]; `minus_inverse` is -1 / p.
+    fn inner(a: [Self; RANK], s: [Self; RANK], p: Self, minus_inverse: Self) -> Self;
 
     /// x · factor mod p, or p more, for any x.
     #[inline(always)]
-    fn times_lazy(self, x: u32, p: u32) -> u32 {
-        let quotient = ((u64::from(x) * u64::from(self.quotient)) >> 32) as u32;
-        x.wrapping_mul(self.value).wrapping_sub(quotient.wrapping_mul(p))
+    fn times_lazy(self, factor: Factor, p: Self) -> Self {
+        let quotient = self.high(Self::splat(factor.quotient));
+        self.times(Self::splat(factor.value)).minus(quotient.times(p))
+    }
+
+    /// x, or x - p where that is not negative: below p for x below 2p.
+    #[inline(always)]
+    fn once(self, p: Self) -> Self {
+        self.least(self.minus(p))
     }
 }
 
-/// x, or x - p where that is not negative: below p for x below 2p.
+impl Vector for Eight {
+    #[inline(always)]
+    fn load(from: &Eight) -> Self {
+        *from
+    }
+
+    #[inline(always)]
+    fn store(self, to: &mut Eight) {
+        *to = self;
+    }
+
+    #[inline(always)]
+    fn splat(x: u32) -> Self {
+        [x; LANES]
+    }
+
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
+        std::array::from_fn(|i| self[i].wrapping_add(other[i]))
+    }
+
+    #[inline(always)]
+    fn minus(self, other: Self) -> Self {
+        std::array::from_fn(|i| self[i].wrapping_sub(other[i]))
+    }
+
+    #[inline(always)]
+    fn times(self, other: Self) -> Self {
+        std::array::from_fn(|i| self[i].wrapping_mul(other[i]))
+    }
+
+    #[inline(always)]
+    fn least(self, other: Self) -> Self {
+        std::array::from_fn(|i| self[i].min(other[i]))
+    }
+
+    #[inline(always)]
+    fn above(self, other: Self) -> Self {
+        std::array::from_fn(|i| u32::from(self[i] > other[i]).wrapping_neg())
+    }
+
+    #[inline(always)]
+    fn and(self, other: Self) -> Self {
+        std::array::from_fn(|i| self[i] & other[i])
+    }
+
+    #[inline(always)]
+    fn high(self, factor: Self) -> Self {
+        std::array::from_fn(|i| ((u64::from(self[i]) * u64::from(factor[i])) >> 32) as u32)
+    }
+
+    #[inline(always)]
+    fn inner(a: [Self; RANK], s: [Self; RANK], p: Self, minus_inverse: Self) -> Self {
+        std::array::from_fn(|i| {
+            let sum: u64 = a.iter().zip(&s).map(|(a, s)| u64::from(a[i]) * u64::from(s[i])).sum();
+            let multiple = (sum as u32).wrapping_mul(minus_inverse[i]);
+            // The sum is below 3·2^60 and the multiple of p below 2^62.
+            ((sum + u64::from(multiple) * u64::from(p[i])) >> 32) as u32
+        })
+    }
+}
+
+// Functions of vectors are always inlined, and there are no closures in them: what is compiled for AVX2 is the one function
+// that calls them all.
+
+/// A step of the transform, for numbers below 4p.
 #[inline(always)]
-fn once(x: u32, p: u32) -> u32 {
-    x.min(x.wrapping_sub(p))
+fn forwards<V: Vector>(a: V, b: V, root: Factor, p: V, twice: V) -> (V, V) {
+    let (u, v) = (a.once(twice), b.times_lazy(root, p));
+    (u.plus(v), u.plus(twice).minus(v))
+}
+
+/// A step back, for numbers below 2p.
+#[inline(always)]
+fn backwards<V: Vector>(a: V, b: V, root: Factor, p: V, twice: V) -> (V, V) {
+    (a.plus(b).once(twice), a.plus(twice).minus(b).times_lazy(root, p))
+}
+
+/// The numbers at one place of some blocks, 1, 2, 4 or 8 of them, each for as many lanes.
+#[inline(always)]
+fn of_lanes<V: Vector>(blocks: &[&[u32]], at: usize) -> V {
+    if let [block] = blocks {
+        return V::splat(block[at]);
+    }
+    let (mut eight, each) = ([0; LANES], LANES / blocks.len());
+    for (lanes, block) in eight.chunks_exact_mut(each).zip(blocks) {
+        lanes.fill(block[at]);
+    }
+    V::load(&eight)
 }
 
 /// The transform modulo one prime, as `ntt` has it; numbers stay below 4p between the levels.
@@ -109,28 +222,30 @@ struct Ntt {
     one: Factor,
     roots: Vec<Factor>,
     inverse_roots: Vec<Factor>,
-    /// 2^32 / 512: takes away what [`Ntt::reduce`] and [`Ntt::inverse`] leave.
+    /// 2^32 / 512: takes away what [`Vector::inner`] and the levels leave.
     scale: Factor,
     /// -1 / p mod 2^32.
     minus_inverse: u32,
 }
 
+fn pow(p: u32, mut x: u64, mut e: u32) -> u64 {
+    let p = u64::from(p);
+    let mut result = 1;
+    while e > 0 {
+        if e & 1 == 1 {
+            result = result * x % p;
+        }
+        x = x * x % p;
+        e >>= 1;
+    }
+    result
+}
+
 impl Ntt {
     fn new(p: u32) -> Self {
-        let pow = |mut x: u64, mut e: u32| {
-            let mut result = 1;
-            while e > 0 {
-                if e & 1 == 1 {
-                    result = result * x % u64::from(p);
-                }
-                x = x * x % u64::from(p);
-                e >>= 1;
-            }
-            result
-        };
         let psi = (2..)
-            .map(|g| pow(g, (p - 1) / (2 * RING as u32)))
-            .find(|&root| pow(root, RING as u32) == u64::from(p - 1))
+            .map(|g| pow(p, g, (p - 1) / (2 * RING as u32)))
+            .find(|&root| pow(p, root, RING as u32) == u64::from(p - 1))
             .expect("a prime has a root of every order that divides p - 1");
         let powers = |root: u64| {
             let mut out = vec![Factor::new(p, 1); RING];
@@ -147,72 +262,90 @@ impl Ntt {
             p,
             one: Factor::new(p, 1),
             roots: powers(psi),
-            inverse_roots: powers(pow(psi, p - 2)),
-            scale: Factor::new(p, (1u64 << 32) % u64::from(p) * pow(RING as u64, p - 2)),
+            inverse_roots: powers(pow(p, psi, p - 2)),
+            scale: Factor::new(p, (1u64 << 32) % u64::from(p) * pow(p, RING as u64, p - 2)),
             minus_inverse: inverse.wrapping_neg(),
         }
     }
 
-    /// Coefficients below 2p to values below p, in place.
+    /// Any coefficients to values below p, in place.
     #[inline(always)]
-    fn forward(&self, x: &mut Polynomials) {
-        let (p, twice) = (self.p, 2 * self.p);
+    fn forward<V: Vector>(&self, x: &mut Polynomials) {
+        let (p, twice) = (V::splat(self.p), V::splat(2 * self.p));
+        for eight in x.iter_mut() {
+            V::load(eight).times_lazy(self.one, p).store(eight);
+        }
+        // Two levels at a time, so that each number is loaded half as often, and the last alone.
         let (mut blocks, mut width) = (1, RING);
-        while width > 1 {
+        while width > 2 {
+            let quarter = width / 4;
             for (i, block) in x.chunks_exact_mut(width).enumerate() {
-                let root = self.roots[blocks + i];
-                let (left, right) = block.split_at_mut(width / 2);
-                for (a, b) in left.iter_mut().zip(right) {
-                    for lane in 0..LANES {
-                        let u = once(a[lane], twice);
-                        let v = root.times_lazy(b[lane], p);
-                        a[lane] = u + v;
-                        b[lane] = u + twice - v;
-                    }
+                let first = self.roots[blocks + i];
+                let second = [self.roots[2 * (blocks + i)], self.roots[2 * (blocks + i) + 1]];
+                let (left, right) = block.split_at_mut(2 * quarter);
+                let (a, b) = left.split_at_mut(quarter);
+                let (c, d) = right.split_at_mut(quarter);
+                for (((xa, xb), xc), xd) in a.iter_mut().zip(b).zip(c).zip(d) {
+                    let (mut a, mut b) = (V::load(xa), V::load(xb));
+                    let (mut c, mut d) = (V::load(xc), V::load(xd));
+                    (a, c) = forwards(a, c, first, p, twice);
+                    (b, d) = forwards(b, d, first, p, twice);
+                    (a, b) = forwards(a, b, second[0], p, twice);
+                    (c, d) = forwards(c, d, second[1], p, twice);
+                    a.store(xa);
+                    b.store(xb);
+                    c.store(xc);
+                    d.store(xd);
                 }
             }
-            blocks *= 2;
-            width /= 2;
+            blocks *= 4;
+            width /= 4;
         }
-        for eight in x.iter_mut() {
-            for x in eight {
-                *x = once(once(*x, twice), p);
-            }
+        for ([xa, xb], &root) in x.as_chunks_mut::<2>().0.iter_mut().zip(&self.roots[blocks..]) {
+            let (a, b) = forwards(V::load(xa), V::load(xb), root, p, twice);
+            a.once(twice).once(p).store(xa);
+            b.once(twice).once(p).store(xb);
         }
     }
 
-    /// Values below 2p to coefficients below p, in place, times what [`Ntt::reduce`] divided by.
+    /// Values below 2p to coefficients below p, in place, times what [`Vector::inner`] divided by.
     #[inline(always)]
-    fn inverse(&self, x: &mut Polynomials) {
-        let (p, twice) = (self.p, 2 * self.p);
-        let (mut blocks, mut width) = (RING / 2, 2);
+    fn inverse<V: Vector>(&self, x: &mut Polynomials) {
+        let (p, twice) = (V::splat(self.p), V::splat(2 * self.p));
+        for ([xa, xb], &root) in x.as_chunks_mut::<2>().0.iter_mut().zip(&self.inverse_roots[RING / 2..]) {
+            let (a, b) = backwards(V::load(xa), V::load(xb), root, p, twice);
+            a.store(xa);
+            b.store(xb);
+        }
+        // The rest two levels at a time: `blocks` are those of the first of the two, of `width` numbers each.
+        let (mut blocks, mut width) = (RING / 4, 4);
         while blocks >= 1 {
-            for (i, block) in x.chunks_exact_mut(width).enumerate() {
-                let root = self.inverse_roots[blocks + i];
-                let (left, right) = block.split_at_mut(width / 2);
-                for (a, b) in left.iter_mut().zip(right) {
-                    for lane in 0..LANES {
-                        let (sum, difference) = (a[lane] + b[lane], a[lane] + twice - b[lane]);
-                        a[lane] = once(sum, twice);
-                        b[lane] = root.times_lazy(difference, p);
-                    }
+            let half = width / 2;
+            for (i, block) in x.chunks_exact_mut(2 * width).enumerate() {
+                let first = [self.inverse_roots[blocks + 2 * i], self.inverse_roots[blocks + 2 * i + 1]];
+                let second = self.inverse_roots[blocks / 2 + i];
+                let (left, right) = block.split_at_mut(width);
+                let (a, b) = left.split_at_mut(half);
+                let (c, d) = right.split_at_mut(half);
+                for (((xa, xb), xc), xd) in a.iter_mut().zip(b).zip(c).zip(d) {
+                    let (mut a, mut b) = (V::load(xa), V::load(xb));
+                    let (mut c, mut d) = (V::load(xc), V::load(xd));
+                    (a, b) = backwards(a, b, first[0], p, twice);
+                    (c, d) = backwards(c, d, first[1], p, twice);
+                    (a, c) = backwards(a, c, second, p, twice);
+                    (b, d) = backwards(b, d, second, p, twice);
+                    a.store(xa);
+                    b.store(xb);
+                    c.store(xc);
+                    d.store(xd);
                 }
             }
-            blocks /= 2;
-            width *= 2;
+            blocks /= 4;
+            width *= 4;
         }
         for eight in x.iter_mut() {
-            for x in eight {
-                *x = once(self.scale.times_lazy(*x, p), p);
-            }
+            V::load(eight).times_lazy(self.scale, p).once(p).store(eight);
         }
-    }
-
-    /// x / 2^32 mod p, or p more, for x below 3·2^60 [Montgomery 1985].
-    #[inline(always)]
-    fn reduce(&self, x: u64) -> u32 {
-        let multiple = (x as u32).wrapping_mul(self.minus_inverse);
-        ((x + u64::from(multiple) * u64::from(self.p)) >> 32) as u32
     }
 }
 
@@ -225,66 +358,64 @@ struct Set {
 impl Set {
     fn get() -> &'static Self {
         static SET: OnceLock<Set> = OnceLock::new();
-        SET.get_or_init(|| {
-            let second = u64::from(MODULI[1]);
-            let (mut inverse, mut power, mut e) = (1, u64::from(MODULI[0]), second - 2);
-            while e > 0 {
-                if e & 1 == 1 {
-                    inverse = inverse * power % second;
-                }
-                power = power * power % second;
-                e >>= 1;
-            }
-            Self { primes: MODULI.map(Ntt::new), first_in_second: Factor::new(MODULI[1], inverse) }
+        let [p0, p1] = MODULI;
+        SET.get_or_init(|| Self {
+            primes: MODULI.map(Ntt::new),
+            first_in_second: Factor::new(p1, pow(p1, u64::from(p0), p1 - 2)),
         })
     }
-}
 
-vectorised! {
-    /// The values of eight polynomials modulo one prime; `x` are the coefficients, any numbers.
-    fn to_values(ntt: &Ntt, x: &mut Polynomials) {
-        for eight in x.iter_mut() {
-            for x in eight {
-                *x = ntt.one.times_lazy(*x, ntt.p);
-            }
-        }
-        ntt.forward(x);
-    }
-}
-
-vectorised! {
-    /// Σ_j a_j·s_j modulo 2^32 for one block and eight secrets, all as values: left in the first of `x`.
-    fn product(set: &Set, block: &[u32], secrets: &[u32], x: &mut [Polynomials]) {
-        for (l, (ntt, x)) in set.primes.iter().zip(x.iter_mut()).enumerate() {
+    /// Σ_j a_j·s_j modulo 2^32, all as values: left in the first of `x`. Of as many `blocks` as there are, 1, 2, 4 or 8,
+    /// each belongs to as many lanes.
+    #[inline(always)]
+    fn product<V: Vector>(&self, blocks: &[&[u32]], secrets: &[u32], x: &mut [Polynomials]) {
+        let secrets = secrets.as_chunks::<LANES>().0;
+        for (l, (ntt, x)) in self.primes.iter().zip(x.iter_mut()).enumerate() {
+            let (p, minus_inverse) = (V::splat(ntt.p), V::splat(ntt.minus_inverse));
             for (i, x) in x.iter_mut().enumerate() {
-                let mut sums = [0; LANES];
+                let mut a = [p; RANK];
+                let mut s = [p; RANK];
                 for j in 0..RANK {
                     let at = (j * PRIMES + l) * RING + i;
-                    let (a, s) = (u64::from(block[at]), &secrets[at * LANES..][..LANES]);
-                    for (sum, &s) in sums.iter_mut().zip(s) {
-                        *sum += a * u64::from(s);
-                    }
+                    a[j] = of_lanes(blocks, at);
+                    s[j] = V::load(&secrets[at]);
                 }
-                for (x, sum) in x.iter_mut().zip(sums) {
-                    *x = ntt.reduce(sum);
-                }
+                V::inner(a, s, p, minus_inverse).store(x);
             }
-            ntt.inverse(x);
+            ntt.inverse::<V>(x);
         }
         // The number between -p_0·p_1 / 2 and p_0·p_1 / 2 that has these residues: x_0 + p_0·d for a small d.
-        let [p0, p1] = MODULI;
+        let (p0, p1) = (V::splat(MODULI[0]), V::splat(MODULI[1]));
+        let half = V::splat(MODULI[1] / 2);
         let (first, second) = x.split_at_mut(1);
-        for (x0, x1) in first.as_flattened_mut().iter_mut().zip(second.as_flattened()) {
-            for (x0, x1) in x0.iter_mut().zip(x1) {
-                let d = once(set.first_in_second.times_lazy(*x1 + p1 - *x0, p1), p1);
-                let negative = u32::from(d > p1 / 2).wrapping_neg();
-                *x0 = x0.wrapping_add(p0.wrapping_mul(d.wrapping_sub(p1 & negative)));
-            }
+        for (x0, x1) in first[0].iter_mut().zip(&second[0]) {
+            let small = V::load(x0);
+            let d = V::load(x1).plus(p1).minus(small).times_lazy(self.first_in_second, p1).once(p1);
+            let d = d.minus(d.above(half).and(p1));
+            small.plus(p0.times(d)).store(x0);
         }
     }
 }
 
-/// The number of polynomial `index` of the public matrix, which are those of block 0, of block 1 and so on.
+/// The values of eight polynomials modulo one prime; `x` are the coefficients, any numbers.
+fn to_values(ntt: &Ntt, x: &mut Polynomials) {
+    #[cfg(all(target_arch = "x86_64", not(aes_backend = "soft")))]
+    if avx2::to_values(ntt, x) {
+        return;
+    }
+    ntt.forward::<Eight>(x);
+}
+
+/// As [`Set::product`].
+fn product(set: &Set, blocks: &[&[u32]], secrets: &[u32], x: &mut [Polynomials]) {
+    #[cfg(all(target_arch = "x86_64", not(aes_backend = "soft")))]
+    if avx2::product(set, blocks, secrets, x) {
+        return;
+    }
+    set.product::<Eight>(blocks, secrets, x);
+}
+
+/// Polynomial number `index` of the public matrix: those of block 0 come first, then those of block 1 and so on.
 fn expand_one(stream: &Stream, index: usize, out: &mut [u32; RING]) {
     let mut bytes = [0; 4 * RING];
     stream.fill((index * (4 * RING / BLOCK)) as u128, &mut bytes);
@@ -324,6 +455,11 @@ pub fn expand(public: &[u8], out: &mut [u32]) -> Result<(), Error> {
     })
 }
 
+/// How many blocks of rows are worked on at once: where w divides 8, so many that with w vectors of each all lanes are full.
+fn spread(w: usize) -> usize {
+    if w < LANES && LANES.is_multiple_of(w) { LANES / w } else { 1 }
+}
+
 /// Secrets as values: `bits` are (w, DIMENSION) of 0 and 1, and `out` has `GROUP_VALUES` numbers for each eight of them.
 pub fn secrets(bits: &[u8], out: &mut [u32]) -> Result<(), Error> {
     let w = bits.len() / DIMENSION;
@@ -336,8 +472,10 @@ pub fn secrets(bits: &[u8], out: &mut [u32]) -> Result<(), Error> {
             let (j, l) = (place / PRIMES, place % PRIMES);
             let x = &mut both[l];
             for (i, x) in x.iter_mut().enumerate() {
-                let lane_bit = |lane| bits.get(lane * DIMENSION + j * RING + i).map_or(0, |bit| u32::from(bit & 1));
-                *x = std::array::from_fn(lane_bit);
+                *x = std::array::from_fn(|lane| {
+                    let vector = if spread(w) > 1 { lane % w } else { lane };
+                    bits.get(vector * DIMENSION + j * RING + i).map_or(0, |bit| u32::from(bit & 1))
+                });
             }
             to_values(&set.primes[l], x);
             out.copy_from_slice(x.as_flattened());
@@ -387,20 +525,33 @@ pub fn encrypt(
             add_errors(bytes, words, out);
             counter += (BUFFER / BLOCK) as u128;
         }
-        let mut x = scratch();
+        let (mut x, spread) = (scratch(), spread(w));
+        let of = |i: usize| &blocks[i * BLOCK_VALUES..][..BLOCK_VALUES];
         for (group, secrets) in secrets.chunks_exact(GROUP_VALUES).enumerate() {
-            let lanes = group * LANES..w.min((group + 1) * LANES);
-            for (i, out) in out.chunks_mut(RING * w).enumerate() {
-                product(set, &blocks[(block + i) * BLOCK_VALUES..][..BLOCK_VALUES], secrets, &mut x);
-                for (out, x) in out.chunks_exact_mut(w).zip(&x[0]) {
-                    for (out, x) in out[lanes.clone()].iter_mut().zip(x) {
-                        *out = out.wrapping_add(*x);
-                    }
+            let vectors = group * LANES..w.min((group + 1) * LANES);
+            for (i, out) in out.chunks_mut(spread * RING * w).enumerate() {
+                let first = block + i * spread;
+                let last = first + out.len().div_ceil(RING * w) - 1;
+                let some: [&[u32]; LANES] = std::array::from_fn(|b| of(last.min(first + b)));
+                product(set, &some[..spread], secrets, &mut x);
+                for (b, out) in out.chunks_mut(RING * w).enumerate() {
+                    add_product(&x[0], b * vectors.len(), out, w, vectors.start);
                 }
             }
         }
         Ok(())
     })
+}
+
+vectorised! {
+    /// Adds some lanes to the rows of as many vectors: as many as there are from `vector` on, or lanes.
+    fn add_product(x: &Polynomials, lane: usize, out: &mut [u32], w: usize, vector: usize) {
+        for (out, x) in out.chunks_exact_mut(w).zip(x) {
+            for (out, x) in out[vector..].iter_mut().zip(&x[lane..]) {
+                *out = out.wrapping_add(*x);
+            }
+        }
+    }
 }
 
 // Sums by bin ----------------------------------------------------------------------------------------------------------
@@ -759,6 +910,138 @@ vectorised! {
     fn choose_row(stream: &[u8], choice: u32, message: &[u32], shares: &mut [u32]) {
         for ((share, message), mask) in shares.iter_mut().zip(message).zip(stream.as_chunks().0) {
             *share = share.wrapping_add(word(mask)).wrapping_add(message & choice);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(seed: u8, count: usize) -> Vec<u32> {
+        let mut bytes = vec![0; 4 * count];
+        Stream::new(&[seed; 16]).fill(0, &mut bytes);
+        bytes.as_chunks().0.iter().map(|four| u32::from_le_bytes(*four)).collect()
+    }
+
+    fn bits(seed: u8, count: usize) -> Vec<u8> {
+        numbers(seed, count).into_iter().map(|x| (x & 1) as u8).collect()
+    }
+
+    /// Row `at` of Σ a_j·s_j, term by term.
+    fn coefficient(public: &[u8; 16], s: &[u8], at: usize) -> u32 {
+        let (block, at) = (at / RING, at % RING);
+        let mut sum = 0u32;
+        for j in 0..RANK {
+            let mut a = [0; RING];
+            expand_one(&Stream::new(public), block * RANK + j, &mut a);
+            for (c, &bit) in s[j * RING..][..RING].iter().enumerate() {
+                let term = if c <= at { a[at - c] } else { a[RING + at - c].wrapping_neg() };
+                sum = sum.wrapping_add(term & u32::from(bit).wrapping_neg());
+            }
+        }
+        sum
+    }
+
+    #[test]
+    fn encryptions_hold_the_product_and_an_error() {
+        let (public, n) = ([5; 16], 2 * RING + 77);
+        let mut blocks = vec![0; n.div_ceil(RING) * BLOCK_VALUES];
+        expand(&public, &mut blocks).unwrap();
+        for w in [1, 2, 3, 4, 5, 8, 9, 17] {
+            let s = bits(w as u8, w * DIMENSION);
+            let mut values = vec![0; w.div_ceil(LANES) * GROUP_VALUES];
+            secrets(&s, &mut values).unwrap();
+            let words = numbers(99, n * w);
+            let mut out = vec![0; n * w];
+            encrypt(&blocks, &values, &[7; SEED], 0, &words, w, &mut out).unwrap();
+            for row in [0, 1, RING - 1, RING, 2 * RING + 76] {
+                for j in [0, w / 2, w - 1] {
+                    let exact =
+                        coefficient(&public, &s[j * DIMENSION..][..DIMENSION], row).wrapping_add(words[row * w + j]);
+                    let error = out[row * w + j].wrapping_sub(exact) as i32;
+                    assert!(error.abs() <= ERROR_BITS as i32, "{w} {row} {j}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_paths_agree() {
+        let set = Set::get();
+        for ntt in &set.primes {
+            let flat = numbers(3, RING * LANES);
+            let (mut one, mut other) = ([[0; LANES]; RING], [[0; LANES]; RING]);
+            one.as_flattened_mut().copy_from_slice(&flat);
+            other.as_flattened_mut().copy_from_slice(&flat);
+            to_values(ntt, &mut one);
+            ntt.forward::<Eight>(&mut other);
+            assert_eq!(one, other);
+            assert!(one.as_flattened().iter().all(|&x| x < ntt.p));
+        }
+        let below = |seed: u8, count: usize| {
+            let mut out = numbers(seed, count);
+            out.iter_mut().for_each(|x| *x %= MODULI[0]);
+            out
+        };
+        // The largest numbers that there are, too.
+        for (block, secrets) in [
+            (below(1, BLOCK_VALUES), below(2, GROUP_VALUES)),
+            (vec![MODULI[0] - 1; BLOCK_VALUES], vec![MODULI[0] - 1; GROUP_VALUES]),
+        ] {
+            let others = [below(4, BLOCK_VALUES), below(5, BLOCK_VALUES), below(6, BLOCK_VALUES)];
+            let blocks = [&block[..], &others[0], &others[1], &others[2], &block, &others[0], &others[1], &others[2]];
+            for count in [1, 2, 4, 8] {
+                let (mut one, mut other) = (scratch(), scratch());
+                product(set, &blocks[..count], &secrets, &mut one);
+                set.product::<Eight>(&blocks[..count], &secrets, &mut other);
+                assert_eq!(one[0], other[0]);
+            }
+        }
+    }
+
+    #[test]
+    fn transforms_undo_each_other() {
+        for ntt in &Set::get().primes {
+            let mut x = [[0; LANES]; RING];
+            x.as_flattened_mut().iter_mut().zip(numbers(8, RING * LANES)).for_each(|(x, drawn)| *x = drawn % ntt.p);
+            let before = x;
+            ntt.forward::<Eight>(&mut x);
+            ntt.inverse::<Eight>(&mut x);
+            // What Montgomery's reduction would have divided by is left.
+            let left = (1u64 << 32) % u64::from(ntt.p);
+            for (x, before) in x.as_flattened().iter().zip(before.as_flattened()) {
+                assert_eq!(u64::from(*x), u64::from(*before) * left % u64::from(ntt.p));
+            }
+        }
+    }
+
+    #[test]
+    fn hints_are_sums_of_rows() {
+        let (public, n) = ([6; 16], RING + 30);
+        let codes: Vec<u8> = numbers(1, 2 * n).into_iter().map(|x| (x % 3) as u8).collect();
+        let binned = Binned::new(&codes, &[0, 3, 6]).unwrap();
+        let mut hint = vec![0; DIMENSION * 6];
+        hint_vartime(binned, &public, &mut hint).unwrap();
+        let s = bits(2, DIMENSION);
+        let products: Vec<u32> = (0..n).map(|row| coefficient(&public, &s, row)).collect();
+        let mut sums = vec![0; 6];
+        add_vartime(binned, &products, 1, Rows::All, &mut sums).unwrap();
+        for (bin, sum) in sums.iter().enumerate() {
+            let product = (0..DIMENSION).filter(|&c| s[c] == 1).fold(0u32, |x, c| x.wrapping_add(hint[c * 6 + bin]));
+            assert_eq!(product, *sum);
+        }
+    }
+
+    #[test]
+    fn bins_that_there_are_not_are_refused() {
+        assert!(Binned::new(&[0u8, 3], &[0, 3, 6]).is_err());
+        assert!(Binned::new(&[0u8, 0, 0], &[0, 3, 6]).is_err());
+        assert!(Binned::new(&[0u16, 0], &[0, 3, 2]).is_err());
+        assert!(Binned::<u8>::new(&[], &[]).is_err());
+        let binned = Binned::new(&[0u8, 1], &[0, 2]).unwrap();
+        for rows in [[0, 2], [-1, 0]] {
+            assert!(add_vartime(binned, &[1u32, 2], 1, Rows::Some(&rows), &mut [0, 0]).is_err());
         }
     }
 }

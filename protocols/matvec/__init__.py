@@ -6,7 +6,8 @@ The one place where homomorphic encryption lives. ``docs/protocols/matvec.md`` h
     key, vector          the vector's owner: keeps a key, gives a vector or several, as its own or as its share of them
     holder_of_shared     the matrix's owner where the vector is shared by two others: a product with each
     elementwise          products of two parties' numbers one by one
-    ideal                the same functions in the clear, for tests of what stands on them
+    lwe                  sums by bin of many encrypted vectors, modulo 2^32: histograms
+    ideal, ideal_lwe     the same functions in the clear, for tests of what stands on them
 
 Methods: ``rlwe`` (``protocols/matvec/rlwe.py``) and ``paillier`` (``protocols/matvec/paillier.py``, slow, for
 interoperation and as a reference). The matrix and the key say which, and both parties name the same.
