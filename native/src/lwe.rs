@@ -66,6 +66,8 @@ const PARTS: Grain = Grain { serial: 1, chunk: 1 };
 
 /// A number of each of eight polynomials.
 type Eight = [u32; LANES];
+/// A block of the public matrix as values.
+type Values = [u32; BLOCK_VALUES];
 /// Eight polynomials.
 type Polynomials = [Eight; RING];
 
@@ -205,15 +207,20 @@ fn backwards<V: Vector>(a: V, b: V, root: Factor, p: V, twice: V) -> (V, V) {
 
 /// The numbers at one place of some blocks, 1, 2, 4 or 8 of them, each for as many lanes.
 #[inline(always)]
-fn of_lanes<V: Vector>(blocks: &[&[u32]], at: usize) -> V {
-    if let [block] = blocks {
-        return V::splat(block[at]);
+fn of_lanes<V: Vector>(blocks: &[&Values], at: usize) -> V {
+    match blocks {
+        [a] => V::splat(a[at]),
+        [a, b] => {
+            let (a, b) = (a[at], b[at]);
+            V::load(&[a, a, a, a, b, b, b, b])
+        }
+        [a, b, c, d] => {
+            let (a, b, c, d) = (a[at], b[at], c[at], d[at]);
+            V::load(&[a, a, b, b, c, c, d, d])
+        }
+        [a, b, c, d, e, f, g, h] => V::load(&[a[at], b[at], c[at], d[at], e[at], f[at], g[at], h[at]]),
+        _ => unreachable!("1, 2, 4 or 8 blocks"),
     }
-    let (mut eight, each) = ([0; LANES], LANES / blocks.len());
-    for (lanes, block) in eight.chunks_exact_mut(each).zip(blocks) {
-        lanes.fill(block[at]);
-    }
-    V::load(&eight)
 }
 
 /// The transform modulo one prime, as `ntt` has it; numbers stay below 4p between the levels.
@@ -368,8 +375,7 @@ impl Set {
     /// Σ_j a_j·s_j modulo 2^32, all as values: left in the first of `x`. Of as many `blocks` as there are, 1, 2, 4 or 8,
     /// each belongs to as many lanes.
     #[inline(always)]
-    fn product<V: Vector>(&self, blocks: &[&[u32]], secrets: &[u32], x: &mut [Polynomials]) {
-        let secrets = secrets.as_chunks::<LANES>().0;
+    fn product<V: Vector>(&self, blocks: &[&Values], secrets: &[Eight; BLOCK_VALUES], x: &mut [Polynomials]) {
         for (l, (ntt, x)) in self.primes.iter().zip(x.iter_mut()).enumerate() {
             let (p, minus_inverse) = (V::splat(ntt.p), V::splat(ntt.minus_inverse));
             for (i, x) in x.iter_mut().enumerate() {
@@ -407,7 +413,7 @@ fn to_values(ntt: &Ntt, x: &mut Polynomials) {
 }
 
 /// As [`Set::product`].
-fn product(set: &Set, blocks: &[&[u32]], secrets: &[u32], x: &mut [Polynomials]) {
+fn product(set: &Set, blocks: &[&Values], secrets: &[Eight; BLOCK_VALUES], x: &mut [Polynomials]) {
     #[cfg(all(target_arch = "x86_64", not(aes_backend = "soft")))]
     if avx2::product(set, blocks, secrets, x) {
         return;
@@ -526,13 +532,13 @@ pub fn encrypt(
             counter += (BUFFER / BLOCK) as u128;
         }
         let (mut x, spread) = (scratch(), spread(w));
-        let of = |i: usize| &blocks[i * BLOCK_VALUES..][..BLOCK_VALUES];
-        for (group, secrets) in secrets.chunks_exact(GROUP_VALUES).enumerate() {
+        let blocks = blocks.as_chunks::<BLOCK_VALUES>().0;
+        for (group, secrets) in secrets.as_chunks::<LANES>().0.as_chunks::<BLOCK_VALUES>().0.iter().enumerate() {
             let vectors = group * LANES..w.min((group + 1) * LANES);
             for (i, out) in out.chunks_mut(spread * RING * w).enumerate() {
                 let first = block + i * spread;
                 let last = first + out.len().div_ceil(RING * w) - 1;
-                let some: [&[u32]; LANES] = std::array::from_fn(|b| of(last.min(first + b)));
+                let some: [&Values; LANES] = std::array::from_fn(|b| &blocks[last.min(first + b)]);
                 product(set, &some[..spread], secrets, &mut x);
                 for (b, out) in out.chunks_mut(RING * w).enumerate() {
                     add_product(&x[0], b * vectors.len(), out, w, vectors.start);
@@ -546,9 +552,11 @@ pub fn encrypt(
 vectorised! {
     /// Adds some lanes to the rows of as many vectors: as many as there are from `vector` on, or lanes.
     fn add_product(x: &Polynomials, lane: usize, out: &mut [u32], w: usize, vector: usize) {
-        for (out, x) in out.chunks_exact_mut(w).zip(x) {
-            for (out, x) in out[vector..].iter_mut().zip(&x[lane..]) {
-                *out = out.wrapping_add(*x);
+        let count = (w - vector).min(LANES - lane);
+        for (row, x) in x.iter().take(out.len() / w).enumerate() {
+            let out = &mut out[row * w + vector..][..count];
+            for i in 0..count {
+                out[i] = out[i].wrapping_add(x[lane + i]);
             }
         }
     }
@@ -708,8 +716,8 @@ fn add_lanes<C: Code, W: Number, const L: usize>(
 fn add_row<C: Code, W: Number, const L: usize>(starts: &[usize], codes: &[C], words: &[W; L], sums: &mut [[W; L]]) {
     for (&code, start) in codes.iter().zip(starts) {
         let sum = &mut sums[start + code.into()];
-        for (sum, word) in sum.iter_mut().zip(words) {
-            *sum = sum.plus(*word);
+        for lane in 0..L {
+            sum[lane] = sum[lane].plus(words[lane]);
         }
     }
 }
@@ -774,8 +782,9 @@ vectorised! {
     fn add_slices[C: Code][C](codes: &[C], k: usize, column: usize, sums: &mut [[u32; PART]], doubled: &[u32]) {
         for (i, codes) in codes.chunks_exact(k).enumerate() {
             let row: &[u32; PART] = doubled[RING - 1 - i..].first_chunk().expect("a part of a row");
-            for (sum, a) in sums[codes[column].into()].iter_mut().zip(row) {
-                *sum = sum.wrapping_add(*a);
+            let sum = &mut sums[codes[column].into()];
+            for c in 0..PART {
+                sum[c] = sum[c].wrapping_add(row[c]);
             }
         }
     }
@@ -990,11 +999,15 @@ mod tests {
             (vec![MODULI[0] - 1; BLOCK_VALUES], vec![MODULI[0] - 1; GROUP_VALUES]),
         ] {
             let others = [below(4, BLOCK_VALUES), below(5, BLOCK_VALUES), below(6, BLOCK_VALUES)];
-            let blocks = [&block[..], &others[0], &others[1], &others[2], &block, &others[0], &others[1], &others[2]];
+            let of = |i: usize| -> &Values {
+                [&block, &others[0], &others[1], &others[2]][i % 4].as_chunks().0.first().unwrap()
+            };
+            let blocks: [&Values; LANES] = std::array::from_fn(of);
+            let secrets = secrets.as_chunks().0.as_chunks().0.first().unwrap();
             for count in [1, 2, 4, 8] {
                 let (mut one, mut other) = (scratch(), scratch());
-                product(set, &blocks[..count], &secrets, &mut one);
-                set.product::<Eight>(&blocks[..count], &secrets, &mut other);
+                product(set, &blocks[..count], secrets, &mut one);
+                set.product::<Eight>(&blocks[..count], secrets, &mut other);
                 assert_eq!(one[0], other[0]);
             }
         }

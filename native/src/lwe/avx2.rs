@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use super::{Eight, Ntt, Polynomials, RANK, Set, Vector};
+use super::{BLOCK_VALUES, Eight, Ntt, Polynomials, RANK, Set, Values, Vector};
 
 /// A register. Used by functions that are compiled for AVX2 alone, into which everything here is inlined.
 #[derive(Clone, Copy)]
@@ -99,7 +99,7 @@ fn forward(ntt: &Ntt, x: &mut Polynomials) {
 }
 
 #[target_feature(enable = "avx2")]
-fn multiply(set: &Set, blocks: &[&[u32]], secrets: &[u32], x: &mut [Polynomials]) {
+fn multiply(set: &Set, blocks: &[&Values], secrets: &[Eight; BLOCK_VALUES], x: &mut [Polynomials]) {
     set.product::<Register>(blocks, secrets, x);
 }
 
@@ -114,7 +114,7 @@ pub(super) fn to_values(ntt: &Ntt, x: &mut Polynomials) -> bool {
 }
 
 /// As its namesake, where the processor has AVX2; false where it has not, and nothing was done.
-pub(super) fn product(set: &Set, blocks: &[&[u32]], secrets: &[u32], x: &mut [Polynomials]) -> bool {
+pub(super) fn product(set: &Set, blocks: &[&Values], secrets: &[Eight; BLOCK_VALUES], x: &mut [Polynomials]) -> bool {
     let here = is_x86_feature_detected!("avx2");
     if here {
         // SAFETY: the feature was detected.
