@@ -24,7 +24,7 @@ Cost:     of n nodes of C candidates: for each candidate 7 mul, 5 + 2 truncate o
           two ``functions.inverse``, a ``functions.scale`` and some products. Each stage takes few rounds, about 150
           together.
 Error:    candidates whose gains differ by less than 2^-12 of the larger may be taken for each other; the gain is
-          compared with γ within 2^-10, and 2^-15 of it.
+          compared with γ within 2^-15 of it and 2^-8 / T.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from protocols.learning.boosting_terms import Columns
 STEP_FRACTION = 20
 """Fractional bits of Newton steps."""
 
-GAIN_FRACTION = 10
+GAIN_FRACTION = 16
 """Fractional bits of γ."""
 
 MOST_GAIN = 2.0**24
@@ -216,7 +216,7 @@ def best(run: Computation, left: Words, totals: Words, rules: Rules, gamma: Shar
         left: (nodes, C, 2) shares modulo 2^32 of each candidate's sums of gradients and hessians, smaller than 2^30.
         totals: (nodes, 2), of each node's; with twice the penalty the hessians' are below 2^31.
         rules: the same at all parties.
-        gamma: γ, a number of ``GAIN_FRACTION`` fractional bits; 2^-10 and more, since sums are not exact.
+        gamma: γ, a number of ``GAIN_FRACTION`` fractional bits, above zero.
     """
     nodes, count, _ = left.shape
     sums = signed(run, np.concatenate([left, totals[:, None]], axis=1))

@@ -82,7 +82,7 @@ _GRADIENT = 18  # and at most of gradients
 _HESSIAN = 20  # and of hessians
 _ROOM = 0.98 * 2.0**30  # sums of them are below it
 _NODES = 16  # whose histograms are made at a time
-_LEAST_GAIN = 2.0**-10
+_LEAST_GAIN = {"binary:logistic": 2.0**-10, "reg:squarederror": 2.0**-16}  # sums are not exact
 _RAISED = 2.0**-13  # what is added to hessians
 _MARGIN = 11  # margins are below 2^_MARGIN
 _DEVIATIONS = 3.0  # of what products add, which hessians of a side exceed
@@ -386,7 +386,9 @@ def _share_labels(run: Run, own: Task, terms: Terms, start: _Start, rules: Rules
     y = own.labels
     if y is not None and training.objective != "binary:logistic":
         y = np.ldexp(y - _base(own), -unit)
-    gamma = np.array(max(math.ldexp(training.gamma, -2 * unit - start.weight_exponent), _LEAST_GAIN))
+    gamma = np.array(
+        max(math.ldexp(training.gamma, -2 * unit - start.weight_exponent), _LEAST_GAIN[training.objective])
+    )
     most = shared_splits.MOST_GAIN * math.ldexp(1 / _ROOM, rules.hessian_bits)
     if gamma > most:
         shown = math.ldexp(most, 2 * unit + start.weight_exponent)
@@ -737,6 +739,8 @@ def _choose(
 ) -> tuple[_Split, ...]:
     """The best split of each node; opens who splits it, and to the owner how."""
     run, names = work.run, work.terms.parties
+    if not len(candidates):  # all columns that were drawn have one bin
+        return ()
     owners = [p for p in range(len(names)) if (some := candidates.of_party(p)).stop > some.start]
     index: Shared | None = None
     if isinstance(run, Computation) and work.labels is not None:

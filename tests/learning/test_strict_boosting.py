@@ -242,10 +242,36 @@ def test_nothing_to_split() -> None:
 
 def test_label_party_without_columns() -> None:
     tables, z = example(1000)
-    tables["a"] = Binned(np.zeros((1000, 0), np.uint8), np.zeros(0, np.int64), np.zeros(0, np.bool_), ())
+    tables["a"] = nothing(1000)
     y = drawn(z)
     fitted = fit(tables, y, replace(STRICT, n_estimators=1))
     assert np.abs(margins(tables, fitted) - reference(tables, y, replace(STRICT, n_estimators=1))).max() < 1e-3
+
+
+def nothing(n: int) -> Binned:
+    return Binned(np.zeros((n, 0), np.uint8), np.zeros(0, np.int64), np.zeros(0, np.bool_), ())
+
+
+def test_others_without_columns() -> None:
+    tables, z = example(1000, parties=3)
+    y = drawn(z)
+    training = replace(STRICT, n_estimators=2, max_depth=2)
+    for empty in (("b", "c"), ("b",), ("c",)):
+        some = {name: nothing(1000) if name in empty else one for name, one in tables.items()}
+        filled = {name: one for name, one in some.items() if one.names}
+        ours = margins(some, fit(some, y, training))
+        assert np.abs(ours - reference(filled, y, training)).max() < 1e-3
+
+
+def test_columns_of_one_bin() -> None:
+    tables, z = example(400)
+    rng = np.random.default_rng(4)
+    tables["b"] = table(rng, 400, [1, 1, 1, 2, 1])
+    training = replace(STRICT, n_estimators=8, colsample_bytree=0.15, max_depth=2, seed=1, min_child_weight=0.0)
+    fitted = fit(tables, drawn(z), training)
+    leaves = [len(tree.shape.leaves) for tree in fitted["a"].trees if tree.shape]
+    assert 1 in leaves
+    assert max(leaves) > 1
 
 
 @pytest.mark.parametrize(
