@@ -218,7 +218,8 @@ class Owner:
             raise UsageError(f"Give the vectors side by side, ({self.rows}, w) uint32; signed words by .view.")
         w = v.shape[1]
         _require_vectors(w)
-        bits = np.unpackbits(self._rng.uint8(w, DIMENSION // 8), axis=1, bitorder="little")
+        packed = self._rng.uint8(w, DIMENSION // 8)
+        bits = np.unpackbits(packed, axis=1, bitorder="little")
         seed = self._rng.uint8(kernels.SEED_BYTES)
         secrets = kernels.secrets(bits)
         for channel in self._channels.values():
@@ -239,7 +240,7 @@ class Owner:
             else:
                 shares = self._choose(bits, send)
         finally:
-            for secret in (bits, seed, secrets.view(np.uint8)):
+            for secret in (packed, bits, seed, secrets.view(np.uint8)):
                 wipe(secret)
         return shares
 
