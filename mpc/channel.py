@@ -30,6 +30,8 @@ CHUNK_BYTES = 1 << 20
 
 Buffer = bytes | bytearray | memoryview
 Array = NDArray[Any]
+_AT_ONCE = 1 << 16  # what goes into a lane whose peer is not yet reading: no thread is needed for it
+
 M = TypeVar("M", bound=Message)
 
 _LENGTH = struct.Struct("<I")
@@ -211,6 +213,13 @@ class Channel:
         Raises what ``send`` and ``recv`` raise.
         """
         chunks, size = _encode(header, arrays)  # misuse is told before the peer is kept waiting
+        if size <= _AT_ONCE:
+            try:
+                self._write(chunks, size)
+                return self.recv(type(header))
+            except BaseException:
+                self._lane.close("an exchange broke off")
+                raise
         failure: list[BaseException] = []
 
         def send() -> None:
