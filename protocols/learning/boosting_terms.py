@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mpc import suite as suites
+from mpc.channel import Channel
 from mpc.errors import UsageError
 from mpc.session import Progress, Session
 from mpc.wire.learning.v1 import boosting_pb2 as wire
@@ -42,7 +43,7 @@ MAX_ROUNDS = 1 << 14
 _LARGE = float(1 << 20)  # targets that leaf weights can reach
 _HUGE = 1e100
 _SEED = 32
-_OWN = ("seed", "weighted", "saved")
+_OWN = ("training", "seed", "weighted", "saved")
 _REMEDY = "begin with an empty one at all parties"
 
 Reals = NDArray[np.float64]
@@ -402,10 +403,21 @@ class Terms:
         return hashlib.sha256(json.dumps(same).encode()).hexdigest()
 
 
-def _public(training: Training) -> str:
+def _public(training: Training) -> dict[str, str]:
     settings = asdict(training)
     del settings["seed"]
-    return json.dumps(settings, sort_keys=True)
+    return {name: json.dumps(settings[name]) for name in sorted(settings)}
+
+
+def _require_same_settings(channel: Channel, mine: wire.BoostingTerms, theirs: wire.BoostingTerms) -> None:
+    """PeerError that names the settings in which a peer's training differs, of which none is secret."""
+    differs = [
+        f"{name} (here {here}, there {theirs.training.get(name, 'none')[:80]})"
+        for name, here in sorted(mine.training.items())
+        if theirs.training.get(name) != here
+    ]
+    channel.require(not differs, "the same training at both parties, who differ in " + " and in ".join(differs))
+    channel.require(len(theirs.training) == len(mine.training), "no settings that this version does not know")
 
 
 def agree(session: Session, own: Task, suite: str, method: Method, saved: Mapping[tuple[bytes, int], bytes]) -> Terms:
@@ -444,6 +456,7 @@ def agree(session: Session, own: Task, suite: str, method: Method, saved: Mappin
         channel = session.channel(peer)
         theirs, sizes, missing = channel.recv(wire.BoostingTerms)
         require_same(channel, mine, theirs, without=_OWN)
+        _require_same_settings(channel, mine, theirs)
         channel.require(len(theirs.seed) == _SEED, f"{_SEED} random bytes")
         channel.require(peer == own.label_party or not theirs.weighted, "weights at the label party alone")
         channel.require(

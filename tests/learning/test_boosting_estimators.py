@@ -405,7 +405,7 @@ def test_what_is_refused(bank: Callable[[Session], Thing], problem: str) -> None
 
 
 def test_parties_that_do_not_agree() -> None:
-    with pytest.raises(PeerError):
+    with pytest.raises(PeerError, match=r"differ in max_depth \(here"):
         run_parties(
             {
                 "bank": lambda s: SecureXGBClassifier(max_depth=2).fit(BANK, Y, session=s, label_party="bank"),

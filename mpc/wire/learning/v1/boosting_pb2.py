@@ -25,13 +25,15 @@ _sym_db = _symbol_database.Default()
 from mpc.wire.wire.v1 import message_pb2 as unseen_dot_wire_dot_v1_dot_message__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!unseen/learning/v1/boosting.proto\x12\x12unseen.learning.v1\x1a\x1cunseen/wire/v1/message.proto\"\x93\x02\n\rBoostingTerms\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0f\n\x07parties\x18\x02 \x03(\t\x12\x13\n\x0blabel_party\x18\x03 \x01(\t\x12\r\n\x05suite\x18\x04 \x01(\t\x12\x0e\n\x06method\x18\x05 \x01(\t\x12\x10\n\x08training\x18\x06 \x01(\t\x12\x0c\n\x04rows\x18\x07 \x01(\x04\x12\x0c\n\x04seed\x18\x14 \x01(\x0c\x12\x10\n\x08weighted\x18\x15 \x01(\x08\x12\x30\n\x05saved\x18\x16 \x03(\x0b\x32!.unseen.learning.v1.SavedBoosting::\x8a\xe7\x18\x18\n\x05sizes\x12\x02u4\x1a\x07\x63olumns \x80\x80\x04\x8a\xe7\x18\x1a\n\x07missing\x12\x02u1\x1a\x07\x63olumns \x80\x80\x01\"/\n\rSavedBoosting\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\x0c\x12\r\n\x05round\x18\x02 \x01(\r\"6\n\x12\x42oostingHistograms: \x8a\xe7\x18\x1c\n\x05upper\x12\x02u2\x1a\nbins lanes \x80\x80\x80@\"\x9b\x01\n\x0e\x42oostingSplits:\x88\x01\x8a\xe7\x18\x17\n\x06parent\x12\x02i4\x1a\x06splits \x80\x04\x8a\xe7\x18\x15\n\x04left\x12\x02u1\x1a\x06splits \x80\x01\x8a\xe7\x18\x17\n\x06\x63olumn\x12\x02u4\x1a\x06splits \x80\x04\x8a\xe7\x18\x14\n\x03\x62in\x12\x02u4\x1a\x06splits \x80\x04\x8a\xe7\x18\x1d\n\x0cmissing_left\x12\x02u1\x1a\x06splits \x80\x01\"1\n\rBoostingSides: \x8a\xe7\x18\x1c\n\x06masked\x12\x02u1\x1a\nrows width \x80\x80\x10\"-\n\rBoostingRound\x12\x0c\n\x04more\x18\x01 \x01(\x08\x12\x0e\n\x06rounds\x18\x02 \x01(\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!unseen/learning/v1/boosting.proto\x12\x12unseen.learning.v1\x1a\x1cunseen/wire/v1/message.proto\"\xf5\x02\n\rBoostingTerms\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0f\n\x07parties\x18\x02 \x03(\t\x12\x13\n\x0blabel_party\x18\x03 \x01(\t\x12\r\n\x05suite\x18\x04 \x01(\t\x12\x0e\n\x06method\x18\x05 \x01(\t\x12\x41\n\x08training\x18\x06 \x03(\x0b\x32/.unseen.learning.v1.BoostingTerms.TrainingEntry\x12\x0c\n\x04rows\x18\x07 \x01(\x04\x12\x0c\n\x04seed\x18\x14 \x01(\x0c\x12\x10\n\x08weighted\x18\x15 \x01(\x08\x12\x30\n\x05saved\x18\x16 \x03(\x0b\x32!.unseen.learning.v1.SavedBoosting\x1a/\n\rTrainingEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01::\x8a\xe7\x18\x18\n\x05sizes\x12\x02u4\x1a\x07\x63olumns \x80\x80\x04\x8a\xe7\x18\x1a\n\x07missing\x12\x02u1\x1a\x07\x63olumns \x80\x80\x01\"/\n\rSavedBoosting\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\x0c\x12\r\n\x05round\x18\x02 \x01(\r\"6\n\x12\x42oostingHistograms: \x8a\xe7\x18\x1c\n\x05upper\x12\x02u2\x1a\nbins lanes \x80\x80\x80@\"\x9b\x01\n\x0e\x42oostingSplits:\x88\x01\x8a\xe7\x18\x17\n\x06parent\x12\x02i4\x1a\x06splits \x80\x04\x8a\xe7\x18\x15\n\x04left\x12\x02u1\x1a\x06splits \x80\x01\x8a\xe7\x18\x17\n\x06\x63olumn\x12\x02u4\x1a\x06splits \x80\x04\x8a\xe7\x18\x14\n\x03\x62in\x12\x02u4\x1a\x06splits \x80\x04\x8a\xe7\x18\x1d\n\x0cmissing_left\x12\x02u1\x1a\x06splits \x80\x01\"1\n\rBoostingSides: \x8a\xe7\x18\x1c\n\x06masked\x12\x02u1\x1a\nrows width \x80\x80\x10\"-\n\rBoostingRound\x12\x0c\n\x04more\x18\x01 \x01(\x08\x12\x0e\n\x06rounds\x18\x02 \x01(\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'unseen.learning.v1.boosting_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_BOOSTINGTERMS_TRAININGENTRY']._loaded_options = None
+  _globals['_BOOSTINGTERMS_TRAININGENTRY']._serialized_options = b'8\001'
   _globals['_BOOSTINGTERMS']._loaded_options = None
   _globals['_BOOSTINGTERMS']._serialized_options = b'\212\347\030\030\n\005sizes\022\002u4\032\007columns \200\200\004\212\347\030\032\n\007missing\022\002u1\032\007columns \200\200\001'
   _globals['_BOOSTINGHISTOGRAMS']._loaded_options = None
@@ -41,15 +43,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BOOSTINGSIDES']._loaded_options = None
   _globals['_BOOSTINGSIDES']._serialized_options = b'\212\347\030\034\n\006masked\022\002u1\032\nrows width \200\200\020'
   _globals['_BOOSTINGTERMS']._serialized_start=88
-  _globals['_BOOSTINGTERMS']._serialized_end=363
-  _globals['_SAVEDBOOSTING']._serialized_start=365
-  _globals['_SAVEDBOOSTING']._serialized_end=412
-  _globals['_BOOSTINGHISTOGRAMS']._serialized_start=414
-  _globals['_BOOSTINGHISTOGRAMS']._serialized_end=468
-  _globals['_BOOSTINGSPLITS']._serialized_start=471
-  _globals['_BOOSTINGSPLITS']._serialized_end=626
-  _globals['_BOOSTINGSIDES']._serialized_start=628
-  _globals['_BOOSTINGSIDES']._serialized_end=677
-  _globals['_BOOSTINGROUND']._serialized_start=679
-  _globals['_BOOSTINGROUND']._serialized_end=724
+  _globals['_BOOSTINGTERMS']._serialized_end=461
+  _globals['_BOOSTINGTERMS_TRAININGENTRY']._serialized_start=354
+  _globals['_BOOSTINGTERMS_TRAININGENTRY']._serialized_end=401
+  _globals['_SAVEDBOOSTING']._serialized_start=463
+  _globals['_SAVEDBOOSTING']._serialized_end=510
+  _globals['_BOOSTINGHISTOGRAMS']._serialized_start=512
+  _globals['_BOOSTINGHISTOGRAMS']._serialized_end=566
+  _globals['_BOOSTINGSPLITS']._serialized_start=569
+  _globals['_BOOSTINGSPLITS']._serialized_end=724
+  _globals['_BOOSTINGSIDES']._serialized_start=726
+  _globals['_BOOSTINGSIDES']._serialized_end=775
+  _globals['_BOOSTINGROUND']._serialized_start=777
+  _globals['_BOOSTINGROUND']._serialized_end=822
 # @@protoc_insertion_point(module_scope)

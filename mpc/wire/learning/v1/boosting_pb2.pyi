@@ -9,6 +9,13 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 class BoostingTerms(_message.Message):
     __slots__ = ("version", "parties", "label_party", "suite", "method", "training", "rows", "seed", "weighted", "saved")
+    class TrainingEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     VERSION_FIELD_NUMBER: _ClassVar[int]
     PARTIES_FIELD_NUMBER: _ClassVar[int]
     LABEL_PARTY_FIELD_NUMBER: _ClassVar[int]
@@ -24,12 +31,12 @@ class BoostingTerms(_message.Message):
     label_party: str
     suite: str
     method: str
-    training: str
+    training: _containers.ScalarMap[str, str]
     rows: int
     seed: bytes
     weighted: bool
     saved: _containers.RepeatedCompositeFieldContainer[SavedBoosting]
-    def __init__(self, version: _Optional[int] = ..., parties: _Optional[_Iterable[str]] = ..., label_party: _Optional[str] = ..., suite: _Optional[str] = ..., method: _Optional[str] = ..., training: _Optional[str] = ..., rows: _Optional[int] = ..., seed: _Optional[bytes] = ..., weighted: _Optional[bool] = ..., saved: _Optional[_Iterable[_Union[SavedBoosting, _Mapping]]] = ...) -> None: ...
+    def __init__(self, version: _Optional[int] = ..., parties: _Optional[_Iterable[str]] = ..., label_party: _Optional[str] = ..., suite: _Optional[str] = ..., method: _Optional[str] = ..., training: _Optional[_Mapping[str, str]] = ..., rows: _Optional[int] = ..., seed: _Optional[bytes] = ..., weighted: _Optional[bool] = ..., saved: _Optional[_Iterable[_Union[SavedBoosting, _Mapping]]] = ...) -> None: ...
 
 class SavedBoosting(_message.Message):
     __slots__ = ("attempt", "round")
