@@ -682,27 +682,52 @@ def test_flipped_bits_end_both_parties_or_change_values_alone(message: int) -> N
 )
 def test_columns_that_cannot_be(sizes: list[int], missing: list[int]) -> None:
     def hostile(s: Session) -> None:
-        own = boosting_terms.task(s, PARTS["b"], None, None, "a", SMALL)
-        terms = wire.BoostingTerms(
-            version=boosting_terms.VERSION,
-            parties=s.parties,
-            label_party="a",
-            suite="intl",
-            method="ideal",
-            training=boosting_terms._public(SMALL),
-            rows=own.binned.rows,
-            seed=bytes(32),
-        )
         sizes_ = np.array([*sizes, 2], dtype=np.uint32)
-        s.channel("a").send(terms, sizes_, np.array([*missing, 0], dtype=np.uint8))
+        s.channel("a").send(terms_of(s), sizes_, np.array([*missing, 0], dtype=np.uint8))
 
     with pytest.raises(PeerError, match="columns that trees can be made of"):
-        run_parties(
-            {
-                "a": lambda s: boosting.fit(s, PARTS["a"], Y, label_party="a", training=SMALL, method="ideal"),
-                "b": hostile,
-            }
-        )
+        run_parties({"a": with_labels, "b": hostile})
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        ({"version": boosting_terms.VERSION + 1}, r"differ in version \(here '1', there '2'\)"),
+        ({"training": {}}, r"max_depth \(here 3, there none\)"),
+        ({"training": {"max_leaves": "9"}}, "no settings that this version does not know"),
+    ],
+)
+def test_a_party_with_another_version(changed: dict[str, Any], what: str) -> None:
+    def other(s: Session) -> None:
+        terms = terms_of(s)
+        terms.version = changed.get("version", terms.version)
+        more = changed.get("training")
+        if more == {}:
+            terms.training.clear()
+        terms.training.update(more or {})
+        s.channel("a").send(terms, np.array([2], dtype=np.uint32), np.zeros(1, dtype=np.uint8))
+
+    with pytest.raises(PeerError, match=what):
+        run_parties({"a": with_labels, "b": other})
+
+
+def terms_of(s: Session) -> wire.BoostingTerms:
+    """What b says first, in training with a."""
+    return wire.BoostingTerms(
+        version=boosting_terms.VERSION,
+        parties=s.parties,
+        label_party="a",
+        suite="intl",
+        method="ideal",
+        training=boosting_terms._public(SMALL),
+        rows=PARTS["b"].rows,
+        seed=bytes(32),
+    )
+
+
+def with_labels(s: Session) -> Fitted:
+    """Party a of such a training."""
+    return boosting.fit(s, PARTS["a"], Y, label_party="a", training=SMALL, method="ideal")
 
 
 # The parts ------------------------------------------------------------------------------------------------------------
