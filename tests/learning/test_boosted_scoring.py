@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,17 +11,19 @@ import pytest
 from numpy.typing import NDArray
 
 from mpc import fixed, suite
-from mpc.channel import Traffic
+from mpc.channel import Lane, Traffic
 from mpc.errors import ChannelClosed, PeerError, UsageError
 from mpc.rng import Rng
 from mpc.session import Session
 from mpc.testing import Tamper, run_parties
+from mpc.transport import local
 from mpc.wire.learning.v1 import boosted_pb2 as wire
 from protocols.learning import boosted_scoring, leaf_sums
 from protocols.learning.boosted import BoostedPart
 from protocols.learning.leaf_sums import Words
 from protocols.learning.trees import LEAF_FRACTION, Inner, Leaf, OwnNode, PartTree, Shape
 from tests.learning.test_boosted import MODEL, PARTIES, TRAINING, in_the_clear, model_of, table_of
+from tests.learning.test_boosting import Gone, Leaving
 
 CUTS = (-1.5, 0.0, 0.75)
 EXACT = 2.0**-25
@@ -236,6 +238,35 @@ def test_parts_of_two_trainings(change: dict[str, Any], says: str) -> None:
     parts["tax"] = replace(parts["tax"], **change)
     with pytest.raises(PeerError, match=says):
         predict(parts, tables_of(PARTIES[:2], 3))
+
+
+@pytest.mark.parametrize(
+    ("leaver", "after"), [("bank", 0), ("tax", 0), ("tax", 1), ("bank", 2), ("tax", 3), ("tax", 4)]
+)
+def test_a_party_that_leaves_ends_it_for_the_other(leaver: str, after: int) -> None:
+    parts, _ = model_of()
+    tables = tables_of(PARTIES[:2], 3)
+    ended: list[str] = []
+
+    def connect(names: Sequence[str]) -> dict[tuple[str, str], Lane]:
+        lanes: dict[tuple[str, str], Lane] = dict(local.mesh(names))
+        other = "tax" if leaver == "bank" else "bank"
+        lanes[leaver, other] = Leaving(lanes[leaver, other], after)
+        return lanes
+
+    def party(name: str) -> Callable[[Session], Any]:
+        def run(s: Session) -> None:
+            if name == leaver:
+                boosted_scoring.scores(s, parts[name], tables[name])
+            with pytest.raises(ChannelClosed):
+                boosted_scoring.scores(s, parts[name], tables[name])
+            ended.append(name)
+
+        return run
+
+    with pytest.raises(Gone):
+        run_parties({name: party(name) for name in parts}, connect=connect)
+    assert ended == [name for name in parts if name != leaver]
 
 
 def test_trees_of_another_training_under_the_same_name() -> None:
