@@ -167,7 +167,6 @@ fn lwe_offer(
 }
 
 #[pyfunction]
-#[expect(clippy::too_many_arguments, reason = "each is a thing of its own")]
 fn lwe_choose(
     py: Python<'_>,
     tweak: u64,
