@@ -172,8 +172,9 @@ def test_a_changed_statement_is_refused(store: ModelStore, home: Path, field: st
     store.add(part(), job=JOB, operator="learning.logistic")
     path = home / "models" / MODEL_ID / "v1" / STATEMENT
     told = json.loads(path.read_text())
-    change = {"document": (JOB, LATER), "signature": ("A", "B"), "signer": ("bank", "tax")}[field]
-    told[field] = told[field].replace(*change)
+    first = told["signature"][0]
+    changes = {"document": (JOB, LATER), "signature": (first, "A" if first != "A" else "B"), "signer": ("bank", "tax")}
+    told[field] = told[field].replace(*changes[field])
     path.write_text(json.dumps(told))
     with pytest.raises(PolicyError) as refused:
         store.load(MODEL_ID)
