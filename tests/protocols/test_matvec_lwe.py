@@ -319,7 +319,8 @@ def hostile_owner(
                 extension.extend_receive(channel, receiver, np.zeros(1536, dtype=np.bool_), rng=session.rng)
             for message in said[1:]:
                 channel.send(*message)
-        channel.recv(wire.LweHolder)
+        while True:  # until the holder ends it; its offers may come before that
+            channel.recv(wire.LweHolder, wire.LweOffers)
 
     return run_
 
