@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -55,6 +56,19 @@ class Session:
         """End all conversations."""
         for channel in self.channels.values():
             channel.close(reason)
+
+
+@contextmanager
+def closing_on_error(session: Session, what: str) -> Iterator[None]:
+    """Whatever goes wrong at this party ends its conversations, so that the others fail too and do not wait.
+
+    `what` broke off is what they are told, and the error's type.
+    """
+    try:
+        yield
+    except BaseException as error:
+        session.close(f"{what} broke off ({type(error).__name__})")
+        raise
 
 
 def at_once(

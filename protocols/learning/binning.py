@@ -52,7 +52,7 @@ from mpc import suite as suites
 from mpc.channel import Channel
 from mpc.errors import PolicyError, UsageError
 from mpc.rng import Rng
-from mpc.session import Progress, Session, at_once
+from mpc.session import Progress, Session, at_once, closing_on_error
 from mpc.suite import Suite
 from mpc.wire.learning.v1 import binning_pb2 as wire
 from protocols import matvec
@@ -262,7 +262,7 @@ def offer(
         PeerError: the label party runs something else, has another number of rows, or broke the protocol.
         ChannelError: a connection failed, or the label party ended the run (its labels may be too few of one kind).
     """
-    try:
+    with closing_on_error(session, "binning"):
         terms = _terms(mode, minimum_cell, suite, tell_iv=tell_iv)
         _check_merging(merging)
         if mode == "shared" and merging != "none":
@@ -300,9 +300,6 @@ def offer(
             values = np.array([bins.iv for bins in known.values()], dtype=np.float64)
             channel.send(wire.BinningValues(), np.round(values, IV_DECIMALS))  # 7
         return FeatureBinning(known, n, learned=_learned(mode, "feature_party", label_party))
-    except BaseException as error:
-        session.close(f"binning broke off ({type(error).__name__})")
-        raise
 
 
 def answer(
@@ -333,7 +330,7 @@ def answer(
         PeerError: a feature party runs something else, has another number of rows, or broke the protocol.
         ChannelError: a connection failed.
     """
-    try:
+    with closing_on_error(session, "binning"):
         terms = _terms(mode, minimum_cell, suite, tell_iv=tell_iv)
         ones = labels_of(labels)
         parties = tuple(feature_parties)
@@ -361,9 +358,6 @@ def answer(
             shares={party: one.shares for party, one in found.items()} if mode == "shared" else {},
             learned=tuple(f"{p}: {text}" for p in parties for text in _learned(mode, "label_party", p)),
         )
-    except BaseException as error:
-        session.close(f"binning broke off ({type(error).__name__})")
-        raise
 
 
 @dataclass(frozen=True)

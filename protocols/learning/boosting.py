@@ -41,7 +41,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -53,7 +52,7 @@ from mpc.channel import Channel
 from mpc.errors import UsageError
 from mpc.kernels import lwe as kernels
 from mpc.rng import Rng
-from mpc.session import Session, at_once
+from mpc.session import Session, at_once, closing_on_error
 from mpc.wire.learning.v1 import boosting_pb2 as wire
 from protocols.learning import boosting_terms, gradients, membership, splits, strict_boosting, trees
 from protocols.learning.binned import Binned
@@ -136,7 +135,7 @@ def fit(
         PeerError: another party has other rows, other settings or another program.
     """
     settings = training or Training()
-    with _closing(session):
+    with closing_on_error(session, "training"):
         own = boosting_terms.task(session, binned, labels, sample_weight, label_party, settings)
         points = boosting_terms.points(checkpoint)
         terms = boosting_terms.agree(session, own, suite, method, boosting_terms.saved_rounds(points))
@@ -152,16 +151,6 @@ def fit(
         if session.me == label_party:
             return _label_party(session, own, terms, point, keep)
         return _feature_party(session, own, terms, point, keep)
-
-
-@contextmanager
-def _closing(session: Session) -> Iterator[None]:
-    """Whatever goes wrong here ends the session, so that no other party waits."""
-    try:
-        yield
-    except BaseException as error:
-        session.close(f"training broke off ({type(error).__name__})")
-        raise
 
 
 def lanes(level: int) -> int:

@@ -54,7 +54,7 @@ from mpc import suite as suites
 from mpc.channel import Channel
 from mpc.errors import UsageError
 from mpc.rng import Rng
-from mpc.session import Session, at_once
+from mpc.session import Session, at_once, closing_on_error
 from mpc.suite import Suite
 from mpc.wire.learning.v1 import correlation_pb2 as wire
 from protocols import arithmetic, matvec
@@ -207,7 +207,7 @@ def correlate(
         PeerError: a party runs something else, has another number of rows, or broke the protocol.
         ChannelError: a connection failed.
     """
-    try:
+    with closing_on_error(session, "correlations"):
         if not 1 <= decimals <= 4:
             raise UsageError(f"decimals={decimals}: give 1 to 4.")
         standard = _standardised(columns)
@@ -237,9 +237,6 @@ def correlate(
             _be_told(session, setting, theirs, place, matrix)
         features = tuple((party, name) for party in setting.parties for name in _names(theirs[party], place[party]))
         return Correlations(features, matrix, _learned_correlations(session.me, setting, theirs))
-    except BaseException as error:
-        session.close(f"correlations broke off ({type(error).__name__})")
-        raise
 
 
 def inflate(
@@ -253,7 +250,7 @@ def inflate(
 
     Arguments and errors as ``correlate``'s.
     """
-    try:
+    with closing_on_error(session, "variance inflation"):
         standard = _standardised(columns)
         setting = _Setting.of(session, parties, None, "inflation", 0, suite)
         if len(setting.parties) > 3:
@@ -290,9 +287,6 @@ def inflate(
             f"of each of its own features how well the features of {others} and its own together predict it",
         )
         return Inflation(named, tuple(notes), learned)
-    except BaseException as error:
-        session.close(f"variance inflation broke off ({type(error).__name__})")
-        raise
 
 
 # What all agree on ----------------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mpc.session import Progress, Session
+from mpc.session import Progress, Session, closing_on_error
 from protocols import arithmetic, matvec
 from protocols.arithmetic import Computation, InputParty, Shared
 from protocols.learning import checkpoint as checkpoints
@@ -168,7 +168,7 @@ def fit(
         PeerError: another party has other rows, other settings or another program.
     """
     settings = training or Training()
-    with _closing(session):
+    with closing_on_error(session, "training"):
         task = trainings.task(session, features, labels, sample_weight, label_party, settings)
         points = checkpoints.points(checkpoint)
         names = trainings.computing(session, compute)
@@ -561,13 +561,3 @@ def _opened(session: Session, terms: Terms) -> Iterator[Run]:
         opened = arithmetic.three_party(session, compute=compute, suite=terms.suite, fraction=bits)
     with opened as inside:
         yield inside
-
-
-@contextmanager
-def _closing(session: Session) -> Iterator[None]:
-    """Whatever goes wrong at this party ends its conversations, so that the others fail too and do not wait."""
-    try:
-        yield
-    except BaseException as error:
-        session.close(f"training broke off ({type(error).__name__})")
-        raise

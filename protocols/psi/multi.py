@@ -36,7 +36,7 @@ from mpc.kernels import hash as hashes
 from mpc.kernels import join as joins
 from mpc.kernels.packing import pack
 from mpc.rng import Rng
-from mpc.session import Progress, Session, at_once
+from mpc.session import Progress, Session, at_once, closing_on_error
 from mpc.suite import Suite
 from mpc.wire.psi.v1 import multi_pb2 as wire
 from protocols.operator import Operator
@@ -130,7 +130,7 @@ def intersect(
         PeerError: a party runs something else (the text names it), or broke the protocol.
         ChannelError: a connection failed.
     """
-    try:
+    with closing_on_error(session, "an intersection of several parties"):
         chosen = suites.get(suite) if isinstance(suite, str) else suite
         mine = collect(items, form=form, duplicates=duplicates, rng=session.rng)
         agreed = _agree(session, leader, reveal_to, chosen, form, len(mine.keys))
@@ -146,9 +146,6 @@ def intersect(
             )
         result = mine.result(matched, peer_size=0, operator=OPERATOR.name)
         return MultiResult(result.rows, result.offsets, agreed.sizes)
-    except BaseException as error:
-        session.close(f"an intersection of several parties broke off ({type(error).__name__})")
-        raise
 
 
 def _lead(session: Session, at: oprf.Points, agreed: _Agreed, suite: Suite) -> NDArray[np.int64]:

@@ -62,7 +62,7 @@ from mpc.kernels import cuckoo
 from mpc.kernels import join as joins
 from mpc.kernels.packing import Packed
 from mpc.rng import Rng
-from mpc.session import Progress, Session, at_once
+from mpc.session import Progress, Session, at_once, closing_on_error
 from mpc.suite import Suite
 from mpc.wire.validate.v1 import threshold_pb2 as wire
 from protocols.arithmetic import pieces, three, two
@@ -187,7 +187,7 @@ def ask(
         PeerError: a party runs something else (the text names it), or broke the protocol.
         ChannelError: a connection failed.
     """
-    try:
+    with closing_on_error(session, "a validation"):
         chosen = suites.get(suite) if isinstance(suite, str) else suite
         who, operator = _roles(session, session.me, sources, compute), _operator(alignment)
         mine = collect(ids, form=form, duplicates="error", rng=session.rng)
@@ -210,9 +210,6 @@ def ask(
         grades = np.empty(n, dtype=np.uint8)
         grades[rows[rows >= 0]] = by_place[rows >= 0]
         return Asked(grades, records)
-    except BaseException as error:
-        session.close(f"a validation broke off ({type(error).__name__})")
-        raise
 
 
 def answer(
@@ -250,7 +247,7 @@ def answer(
         As `ask`; UsageError also for a negative amount (naming the row), and for a key in several rows where
         `duplicates` is "error".
     """
-    try:
+    with closing_on_error(session, "a validation"):
         chosen = suites.get(suite) if isinstance(suite, str) else suite
         who = _roles(session, asker, sources, compute)
         if duplicates not in ("error", "sum"):
@@ -277,9 +274,6 @@ def answer(
         else:
             _deal(session, who, held)  # 4
         return Answered(theirs.applicants, found)
-    except BaseException as error:
-        session.close(f"a validation broke off ({type(error).__name__})")
-        raise
 
 
 # Who, and on what -----------------------------------------------------------------------------------------------------
